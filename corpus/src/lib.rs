@@ -1,0 +1,72 @@
+//! Small shared objects and DLLs, each with its source, how it is built and what must come out of it.
+//!
+//! A case is a folder (`elf/<name>`, `pe/<name>`; twins share a name) that holds C sources, a `case.txt` and the
+//! prebuilt images. A runner needs nothing but [`cases`]; a new case is no new Rust. `README.md` has the line format.
+//!
+//! Read [`case`] next, then [`hostile`] for the images that no loader may accept (or survive without a word).
+
+use std::{fs, path::PathBuf};
+
+pub mod case;
+pub mod demo;
+mod error;
+pub mod hostile;
+
+pub use case::{Action, Case, ImageRecipe, Open, Refusal, Step, Symbol, Value};
+pub use error::{Error, ErrorKind};
+
+/// The two families of images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Format {
+    /// Shared objects; folder `elf`.
+    Elf,
+    /// Windows DLLs; folder `pe`.
+    Pe,
+}
+
+impl Format {
+    /// Both, in the order in which everything here lists them.
+    pub const ALL: [Self; 2] = [Self::Elf, Self::Pe];
+
+    /// The name of the folder that holds the cases of this format.
+    pub const fn folder(self) -> &'static str {
+        match self {
+            Self::Elf => "elf",
+            Self::Pe => "pe",
+        }
+    }
+}
+
+/// Small images, three of a format, relative to [`root`]: every truncation and every changed byte of them is tried.
+pub const FUZZED: [(&str, Format); 6] = [
+    ("elf/data-relocations/libdata.so", Format::Elf),
+    ("elf/tls/libtls.so", Format::Elf),
+    ("elf/versions/libversions.so", Format::Elf),
+    ("pe/data-relocations/data.dll", Format::Pe),
+    ("pe/forwarder/forwarder.dll", Format::Pe),
+    ("pe/tls/tls.dll", Format::Pe),
+];
+
+/// The folder of this crate, under which all images lie.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every case: ELF first, then PE, each sorted by name.
+///
+/// # Errors
+/// A folder that cannot be read, or a `case.txt` with a line that does not parse.
+pub fn cases() -> Result<Vec<Case>, Error> {
+    let mut found = Vec::new();
+    for format in Format::ALL {
+        let folder = root().join(format.folder());
+        for entry in fs::read_dir(&folder).map_err(|e| Error::io(&folder, e))? {
+            let path = entry.map_err(|e| Error::io(&folder, e))?.path();
+            if path.join("case.txt").is_file() {
+                found.push(Case::read(format, &path)?);
+            }
+        }
+    }
+    found.sort_by(|a, b| (a.format, &a.name).cmp(&(b.format, &b.name)));
+    Ok(found)
+}

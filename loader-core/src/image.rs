@@ -1,0 +1,461 @@
+//! What every format must answer about a parsed file. Object-safe, so one load set can hold both formats.
+//!
+//! A format answers questions; it never calls back into the engine. [`session`](crate::session) asks them in order.
+
+use crate::{Addr, ErrorKind, MapPlan, Placement, Rva};
+use std::{borrow::Cow, fmt, ops::Range};
+
+/// The file format of a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Format {
+    /// An ELF shared object, ours or one that the host process has.
+    Elf,
+    /// A Windows PE DLL.
+    Pe,
+    /// Functions of the host program: no image at all.
+    Host,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Elf => "ELF",
+            Self::Pe => "PE",
+            Self::Host => "host",
+        })
+    }
+}
+
+/// By which searchList a loadfile's imported symbols are resolved (TNS/R guide, section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ImportControl {
+    /// The program's list, to which every open appends: the UNIX rule, an earlier definition pre-empts a library's own.
+    Globalized,
+    /// The loadfile itself, then the program's list (`DF_SYMBOLIC`).
+    SemiGlobalized,
+    /// Itself, its libList, and what those libraries re-export; PE goes further and asks the named DLL only.
+    Localized,
+}
+
+/// A library that a loadfile names directly: an entry of its libList.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// The name as the file spells it.
+    pub name: Box<str>,
+    /// The name in the form in which loaded modules are compared (PE: lower case, with `.dll`; ELF: as it is).
+    pub key: Box<str>,
+    /// Clients of this loadfile also search the named library (a TNS/R re-export).
+    pub reexported: bool,
+}
+
+/// A parsed file. It knows nothing of live addresses: the same `Image` can be placed many times.
+pub trait Image: Send + Sync + fmt::Debug {
+    /// The file's format.
+    fn format(&self) -> Format;
+
+    /// The name that the file gives itself (`DT_SONAME`, the export directory's name), in key form.
+    fn own_name(&self) -> Option<&str>;
+
+    /// What has to be in memory.
+    fn plan(&self) -> &MapPlan;
+
+    /// The libList, in file order.
+    fn needs(&self) -> &[Need];
+
+    /// Libraries that forwarded exports lead to, each once; empty for formats without forwarders.
+    fn forwards_to(&self) -> &[Need] {
+        &[]
+    }
+
+    /// Which searchList the file asks for when the engine has no other orders.
+    fn import_control(&self) -> ImportControl;
+
+    /// Looks a name up among the file's exports.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] where the export tables contradict the file.
+    fn export(&self, query: &Query<'_>) -> Result<Option<Export>, ErrorKind>;
+
+    /// Every name that the file imports, as [`Image::bind`] will ask for it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] where the import tables contradict the file.
+    fn imports(&self, each: &mut dyn FnMut(&Query<'_>)) -> Result<(), ErrorKind>;
+
+    /// The template of the thread-local block that every thread has of this module.
+    fn tls(&self) -> Option<&TlsTemplate>;
+
+    /// Applies the fixups that need no names and returns how many there were.
+    ///
+    /// # Errors
+    /// A malformed or unsupported relocation.
+    fn relocate(&self, mem: &mut ImageMut<'_>) -> Result<usize, ErrorKind>;
+
+    /// Applies the fixups that need names, asking `resolve` for each name once or more; returns how many there were.
+    ///
+    /// # Errors
+    /// What `resolve` says, or a malformed or unsupported relocation.
+    fn bind(&self, mem: &mut ImageMut<'_>, resolve: Resolve<'_>) -> Result<usize, ErrorKind>;
+
+    /// The calls to make when the module is attached and detached, read from the bound image.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] for a list or an entry outside the image or outside its code.
+    fn lifecycle(&self, mem: &ImageMut<'_>) -> Result<Lifecycle, ErrorKind>;
+}
+
+/// How [`Image::bind`] asks for a name.
+pub type Resolve<'a> = &'a mut dyn FnMut(&Query<'_>) -> Result<Resolution, ErrorKind>;
+
+/// A name as the importing file wrote it. ELF leaves `from` empty (the first definition in scope wins); PE always
+/// fills it in (only that library is asked).
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// What is sought.
+    pub symbol: Symbol<'a>,
+    /// The version that must be matched: ELF only.
+    pub version: Option<&'a [u8]>,
+    /// The library that must answer, in key form.
+    pub from: Option<&'a str>,
+    /// Nobody minds when it is not found.
+    pub weak: bool,
+    /// The GNU hash of the name, computed once by whoever asks; 0 for ordinals.
+    pub hash: u32,
+}
+
+impl<'a> Query<'a> {
+    /// A strong, unversioned query for a name, asked of nobody in particular.
+    ///
+    /// ```
+    /// use loader_core::Query;
+    /// assert_eq!(Query::name(b"printf").hash, 0x156b_2bb8); // the example of the GNU hash specification
+    /// ```
+    #[must_use]
+    pub fn name(name: &'a [u8]) -> Self {
+        Self {
+            symbol: Symbol::Name(name),
+            version: None,
+            from: None,
+            weak: false,
+            hash: gnu_hash(name),
+        }
+    }
+
+    /// A query for an ordinal.
+    #[must_use]
+    pub fn ordinal(ordinal: u16) -> Self {
+        Self {
+            symbol: Symbol::Ordinal(ordinal),
+            version: None,
+            from: None,
+            weak: false,
+            hash: 0,
+        }
+    }
+
+    /// The same query, to be answered by one library only.
+    #[must_use]
+    pub fn of(self, from: &'a str) -> Self {
+        Self {
+            from: Some(from),
+            ..self
+        }
+    }
+}
+
+/// The hash of a symbol name in `.gnu.hash` tables (Bernstein's, times 33 from 5381, modulo 2^32).
+#[must_use]
+pub fn gnu_hash(name: &[u8]) -> u32 {
+    name.iter()
+        .fold(5381, |h: u32, &b| h.wrapping_mul(33).wrapping_add(b.into()))
+}
+
+/// A name or an ordinal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Symbol<'a> {
+    /// A name, without a terminating zero.
+    Name(&'a [u8]),
+    /// An ordinal of a PE export table.
+    Ordinal(u16),
+}
+
+impl Symbol<'_> {
+    /// The symbol with its own storage.
+    #[must_use]
+    pub fn to_name(self) -> SymbolName {
+        match self {
+            Symbol::Name(n) => SymbolName::Name(n.into()),
+            Symbol::Ordinal(n) => SymbolName::Ordinal(n),
+        }
+    }
+
+    /// The symbol as text: `crc32`, `#17`.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Symbol::Name(n) => String::from_utf8_lossy(n),
+            Symbol::Ordinal(n) => format!("#{n}").into(),
+        }
+    }
+}
+
+/// A [`Symbol`] that owns its name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SymbolName {
+    /// A name, without a terminating zero.
+    Name(Box<[u8]>),
+    /// An ordinal.
+    Ordinal(u16),
+}
+
+impl SymbolName {
+    /// A borrowed view.
+    #[must_use]
+    pub fn as_symbol(&self) -> Symbol<'_> {
+        match self {
+            Self::Name(n) => Symbol::Name(n),
+            Self::Ordinal(n) => Symbol::Ordinal(*n),
+        }
+    }
+}
+
+impl fmt::Display for SymbolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.as_symbol().text())
+    }
+}
+
+/// What an image says of one of its exports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Export {
+    /// It is here.
+    At(Rva),
+    /// Another library has it.
+    Forward {
+        /// That library.
+        need: Need,
+        /// The symbol there.
+        symbol: SymbolName,
+    },
+    /// A function here says where it is (`STT_GNU_IFUNC`).
+    Resolver(Rva),
+    /// It is in the thread-local block, this many bytes from its start.
+    Tls {
+        /// Bytes from the start of the block.
+        offset: u64,
+    },
+    /// It has this value wherever the image is (`SHN_ABS`; functions of the host).
+    Absolute(u64),
+}
+
+/// The answer to a [`Query`], in live addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// It is here.
+    At(Addr),
+    /// Call this once code may run; what it returns is the address. Hand it on with [`ImageMut::late`].
+    Resolver(Addr),
+    /// It is a thread-local variable.
+    Tls {
+        /// Whose block it is in.
+        home: TlsHome,
+        /// Bytes from the start of that block.
+        offset: u64,
+    },
+    /// A weak symbol that nobody defines.
+    Absent,
+}
+
+/// The thread-local block that every thread has of one module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsHome {
+    /// A block that this engine keeps: the number of its slot, which `__tls_get_addr` and Windows code index with.
+    Slot(u32),
+    /// A block of the host process's own TLS.
+    Host {
+        /// The module number that the system's `__tls_get_addr` knows.
+        module: u64,
+        /// Bytes from the thread pointer to the start of the block, where that is the same in all threads.
+        thread_pointer_offset: Option<i64>,
+    },
+}
+
+impl TlsHome {
+    /// Set in a TLS module word that means one of this engine's slots, never in one of the host's.
+    pub const OURS: u64 = 1 << 63;
+
+    /// The word that stands for this block in a `tls_index` pair (the value of a `DTPMOD64` relocation).
+    #[must_use]
+    pub const fn module_word(self) -> u64 {
+        match self {
+            Self::Slot(n) => Self::OURS | n as u64,
+            Self::Host { module, .. } => module,
+        }
+    }
+}
+
+/// What a new thread's block of a module starts as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsTemplate {
+    /// The initialised part, as image positions; read from the image after relocation.
+    pub init: Range<Rva>,
+    /// Length of the whole block in bytes; what `init` does not cover is zero.
+    pub size: u64,
+    /// Alignment of the block in bytes: a power of two.
+    pub align: u64,
+    /// The block starts this many bytes after a multiple of `align` (ELF: `p_vaddr % p_align`).
+    pub skew: u64,
+    /// Where the image wants its slot number written as 32 bits (PE). Such blocks exist in every thread from the
+    /// start, because the code looks them up without asking; others are made when a thread first asks.
+    pub index_at: Option<Rva>,
+}
+
+/// Calls that a module's life consists of, in the order in which they are made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lifecycle {
+    /// When the module comes.
+    pub attach: Vec<Entry>,
+    /// When it goes.
+    pub detach: Vec<Entry>,
+    /// When a thread starts or ends.
+    pub thread: Vec<Entry>,
+}
+
+/// A function of the image that the engine calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its live address.
+    pub at: Addr,
+    /// How it is called.
+    pub kind: EntryKind,
+}
+
+/// How an [`Entry`] is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EntryKind {
+    /// `void f(int argc, char **argv, char **envp)`, System V convention (`DT_INIT`, `DT_INIT_ARRAY`).
+    Init,
+    /// `void f(void)`, System V convention (`DT_FINI_ARRAY`, `DT_FINI`).
+    Fini,
+    /// `void f(void *base, uint32_t reason, void *reserved)`, Windows convention.
+    TlsCallback,
+    /// `BOOL f(void *base, uint32_t reason, void *reserved)`, Windows convention; FALSE at attach refuses the load.
+    DllMain,
+}
+
+impl fmt::Display for EntryKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Init => "initialiser",
+            Self::Fini => "terminator",
+            Self::TlsCallback => "TLS callback",
+            Self::DllMain => "DllMain",
+        })
+    }
+}
+
+/// A fixup that waits for code: the slot gets what `resolver` returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LateFixup {
+    /// The 64-bit slot.
+    pub slot: Rva,
+    /// A function without arguments, System V convention.
+    pub resolver: Addr,
+}
+
+/// The window of one placed image while fixups may write to it. All fixups of all formats go through here, and all
+/// of it is safe code.
+#[derive(Debug)]
+pub struct ImageMut<'a> {
+    /// The writable pages.
+    pub window: &'a mut [u8],
+    /// The image position of the first of them.
+    pub start: Rva,
+    /// Where the image is.
+    pub at: Placement,
+    /// The image's own thread-local block, where it has one.
+    pub tls: Option<TlsHome>,
+    /// Fixups for when code may run.
+    pub late: &'a mut Vec<LateFixup>,
+}
+
+impl ImageMut<'_> {
+    fn slot<const N: usize>(&mut self, at: Rva) -> Result<&mut [u8; N], ErrorKind> {
+        let start = self.start;
+        at.0.checked_sub(start.0)
+            .and_then(|i| usize::try_from(i).ok())
+            .and_then(|i| self.window.get_mut(i..)?.first_chunk_mut::<N>())
+            .ok_or(ErrorKind::WriteOutside { at, len: N })
+    }
+
+    /// The `len` bytes at `at`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] where they are not all in the window.
+    pub fn bytes(&self, at: Rva, len: usize) -> Result<&[u8], ErrorKind> {
+        at.0.checked_sub(self.start.0)
+            .and_then(|i| usize::try_from(i).ok())
+            .and_then(|i| self.window.get(i..)?.get(..len))
+            .ok_or(ErrorKind::Malformed {
+                what: "read outside the window",
+                at: at.0,
+            })
+    }
+
+    /// Reads `N` bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WriteOutside`] where they are not all in the window.
+    pub fn read<const N: usize>(&mut self, at: Rva) -> Result<[u8; N], ErrorKind> {
+        self.slot::<N>(at).map(|s| *s)
+    }
+
+    /// Writes `N` bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WriteOutside`] where they are not all in the window.
+    #[inline]
+    pub fn write<const N: usize>(&mut self, at: Rva, value: [u8; N]) -> Result<(), ErrorKind> {
+        *self.slot::<N>(at)? = value;
+        Ok(())
+    }
+
+    /// Reads a little-endian 64-bit number.
+    ///
+    /// # Errors
+    /// As [`ImageMut::read`].
+    #[inline]
+    pub fn read_u64(&mut self, at: Rva) -> Result<u64, ErrorKind> {
+        self.read(at).map(u64::from_le_bytes)
+    }
+
+    /// Writes a little-endian 64-bit number.
+    ///
+    /// # Errors
+    /// As [`ImageMut::write`].
+    #[inline]
+    pub fn write_u64(&mut self, at: Rva, value: u64) -> Result<(), ErrorKind> {
+        self.write(at, value.to_le_bytes())
+    }
+
+    /// Adds `n` modulo 2^64 to the number at `at`: the RELATIVE fixup of RELR tables and of `DIR64` blocks.
+    ///
+    /// # Errors
+    /// As [`ImageMut::write`].
+    #[inline]
+    pub fn add_u64(&mut self, at: Rva, n: u64) -> Result<(), ErrorKind> {
+        let slot = self.slot::<8>(at)?;
+        *slot = u64::from_le_bytes(*slot).wrapping_add(n).to_le_bytes();
+        Ok(())
+    }
+
+    /// Leaves a slot to be filled when code may run.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WriteOutside`] where the slot is not in the window.
+    pub fn late(&mut self, slot: Rva, resolver: Addr) -> Result<(), ErrorKind> {
+        self.slot::<8>(slot)?;
+        self.late.push(LateFixup { slot, resolver });
+        Ok(())
+    }
+}

@@ -1,0 +1,203 @@
+//! Where a library's bytes come from: who looks for it, what was found, and how to tell that it is loaded already.
+
+use crate::{ErrorKind, Image, Need};
+use std::{
+    fmt,
+    fs::File,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// The bytes of one loadfile: a read-only file mapping, or a buffer.
+///
+/// A mapped file that another process truncates while it is in use raises SIGBUS, as with every memory-mapped
+/// library; bytes that must survive that are given as a buffer.
+pub struct Source {
+    bytes: Bytes,
+}
+
+enum Bytes {
+    Mapped(memmap2::Mmap),
+    Owned(Arc<[u8]>),
+    Static(&'static [u8]),
+}
+
+impl Source {
+    /// A buffer that is shared with the caller.
+    #[must_use]
+    pub fn owned(bytes: impl Into<Arc<[u8]>>) -> Self {
+        Self {
+            bytes: Bytes::Owned(bytes.into()),
+        }
+    }
+
+    /// A buffer that lives as long as the program.
+    #[must_use]
+    pub fn embedded(bytes: &'static [u8]) -> Self {
+        Self {
+            bytes: Bytes::Static(bytes),
+        }
+    }
+
+    /// Maps a whole file for reading.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], or [`ErrorKind::NotALoadfile`] for an empty file and for what is no regular file.
+    pub fn mapped(file: &File) -> Result<Self, ErrorKind> {
+        let io = |what| {
+            move |e: std::io::Error| ErrorKind::Io {
+                what,
+                os: e.raw_os_error().unwrap_or(0),
+            }
+        };
+        let meta = file.metadata().map_err(io("stat the file"))?;
+        let found = |found| Err(ErrorKind::NotALoadfile { found });
+        match () {
+            () if meta.is_dir() => return found("a directory"),
+            () if !meta.is_file() => return found("not a regular file"),
+            () if meta.len() == 0 => return found("an empty file"),
+            () => {}
+        }
+        Ok(Self {
+            bytes: Bytes::Mapped(map_file(file).map_err(io("map the file"))?),
+        })
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Mapped(m) => m,
+            Bytes::Owned(b) => b,
+            Bytes::Static(b) => b,
+        }
+    }
+}
+
+#[allow(unsafe_code)]
+fn map_file(file: &File) -> std::io::Result<memmap2::Mmap> {
+    // SAFETY: the mapping is private and read-only; that nobody truncates a library in use is the same promise that
+    // every program gives the system's loader, and `Source` says so.
+    unsafe { memmap2::Mmap::map(file) }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.bytes {
+            Bytes::Mapped(_) => "file",
+            Bytes::Owned(_) | Bytes::Static(_) => "buffer",
+        };
+        write!(f, "Source({kind}, {} bytes)", self.bytes().len())
+    }
+}
+
+/// Which file on which device: the same for every path that leads to one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// The identity of an open file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`].
+    pub fn of(file: &File) -> Result<Self, ErrorKind> {
+        file.metadata()
+            .map(|m| Self {
+                device: m.dev(),
+                inode: m.ino(),
+            })
+            .map_err(|e| ErrorKind::Io {
+                what: "stat the file",
+                os: e.raw_os_error().unwrap_or(0),
+            })
+    }
+
+    /// The identity of the file that a path leads to now.
+    #[must_use]
+    pub fn at(path: &Path) -> Option<Self> {
+        let m = path.metadata().ok()?;
+        Some(Self {
+            device: m.dev(),
+            inode: m.ino(),
+        })
+    }
+}
+
+/// A file, opened but not read.
+#[derive(Debug)]
+pub struct FoundFile {
+    /// The file.
+    pub file: File,
+    /// Where it was found.
+    pub path: PathBuf,
+    /// Which file it is.
+    pub id: FileId,
+}
+
+impl FoundFile {
+    /// Opens a path.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] (needed by nobody), [`ErrorKind::Io`].
+    pub fn open(path: &Path) -> Result<Self, ErrorKind> {
+        let file = File::open(path).map_err(|e| match e.raw_os_error() {
+            Some(libc::ENOENT | libc::ENOTDIR) => ErrorKind::NotFound {
+                needed_by: "".into(),
+            },
+            os => ErrorKind::Io {
+                what: "open the file",
+                os: os.unwrap_or(0),
+            },
+        })?;
+        let id = FileId::of(&file)?;
+        Ok(Self {
+            file,
+            path: path.into(),
+            id,
+        })
+    }
+}
+
+/// What a search came to.
+#[derive(Debug)]
+pub enum Found {
+    /// A file.
+    File(FoundFile),
+    /// Bytes that the embedder provided under that name.
+    Bytes(Arc<Source>),
+}
+
+/// Who needs a library: what search rules are relative to.
+#[derive(Debug)]
+pub struct Requester<'a> {
+    /// The requester's name, empty for the embedder.
+    pub name: &'a str,
+    /// The requester's file, where it has one.
+    pub path: Option<&'a Path>,
+    /// The requester's image, `None` for the embedder.
+    pub image: Option<&'a dyn Image>,
+}
+
+/// Looks for libraries and understands them. The front door's implementation knows both formats.
+pub trait Locator: Send + Sync {
+    /// Looks for a library; `trying` is told each place before it is looked at.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::Io`].
+    fn locate(
+        &self,
+        need: &Need,
+        by: &Requester<'_>,
+        trying: &mut dyn FnMut(&Path),
+    ) -> Result<Found, ErrorKind>;
+
+    /// Understands the bytes of one file.
+    ///
+    /// # Errors
+    /// Whatever is wrong with them.
+    fn parse(&self, source: &Arc<Source>) -> Result<Arc<dyn Image>, ErrorKind>;
+}
