@@ -124,19 +124,13 @@ impl Placement {
     /// The image position of a link-time address, or `None` where it lies outside the image.
     #[must_use]
     pub fn rva(&self, link: LinkAddr) -> Option<Rva> {
-        link.0
-            .checked_sub(self.link_base.0)
-            .filter(|&r| r < self.len)
-            .map(Rva)
+        link.0.checked_sub(self.link_base.0).filter(|&r| r < self.len).map(Rva)
     }
 
     /// The image position of a live address, or `None` where it lies outside the image.
     #[must_use]
     pub fn rva_of(&self, live: Addr) -> Option<Rva> {
-        live.0
-            .checked_sub(self.base.0)
-            .filter(|&r| r < self.len)
-            .map(Rva)
+        live.0.checked_sub(self.base.0).filter(|&r| r < self.len).map(Rva)
     }
 
     /// Whether a live address lies inside the image.

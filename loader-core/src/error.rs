@@ -22,11 +22,7 @@ impl Error {
     /// Blames `module`, met in `stage`.
     #[must_use]
     pub fn new(module: &str, stage: Stage, kind: ErrorKind) -> Self {
-        Self {
-            module: module.into(),
-            stage,
-            kind,
-        }
+        Self { module: module.into(), stage, kind }
     }
 }
 
@@ -278,17 +274,12 @@ impl ErrorKind {
     pub fn win32(&self) -> u32 {
         match self {
             Self::NotFound { .. } | Self::NotLoaded | Self::InvalidHandle => 126, // ERROR_MOD_NOT_FOUND
-            Self::Undefined {
-                symbol: SymbolName::Ordinal(_),
-                ..
-            } => 182, // ERROR_INVALID_ORDINAL
+            Self::Undefined { symbol: SymbolName::Ordinal(_), .. } => 182,        // ERROR_INVALID_ORDINAL
             Self::Undefined { .. }
             | Self::SymbolNotFound { .. }
             | Self::MissingCalled { .. }
             | Self::ForwardLoop { .. } => 127, // ERROR_PROC_NOT_FOUND
-            Self::NotALoadfile {
-                found: "an empty file",
-            } => 1006, // ERROR_FILE_INVALID
+            Self::NotALoadfile { found: "an empty file" } => 1006,                // ERROR_FILE_INVALID
             Self::NotALoadfile { .. }
             | Self::WrongMachine { .. }
             | Self::Unsupported { .. }
@@ -296,10 +287,7 @@ impl ErrorKind {
             | Self::WritableCode { .. }
             | Self::WriteOutside { .. }
             | Self::Overflow { .. } => 193, // ERROR_BAD_EXE_FORMAT
-            Self::Io {
-                os: libc::EACCES | libc::EPERM,
-                ..
-            } => 5, // ERROR_ACCESS_DENIED
+            Self::Io { os: libc::EACCES | libc::EPERM, .. } => 5,                 // ERROR_ACCESS_DENIED
             Self::Io { .. } => 126,
             Self::Space { .. } | Self::TlsExhausted { .. } => 8, // ERROR_NOT_ENOUGH_MEMORY
             Self::BaseTaken { .. } => 487,                       // ERROR_INVALID_ADDRESS
@@ -345,23 +333,14 @@ impl fmt::Display for ErrorKind {
                 write!(f, "the region at {at} wants to be writable and executable")
             }
             Self::WriteOutside { at, len } => {
-                write!(
-                    f,
-                    "fixup of {len} bytes at {at} is outside the writable image"
-                )
+                write!(f, "fixup of {len} bytes at {at} is outside the writable image")
             }
             Self::Overflow { at, value } => {
                 write!(f, "value {value:#x} does not fit the relocation at {at}")
             }
-            Self::Undefined {
-                symbol,
-                version,
-                from,
-            } => {
+            Self::Undefined { symbol, version, from } => {
                 write!(f, "undefined symbol: {symbol}")?;
-                version
-                    .iter()
-                    .try_for_each(|v| write!(f, ", version {v}"))?;
+                version.iter().try_for_each(|v| write!(f, ", version {v}"))?;
                 from.iter().try_for_each(|m| write!(f, " (in {m})"))
             }
             Self::ForwardLoop { symbol } => {
@@ -394,15 +373,10 @@ impl fmt::Display for ErrorKind {
 impl fmt::Display for Error {
     /// `libz.so.1: relocate: fixup of 8 bytes at image+0x7fffe is outside the writable image`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let module: &str = if self.module.is_empty() {
-            "(no module)"
-        } else {
-            &self.module
-        };
+        let module: &str = if self.module.is_empty() { "(no module)" } else { &self.module };
         let text = format!("{module}: {}: {}", self.stage, self.kind);
         // A name out of a file may hold anything; what is shown has displayable characters only (TNS/R dlerror).
-        text.chars()
-            .try_for_each(|c| fmt::Write::write_char(f, if c.is_control() { '?' } else { c }))
+        text.chars().try_for_each(|c| fmt::Write::write_char(f, if c.is_control() { '?' } else { c }))
     }
 }
 

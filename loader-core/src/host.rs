@@ -4,8 +4,8 @@
 //! trace as what a file provides.
 
 use crate::{
-    ErrorKind, Export, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, Need, Query,
-    Resolve, Symbol, TlsTemplate,
+    ErrorKind, Export, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, Need, Query, Resolve,
+    Symbol, TlsTemplate,
 };
 use std::{collections::HashMap, fmt};
 
@@ -77,11 +77,7 @@ impl HostModule {
     pub fn new(name: &str) -> Self {
         let lower = name.to_ascii_lowercase();
         Self {
-            key: if lower.ends_with(".dll") {
-                lower.into()
-            } else {
-                name.into()
-            },
+            key: if lower.ends_with(".dll") { lower.into() } else { name.into() },
             name: name.into(),
             table: HashMap::new(),
             ordinals: HashMap::new(),

@@ -48,6 +48,18 @@ pub struct Need {
     pub reexported: bool,
 }
 
+/// Directories in which a file wants its needs to be looked for, as the file spells them: separated by colons,
+/// `$ORIGIN` and its like not expanded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SearchPath<'a> {
+    /// Before the user's own directories (ELF: `DT_RPATH`).
+    pub before: &'a str,
+    /// After the user's own directories (ELF: `DT_RUNPATH`).
+    pub after: &'a str,
+    /// The system's directories are not for it (ELF: `DF_1_NODEFLIB`).
+    pub own_only: bool,
+}
+
 /// A parsed file. It knows nothing of live addresses: the same `Image` can be placed many times.
 pub trait Image: Send + Sync + fmt::Debug {
     /// The file's format.
@@ -65,6 +77,11 @@ pub trait Image: Send + Sync + fmt::Debug {
     /// Libraries that forwarded exports lead to, each once; empty for formats without forwarders.
     fn forwards_to(&self) -> &[Need] {
         &[]
+    }
+
+    /// Where the file wants its needs to be looked for; nowhere in particular for formats without such wishes.
+    fn search_path(&self) -> SearchPath<'_> {
+        SearchPath::default()
     }
 
     /// Which searchList the file asks for when the engine has no other orders.
@@ -132,42 +149,26 @@ impl<'a> Query<'a> {
     /// ```
     #[must_use]
     pub fn name(name: &'a [u8]) -> Self {
-        Self {
-            symbol: Symbol::Name(name),
-            version: None,
-            from: None,
-            weak: false,
-            hash: gnu_hash(name),
-        }
+        Self { symbol: Symbol::Name(name), version: None, from: None, weak: false, hash: gnu_hash(name) }
     }
 
     /// A query for an ordinal.
     #[must_use]
     pub fn ordinal(ordinal: u16) -> Self {
-        Self {
-            symbol: Symbol::Ordinal(ordinal),
-            version: None,
-            from: None,
-            weak: false,
-            hash: 0,
-        }
+        Self { symbol: Symbol::Ordinal(ordinal), version: None, from: None, weak: false, hash: 0 }
     }
 
     /// The same query, to be answered by one library only.
     #[must_use]
     pub fn of(self, from: &'a str) -> Self {
-        Self {
-            from: Some(from),
-            ..self
-        }
+        Self { from: Some(from), ..self }
     }
 }
 
 /// The hash of a symbol name in `.gnu.hash` tables (Bernstein's, times 33 from 5381, modulo 2^32).
 #[must_use]
 pub fn gnu_hash(name: &[u8]) -> u32 {
-    name.iter()
-        .fold(5381, |h: u32, &b| h.wrapping_mul(33).wrapping_add(b.into()))
+    name.iter().fold(5381, |h: u32, &b| h.wrapping_mul(33).wrapping_add(b.into()))
 }
 
 /// A name or an ordinal.
@@ -396,10 +397,7 @@ impl ImageMut<'_> {
         at.0.checked_sub(self.start.0)
             .and_then(|i| usize::try_from(i).ok())
             .and_then(|i| self.window.get(i..)?.get(..len))
-            .ok_or(ErrorKind::Malformed {
-                what: "read outside the window",
-                at: at.0,
-            })
+            .ok_or(ErrorKind::Malformed { what: "read outside the window", at: at.0 })
     }
 
     /// Reads `N` bytes.

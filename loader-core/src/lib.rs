@@ -4,18 +4,31 @@
 //! Image ──plan──► Module<Parsed> ──map──► <Mapped> ──relocate──► <Relocated> ──bind──► <Bound> ──seal──► <Sealed> ──commit──► LoadSet
 //! ```
 //! Each arrow is one function. Read in this order: [`addr`] → [`plan`] → [`image`] → [`space`] → [`module`] →
-//! [`session`] → [`set`]. The rules of the load set are those of TNS/R `dlopen` and `dlclose`.
+//! `session` → [`set`]. The rules of the load set are those of TNS/R `dlopen` and `dlclose`.
 
 pub mod addr;
+pub mod call;
 pub mod error;
+pub mod event;
 pub mod host;
 pub mod image;
 pub mod locate;
+pub mod mode;
+pub mod module;
 pub mod plan;
+mod session;
+pub mod set;
+pub mod space;
+pub mod tls;
+mod turnstile;
 
 pub use addr::*;
+pub use call::Occasion;
 pub use error::{Error, ErrorKind, Result, Stage};
+pub use event::{Event, Observer};
 pub use host::{HostFn, HostModule, HostTable, Reach};
 pub use image::*;
 pub use locate::{FileId, Found, FoundFile, Locator, Requester, Source};
+pub use mode::{Dialect, MissingPolicy, Mode, Rules};
 pub use plan::{Fill, Layout, MapPlan, Region, Rights, Wanted};
+pub use set::{Adopted, Handle, LoadSet, ModuleId, ModuleInfo, Origin, Request};

@@ -27,17 +27,13 @@ impl Source {
     /// A buffer that is shared with the caller.
     #[must_use]
     pub fn owned(bytes: impl Into<Arc<[u8]>>) -> Self {
-        Self {
-            bytes: Bytes::Owned(bytes.into()),
-        }
+        Self { bytes: Bytes::Owned(bytes.into()) }
     }
 
     /// A buffer that lives as long as the program.
     #[must_use]
     pub fn embedded(bytes: &'static [u8]) -> Self {
-        Self {
-            bytes: Bytes::Static(bytes),
-        }
+        Self { bytes: Bytes::Static(bytes) }
     }
 
     /// Maps a whole file for reading.
@@ -45,12 +41,7 @@ impl Source {
     /// # Errors
     /// [`ErrorKind::Io`], or [`ErrorKind::NotALoadfile`] for an empty file and for what is no regular file.
     pub fn mapped(file: &File) -> Result<Self, ErrorKind> {
-        let io = |what| {
-            move |e: std::io::Error| ErrorKind::Io {
-                what,
-                os: e.raw_os_error().unwrap_or(0),
-            }
-        };
+        let io = |what| move |e: std::io::Error| ErrorKind::Io { what, os: e.raw_os_error().unwrap_or(0) };
         let meta = file.metadata().map_err(io("stat the file"))?;
         let found = |found| Err(ErrorKind::NotALoadfile { found });
         match () {
@@ -59,9 +50,7 @@ impl Source {
             () if meta.len() == 0 => return found("an empty file"),
             () => {}
         }
-        Ok(Self {
-            bytes: Bytes::Mapped(map_file(file).map_err(io("map the file"))?),
-        })
+        Ok(Self { bytes: Bytes::Mapped(map_file(file).map_err(io("map the file"))?) })
     }
 
     /// The bytes.
@@ -106,24 +95,15 @@ impl FileId {
     /// [`ErrorKind::Io`].
     pub fn of(file: &File) -> Result<Self, ErrorKind> {
         file.metadata()
-            .map(|m| Self {
-                device: m.dev(),
-                inode: m.ino(),
-            })
-            .map_err(|e| ErrorKind::Io {
-                what: "stat the file",
-                os: e.raw_os_error().unwrap_or(0),
-            })
+            .map(|m| Self { device: m.dev(), inode: m.ino() })
+            .map_err(|e| ErrorKind::Io { what: "stat the file", os: e.raw_os_error().unwrap_or(0) })
     }
 
     /// The identity of the file that a path leads to now.
     #[must_use]
     pub fn at(path: &Path) -> Option<Self> {
         let m = path.metadata().ok()?;
-        Some(Self {
-            device: m.dev(),
-            inode: m.ino(),
-        })
+        Some(Self { device: m.dev(), inode: m.ino() })
     }
 }
 
@@ -145,20 +125,11 @@ impl FoundFile {
     /// [`ErrorKind::NotFound`] (needed by nobody), [`ErrorKind::Io`].
     pub fn open(path: &Path) -> Result<Self, ErrorKind> {
         let file = File::open(path).map_err(|e| match e.raw_os_error() {
-            Some(libc::ENOENT | libc::ENOTDIR) => ErrorKind::NotFound {
-                needed_by: "".into(),
-            },
-            os => ErrorKind::Io {
-                what: "open the file",
-                os: os.unwrap_or(0),
-            },
+            Some(libc::ENOENT | libc::ENOTDIR) => ErrorKind::NotFound { needed_by: "".into() },
+            os => ErrorKind::Io { what: "open the file", os: os.unwrap_or(0) },
         })?;
         let id = FileId::of(&file)?;
-        Ok(Self {
-            file,
-            path: path.into(),
-            id,
-        })
+        Ok(Self { file, path: path.into(), id })
     }
 }
 

@@ -125,8 +125,7 @@ impl MapPlan {
                     return malformed("region leaves the file", fill.file.end.0);
                 }
                 let bytes = fill.file.end.0 - fill.file.start.0;
-                let fits = fill.at >= r.at.start
-                    && fill.at.checked_add(bytes).is_some_and(|e| e <= r.at.end);
+                let fits = fill.at >= r.at.start && fill.at.checked_add(bytes).is_some_and(|e| e <= r.at.end);
                 if !fits {
                     return malformed("file bytes leave their region", fill.at.0);
                 }
@@ -137,25 +136,20 @@ impl MapPlan {
             }
             end = r.at.end;
         }
-        for range in [Some(&layout.window), layout.relro.as_ref()]
-            .into_iter()
-            .flatten()
-        {
+        for range in [Some(&layout.window), layout.relro.as_ref()].into_iter().flatten() {
             if !aligned(range) || range.start > range.end || range.end.0 > len.get() {
                 return malformed("page range leaves the image", range.start.0);
             }
         }
-        if layout.relro.as_ref().is_some_and(|r| {
-            r.start != r.end && (r.start < layout.window.start || r.end > layout.window.end)
-        }) {
+        if layout
+            .relro
+            .as_ref()
+            .is_some_and(|r| r.start != r.end && (r.start < layout.window.start || r.end > layout.window.end))
+        {
             return malformed("RELRO outside the window", layout.window.start.0);
         }
         let rights = final_rights(&layout, len);
-        Ok(Self {
-            layout,
-            len,
-            rights,
-        })
+        Ok(Self { layout, len, rights })
     }
 
     /// The plan of a module without an image: one page that is never mapped.
@@ -171,11 +165,7 @@ impl MapPlan {
             window: empty,
             relro: None,
         };
-        Self {
-            layout,
-            len: PageBytes::covering(PAGE).unwrap_or_default(),
-            rights: Vec::new(),
-        }
+        Self { layout, len: PageBytes::covering(PAGE).unwrap_or_default(), rights: Vec::new() }
     }
 
     /// The address that the static linker gave the first byte of the image.
@@ -257,10 +247,7 @@ fn final_rights(layout: &Layout, len: PageBytes) -> Vec<(Range<Rva>, Rights)> {
     for r in &layout.regions {
         push(end..r.at.start, Rights::empty());
         let relro = layout.relro.clone().unwrap_or(Rva(0)..Rva(0));
-        let (start, stop) = (
-            relro.start.clamp(r.at.start, r.at.end),
-            relro.end.clamp(r.at.start, r.at.end),
-        );
+        let (start, stop) = (relro.start.clamp(r.at.start, r.at.end), relro.end.clamp(r.at.start, r.at.end));
         push(r.at.start..start.min(stop), r.rights);
         push(start..stop, r.rights - Rights::WRITE);
         push(stop.max(start)..r.at.end, r.rights);

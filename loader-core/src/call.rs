@@ -1,0 +1,131 @@
+//! Calling into images: the one place from which foreign code is entered.
+//!
+//! [`Native`] makes the calls; [`Dry`] makes none, for images on [`Flat`](crate::space::Flat) and for tests of the
+//! load set. What a call may meet and what is promised then:
+//!
+//! * the callee opens, looks up and closes libraries: no lock is held that it could wait for;
+//! * it calls an import that nobody defines: [`guarded`] returns a typed error, frames in between are abandoned;
+//! * it unwinds (a C++ exception, a Rust panic) into an initialiser's caller: the unwinder goes on to the embedder's
+//!   `open`, whose load set then still holds the module; catch it there and close the handle's engine;
+//! * it faults: the process gets the signal. Run it in a child (`loader-sandbox`) where that matters.
+
+mod native;
+mod raw;
+
+pub use native::Native;
+pub use raw::{Arg, Convention, MissingImport, guarded, invoke};
+
+use crate::{Addr, Entry, EntryKind, ErrorKind, Format};
+use std::fmt;
+
+/// Why an image's entry is called; Windows images are told so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Occasion {
+    /// It was loaded by an open.
+    Loaded,
+    /// It belongs to the main program's load set and was loaded with it.
+    LoadedWithProgram,
+    /// It is being unloaded, or its load failed.
+    Unloaded,
+    /// The program ends with it.
+    ProgramEnds,
+    /// A thread starts.
+    ThreadStarts,
+    /// A thread ends.
+    ThreadEnds,
+}
+
+impl Occasion {
+    /// `fdwReason`.
+    #[must_use]
+    pub const fn reason(self) -> u32 {
+        match self {
+            Self::Unloaded | Self::ProgramEnds => 0,     // DLL_PROCESS_DETACH
+            Self::Loaded | Self::LoadedWithProgram => 1, // DLL_PROCESS_ATTACH
+            Self::ThreadStarts => 2,                     // DLL_THREAD_ATTACH
+            Self::ThreadEnds => 3,                       // DLL_THREAD_DETACH
+        }
+    }
+
+    /// `lpvReserved`: non-null for what comes or goes with the program.
+    #[must_use]
+    pub const fn reserved(self) -> usize {
+        matches!(self, Self::LoadedWithProgram | Self::ProgramEnds) as usize
+    }
+}
+
+impl fmt::Display for Occasion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Loaded => "loaded",
+            Self::LoadedWithProgram => "loaded with the program",
+            Self::Unloaded => "unloaded",
+            Self::ProgramEnds => "the program ends",
+            Self::ThreadStarts => "a thread starts",
+            Self::ThreadEnds => "a thread ends",
+        })
+    }
+}
+
+/// Stubs that stand for imports which nobody defines. They live as long as this does.
+pub trait Stubs: Send + Sync + fmt::Debug {
+    /// The address of a stub for one import.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Space`].
+    fn stub(&mut self, import: MissingImport) -> Result<Addr, ErrorKind>;
+}
+
+/// Whoever calls into images.
+pub trait Caller: Send + Sync + fmt::Debug {
+    /// Makes the calling thread ready to run code of a format.
+    ///
+    /// # Errors
+    /// What the environment of that format says.
+    fn enter(&self, format: Format) -> Result<(), ErrorKind>;
+
+    /// Calls an entry; false where the entry refused.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MissingCalled`].
+    fn entry(&self, entry: Entry, base: Addr, occasion: Occasion) -> Result<bool, ErrorKind>;
+
+    /// Asks an ifunc resolver.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MissingCalled`].
+    fn resolver(&self, at: Addr) -> Result<Addr, ErrorKind>;
+
+    /// A new, empty set of stubs.
+    fn stubs(&self) -> Box<dyn Stubs>;
+}
+
+/// Calls nothing: every entry agrees, every resolver answers with its own address.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Dry;
+
+impl Caller for Dry {
+    fn enter(&self, _: Format) -> Result<(), ErrorKind> {
+        Ok(())
+    }
+    fn entry(&self, _: Entry, _: Addr, _: Occasion) -> Result<bool, ErrorKind> {
+        Ok(true)
+    }
+    fn resolver(&self, at: Addr) -> Result<Addr, ErrorKind> {
+        Ok(at)
+    }
+    fn stubs(&self) -> Box<dyn Stubs> {
+        Box::new(*self)
+    }
+}
+
+impl Stubs for Dry {
+    fn stub(&mut self, _: MissingImport) -> Result<Addr, ErrorKind> {
+        Ok(Addr(0))
+    }
+}
+
+/// Whether a call's answer can refuse a load: DllMain's FALSE when its image comes (seed 001).
+pub(crate) fn may_refuse(kind: EntryKind, occasion: Occasion) -> bool {
+    kind == EntryKind::DllMain && matches!(occasion, Occasion::Loaded | Occasion::LoadedWithProgram)
+}

@@ -1,0 +1,135 @@
+//! The mode of an open, as TNS/R `dlopen` validates it, and the rules a load set follows.
+
+use crate::{ErrorKind, ImportControl, event::Topics};
+
+/// What an open asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mode {
+    /// Whether the library may be loaded.
+    pub load: Load,
+    /// Who shall see its symbols.
+    pub visibility: Visibility,
+    /// What goes to the log.
+    pub verbose: Topics,
+}
+
+/// Whether an open may load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// Load it, all symbols bound before anything runs. `LAZY` acts so too, as on TNS/R.
+    Now,
+    /// Never load: a handle if it is loaded, else an error.
+    Never,
+}
+
+/// Who sees the symbols of what an open brings in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visibility {
+    /// Every globalized loadfile that is loaded later.
+    Global,
+    /// Only the loadfiles that this open brings in. Under the TNS/R rules this acts as `Global`.
+    Local,
+}
+
+/// Whose rules a load set follows where they differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Dialect {
+    /// TNS/R: `LOCAL` acts as `GLOBAL`.
+    #[default]
+    TnsR,
+    /// POSIX as glibc has it: `LOCAL` libraries are seen by what was opened with them only.
+    Posix,
+}
+
+/// What happens to an import that nobody defines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum MissingPolicy {
+    /// The open fails and leaves nothing.
+    #[default]
+    Strict,
+    /// A stub takes its place, which is a typed error when called; a library that is not found becomes a stand-in
+    /// of such stubs.
+    Trap,
+}
+
+/// The rules of a load set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Rules {
+    /// Whose rules, where they differ.
+    pub dialect: Dialect,
+    /// What happens to an import that nobody defines.
+    pub missing: MissingPolicy,
+    /// The import control of every ELF loadfile; `None`: as each file asks.
+    pub control: Option<ImportControl>,
+}
+
+impl Mode {
+    /// Bind everything now (`LAZY` on TNS/R acts as this).
+    pub const LAZY: u32 = 1;
+    /// Bind everything now.
+    pub const NOW: u32 = 2;
+    /// Never load.
+    pub const NOLOAD: u32 = 4;
+    /// The symbols join the global list.
+    pub const GLOBAL: u32 = 0x100;
+    /// The symbols stay with this open (acts as `GLOBAL` under the TNS/R rules).
+    pub const LOCAL: u32 = 0x200;
+    const VERBOSE_SHIFT: u32 = 12;
+
+    /// The bits of `VERBOSE(n)`, n = 0…8.
+    ///
+    /// ```
+    /// use loader_core::Mode;
+    /// assert!(Mode::from_bits(Mode::NOW | Mode::verbose(8)).is_ok());
+    /// assert!(Mode::from_bits(Mode::NOW | Mode::verbose(9)).is_err());
+    /// ```
+    #[must_use]
+    pub const fn verbose(n: u32) -> u32 {
+        n << Self::VERBOSE_SHIFT
+    }
+
+    /// Reads a mode: exactly one of `NOW`, `LAZY`, `NOLOAD`; at most one of `GLOBAL`, `LOCAL`; any with `VERBOSE(n)`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BadMode`] for anything else, 0 included (TNS/R guide 3-2).
+    pub fn from_bits(bits: u32) -> Result<Self, ErrorKind> {
+        let bad = ErrorKind::BadMode { mode: bits };
+        let load = match bits & 0xff {
+            Self::NOW | Self::LAZY => Load::Now,
+            Self::NOLOAD => Load::Never,
+            _ => return Err(bad),
+        };
+        let visibility = match bits & 0xf00 {
+            0 | Self::LOCAL => Visibility::Local,
+            Self::GLOBAL => Visibility::Global,
+            _ => return Err(bad),
+        };
+        let verbose = topics(bits >> Self::VERBOSE_SHIFT).ok_or(bad)?;
+        Ok(Self { load, visibility, verbose })
+    }
+}
+
+impl Default for Mode {
+    /// `NOW`, and what the log wants.
+    fn default() -> Self {
+        Self { load: Load::Now, visibility: Visibility::Local, verbose: Topics::all() }
+    }
+}
+
+/// What `VERBOSE(n)` lets through (TNS/R guide 3-3).
+fn topics(n: u32) -> Option<Topics> {
+    let trouble = Topics::TROUBLE;
+    let files = trouble | Topics::FILES;
+    let symbols = files | Topics::SYMBOLS;
+    Some(match n {
+        0 | 2 => trouble,
+        1 => Topics::empty(),
+        3 => files,
+        4 => symbols,
+        5 => files | Topics::FILE_SEARCH,
+        6 => symbols | Topics::FILE_SEARCH,
+        7 => symbols | Topics::SYMBOL_SEARCH,
+        8 => Topics::all(),
+        _ => return None,
+    })
+}

@@ -1,0 +1,224 @@
+//! One module on its way in. The type says how far it has come; a step that is not allowed does not compile.
+
+use crate::{
+    Addr, Error, ErrorKind, FileId, Image, ImageMut, LateFixup, Lifecycle, Placement, Resolve, Result,
+    Rights, Source, Stage, TlsHome,
+    call::{Caller, Stubs},
+    space::{AddressSpace, Backing, Block},
+    tls::TlsSlot,
+};
+use std::{fs::File, path::PathBuf, sync::Arc};
+
+/// What is known of a module before anything of it is in memory.
+#[derive(Debug)]
+pub struct Identity {
+    /// The name the user knows it by.
+    pub name: Box<str>,
+    /// Every name it answers to, in key form.
+    pub keys: Vec<Box<str>>,
+    /// Its file, where it has one.
+    pub path: Option<PathBuf>,
+    /// Which file that is.
+    pub file: Option<FileId>,
+    /// Its bytes, kept where another open of that name must be compared with them.
+    pub source: Option<Arc<Source>>,
+}
+
+/// Read and understood; nothing is in memory.
+#[derive(Debug)]
+pub struct Parsed {
+    source: Arc<Source>,
+    file: Option<File>,
+}
+/// In memory; every address is known.
+#[derive(Debug)]
+pub struct Mapped(Body);
+/// The fixups that need no names are done.
+#[derive(Debug)]
+pub struct Relocated(Body);
+/// Nothing is undefined.
+#[derive(Debug)]
+pub struct Bound(Body, Lifecycle);
+/// Nobody may write to it any more: there is no way back to `Block::window`.
+#[derive(Debug)]
+pub struct Sealed(Body, Lifecycle);
+
+/// What a module has from `map` on. Dropped as it is, it takes everything back.
+#[derive(Debug)]
+pub(crate) struct Body {
+    pub(crate) at: Placement,
+    pub(crate) tls: Option<TlsHome>,
+    pub(crate) stubs: Option<Box<dyn Stubs>>,
+    late: Vec<LateFixup>,
+    slot: Option<TlsSlot>,
+    block: Box<dyn Block>,
+}
+
+impl Body {
+    fn image_mut<'a>(&'a mut self, image: &dyn Image) -> ImageMut<'a> {
+        ImageMut {
+            window: self.block.window(),
+            start: image.plan().window().start,
+            at: self.at,
+            tls: self.tls,
+            late: &mut self.late,
+        }
+    }
+}
+
+/// One module on its way in.
+#[derive(Debug)]
+pub struct Module<S> {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) image: Arc<dyn Image>,
+    stage: S,
+}
+
+impl<S> Module<S> {
+    fn blame(&self, stage: Stage) -> impl Fn(ErrorKind) -> Error + use<S> {
+        let identity = self.identity.clone();
+        move |kind| Error::new(&identity.name, stage, kind)
+    }
+
+    fn to<T>(identity: Arc<Identity>, image: Arc<dyn Image>, stage: T) -> Module<T> {
+        Module { identity, image, stage }
+    }
+}
+
+impl Module<Parsed> {
+    /// A module that was read and understood; `file` is where its pages may be mapped from.
+    #[must_use]
+    pub fn new(identity: Identity, image: Arc<dyn Image>, source: Arc<Source>, file: Option<File>) -> Self {
+        Self { identity: Arc::new(identity), image, stage: Parsed { source, file } }
+    }
+
+    /// Reserves memory and puts the regions in place. The file is closed here.
+    ///
+    /// # Errors
+    /// What the address space says; TLS slots exhausted.
+    pub fn map(self, space: &dyn AddressSpace) -> Result<Module<Mapped>> {
+        let blame = self.blame(Stage::Map);
+        let plan = self.image.plan();
+        let mut block = space.reserve(plan).map_err(&blame)?;
+        let from = Backing { bytes: self.stage.source.bytes(), file: self.stage.file.as_ref() };
+        for region in plan.regions() {
+            block.fill(region, from).map_err(&blame)?;
+        }
+        let at = Placement { link_base: plan.link_base(), base: block.base(), len: plan.len().get() };
+        let slot = self.image.tls().map(|_| TlsSlot::reserve()).transpose().map_err(&blame)?;
+        let tls = slot.as_ref().map(TlsSlot::home);
+        let body = Body { at, tls, stubs: None, late: Vec::new(), slot, block };
+        Ok(Self::to(self.identity, self.image, Mapped(body)))
+    }
+}
+
+impl Module<Mapped> {
+    /// Where the image is.
+    #[must_use]
+    pub fn at(&self) -> Placement {
+        self.stage.0.at
+    }
+
+    /// Where its thread-local blocks are.
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsHome> {
+        self.stage.0.tls
+    }
+
+    /// Applies the fixups that need no names, and returns how many there were.
+    ///
+    /// # Errors
+    /// What the image says.
+    pub fn relocate(mut self) -> Result<(Module<Relocated>, usize)> {
+        let blame = self.blame(Stage::Relocate);
+        let image = self.image.clone();
+        let mut mem = self.stage.0.image_mut(&*image);
+        let count = image.relocate(&mut mem).map_err(&blame)?;
+        if let (Some(TlsHome::Slot(n)), Some(at)) = (mem.tls, image.tls().and_then(|t| t.index_at)) {
+            mem.write(at, n.to_le_bytes()).map_err(&blame)?;
+        }
+        Ok((Self::to(self.identity, image, Relocated(self.stage.0)), count))
+    }
+}
+
+impl Module<Relocated> {
+    /// Applies the fixups that need names, and reads what is to be called.
+    ///
+    /// # Errors
+    /// What the image or `resolve` says.
+    pub fn bind(mut self, resolve: Resolve<'_>) -> Result<Module<Bound>> {
+        let blame = self.blame(Stage::Bind);
+        let image = self.image.clone();
+        let mut mem = self.stage.0.image_mut(&*image);
+        image.bind(&mut mem, resolve).map_err(&blame)?;
+        let lifecycle = image.lifecycle(&mem).map_err(&blame)?;
+        // The template is data of the image: fixups may have changed it, so it is read after them.
+        let body = &mut self.stage.0;
+        if let (Some(slot), Some(template)) = (&body.slot, image.tls()) {
+            let at = template.init.start.0;
+            let len = template.init.end.0.saturating_sub(at) as usize;
+            let window = body.block.window();
+            let init = match at.checked_sub(image.plan().window().start.0) {
+                _ if len == 0 => Some(&[][..]),
+                from => from.and_then(|i| window.get(i as usize..)?.get(..len)),
+            };
+            let outside = ErrorKind::Malformed { what: "thread-local template outside the data", at };
+            init.ok_or(outside).and_then(|init| slot.arm(template, init)).map_err(&blame)?;
+        }
+        Ok(Self::to(self.identity, image, Bound(self.stage.0, lifecycle)))
+    }
+}
+
+impl Module<Bound> {
+    /// Keeps the stubs that the image was bound to as long as the image.
+    pub fn keep(&mut self, stubs: Box<dyn Stubs>) {
+        self.stage.0.stubs = Some(stubs);
+    }
+
+    /// Makes the code executable, while data can still be written: ifunc resolvers run in between.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Space`].
+    pub fn allow_code(&mut self) -> Result<()> {
+        if self.stage.0.late.is_empty() {
+            return Ok(()); // `seal` does it with the rest
+        }
+        let blame = self.blame(Stage::Seal);
+        let plan = self.image.plan();
+        for (at, rights) in plan.rights().iter().filter(|(_, r)| r.contains(Rights::EXECUTE)) {
+            self.stage.0.block.protect(at.clone(), *rights).map_err(&blame)?;
+        }
+        Ok(())
+    }
+
+    /// Fills the slots that wait for resolvers. The first foreign code of an open runs here.
+    ///
+    /// # Errors
+    /// What the resolver's call says.
+    pub fn finish_late(&mut self, caller: &dyn Caller) -> Result<()> {
+        let blame = self.blame(Stage::Seal);
+        for fixup in std::mem::take(&mut self.stage.0.late) {
+            let Addr(value) = caller.resolver(fixup.resolver).map_err(&blame)?;
+            self.stage.0.block.patch(fixup.slot, value).map_err(&blame)?;
+        }
+        Ok(())
+    }
+
+    /// Gives every page its final rights.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Space`].
+    pub fn seal(mut self) -> Result<Module<Sealed>> {
+        let blame = self.blame(Stage::Seal);
+        for (at, rights) in self.image.plan().rights() {
+            self.stage.0.block.protect(at.clone(), *rights).map_err(&blame)?;
+        }
+        Ok(Self::to(self.identity, self.image, Sealed(self.stage.0, self.stage.1)))
+    }
+}
+
+impl Module<Sealed> {
+    pub(crate) fn into_parts(self) -> (Arc<Identity>, Arc<dyn Image>, Body, Lifecycle) {
+        (self.identity, self.image, self.stage.0, self.stage.1)
+    }
+}

@@ -1,0 +1,586 @@
+//! One open: everything it adds, until it is committed. Dropping a session undoes all of it.
+//!
+//! Read [`LoadSet::open`] first: it names the steps in order.
+
+use crate::{
+    Error, ErrorKind, Event, Export, FileId, Format, Found, FoundFile, HostModule, Image, ImportControl,
+    ModuleId, Need, Query, Requester, Resolution, Result, Source, Stage, SymbolName,
+    call::{MissingImport, Stubs},
+    event::Topics,
+    mode::{Dialect, MissingPolicy, Rules, Visibility},
+    module::{Bound, Identity, Mapped, Module, Parsed, Relocated, Sealed},
+    set::{Info, LoadSet, Member, Origin, Request},
+};
+use std::{collections::HashMap, sync::Arc};
+
+/// A forwarder may lead to a forwarder, but not for ever.
+const FORWARDS: usize = 16;
+
+/// A module, seen from a session: one that was loaded before, or the n-th that this session brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Node {
+    Old(ModuleId),
+    New(usize),
+}
+
+/// An entry of a libList, and the module that it came to.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) key: Box<str>,
+    pub(crate) node: Node,
+    reexported: bool,
+}
+
+/// What a need came to.
+enum Sought {
+    Loaded(ModuleId),
+    File(FoundFile),
+    Bytes(Arc<Source>),
+}
+
+/// An import that nobody defines, met while the policy was to trap.
+#[derive(Debug, Default)]
+pub(crate) struct Gaps {
+    pub(crate) symbols: Vec<MissingImport>,
+    pub(crate) libraries: Vec<Box<str>>,
+}
+
+pub(crate) struct Session<'s> {
+    set: &'s LoadSet,
+    rules: Rules,
+    /// The file on whose behalf the root is opened.
+    by: Option<&'s std::path::Path>,
+    visibility: Visibility,
+    verbose: Topics,
+    told: Topics,
+    globals: Arc<Vec<Member>>,
+    local: Vec<(Node, Arc<Info>)>,
+    fresh: Vec<Arc<Info>>,
+    links: Vec<Vec<Link>>,
+    edges: Vec<Vec<Node>>,
+    by_key: HashMap<Box<str>, usize>,
+    by_file: HashMap<FileId, usize>,
+    gaps: Gaps,
+}
+
+impl<'s> Session<'s> {
+    pub(crate) fn begin(set: &'s LoadSet, request: &Request<'s>) -> Self {
+        Self {
+            set,
+            rules: request.rules,
+            by: request.by,
+            visibility: request.mode.visibility,
+            verbose: request.mode.verbose,
+            told: set.told(request.mode.verbose),
+            globals: set.lock().globals(),
+            local: Vec::new(),
+            fresh: Vec::new(),
+            links: Vec::new(),
+            edges: Vec::new(),
+            by_key: HashMap::new(),
+            by_file: HashMap::new(),
+            gaps: Gaps::default(),
+        }
+    }
+
+    fn emit(&self, event: &Event<'_>) {
+        self.set.emit(self.verbose, event);
+    }
+
+    pub(crate) fn into_gaps(self) -> Gaps {
+        self.gaps
+    }
+
+    /// Breadth first, each name once, the root first: the loadList. Nothing is in memory yet.
+    pub(crate) fn find(&mut self, request: &Request<'_>) -> Result<Root> {
+        let mut found: Vec<Module<Parsed>> = Vec::new();
+        let root = match self.node(&mut found, None, &request.need, request.source.clone())? {
+            Node::Old(id) => return Ok(Root::Loaded(id)),
+            Node::New(_) if request.refuses_to_load() => {
+                return Err(Error::new(&request.need.name, Stage::Find, ErrorKind::NotLoaded));
+            }
+            Node::New(n) => n,
+        };
+        debug_assert_eq!(root, 0);
+        let mut next = 0;
+        while next < found.len() {
+            let image = found[next].image.clone();
+            for need in image.needs() {
+                self.link(&mut found, next, need)?;
+            }
+            self.follow_forwards(&mut found, next)?;
+            next += 1;
+        }
+        Ok(Root::Fresh(found))
+    }
+
+    /// Adds an entry to a module's libList, once.
+    fn link(&mut self, found: &mut Vec<Module<Parsed>>, by: usize, need: &Need) -> Result<Node> {
+        if let Some(link) = self.links[by].iter().find(|l| l.key == need.key) {
+            return Ok(link.node);
+        }
+        let node = self.node(found, Some(by), need, None)?;
+        self.links[by].push(Link { key: need.key.clone(), node, reexported: need.reexported });
+        Ok(node)
+    }
+
+    /// The module that a need leads to: one that is loaded, one already found, or a new one.
+    fn node(
+        &mut self,
+        found: &mut Vec<Module<Parsed>>,
+        by: Option<usize>,
+        need: &Need,
+        given: Option<Arc<Source>>,
+    ) -> Result<Node> {
+        if let Some(&n) = self.by_key.get(&need.key) {
+            return Ok(Node::New(n));
+        }
+        let needed_by: Box<str> = by.map_or("".into(), |i| found[i].identity.name.clone());
+        let sought = match given {
+            Some(source) => Ok(Sought::Bytes(source)),
+            None => self.seek(found, by, need),
+        };
+        let blame = |stage, kind| Error::new(&need.name, stage, kind);
+        let (source, file) = match sought {
+            Ok(Sought::Loaded(id)) => return Ok(Node::Old(id)),
+            Ok(Sought::File(f)) => {
+                if let Some(&n) = self.by_file.get(&f.id) {
+                    self.by_key.entry(need.key.clone()).or_insert(n);
+                    return Ok(Node::New(n));
+                }
+                (Arc::new(Source::mapped(&f.file).map_err(|k| blame(Stage::Find, k))?), Some(f))
+            }
+            Ok(Sought::Bytes(source)) => (source, None),
+            Err(ErrorKind::NotFound { .. }) if by.is_some() && self.rules.missing == MissingPolicy::Trap => {
+                return Ok(self.stand_in(found, need, &needed_by));
+            }
+            Err(ErrorKind::NotFound { .. }) => {
+                return Err(blame(Stage::Find, ErrorKind::NotFound { needed_by }));
+            }
+            Err(kind) => return Err(blame(Stage::Find, kind)),
+        };
+        let image = self.set.locator().parse(&source).map_err(|k| blame(Stage::Parse, k))?;
+        let path = file.as_ref().map(|f| f.path.clone());
+        self.emit(&Event::Found {
+            name: &need.name,
+            format: image.format(),
+            needed_by: &needed_by,
+            path: path.as_deref(),
+        });
+        let mut keys = vec![need.key.clone()];
+        let base =
+            path.as_ref().and_then(|p| p.file_name()).map(|n| n.to_string_lossy().to_ascii_lowercase());
+        match image.format() {
+            Format::Pe => keys.extend(base.map(Into::into)),
+            _ => keys.extend(image.own_name().map(Into::into)),
+        }
+        let identity = Identity {
+            name: need.name.clone(),
+            keys,
+            path,
+            file: file.as_ref().map(|f| f.id),
+            source: file.is_none().then(|| source.clone()),
+        };
+        Ok(self.add(found, Module::new(identity, image, source, file.map(|f| f.file))))
+    }
+
+    fn add(&mut self, found: &mut Vec<Module<Parsed>>, module: Module<Parsed>) -> Node {
+        let n = found.len();
+        for key in &module.identity.keys {
+            self.by_key.entry(key.clone()).or_insert(n);
+        }
+        if let Some(id) = module.identity.file {
+            self.by_file.insert(id, n);
+        }
+        found.push(module);
+        self.links.push(Vec::new());
+        self.edges.push(Vec::new());
+        Node::New(n)
+    }
+
+    /// Looks among what is loaded, then where the locator says.
+    fn seek(&self, found: &[Module<Parsed>], by: Option<usize>, need: &Need) -> Result<Sought, ErrorKind> {
+        if let Some(id) = self.set.lock().by_key(&need.key) {
+            return Ok(Sought::Loaded(id));
+        }
+        let by = by.map(|i| &found[i]);
+        let requester = Requester {
+            name: by.map_or("", |m| &m.identity.name),
+            path: by.map_or(self.by, |m| m.identity.path.as_deref()),
+            image: by.map(|m| &*m.image),
+        };
+        let mut trying = |path: &std::path::Path| self.emit(&Event::Trying { name: &need.name, path });
+        match self.set.locator().locate(need, &requester, &mut trying)? {
+            Found::File(f) => Ok(match self.set.lock().by_file(f.id) {
+                Some(id) => Sought::Loaded(id),
+                None => Sought::File(f),
+            }),
+            Found::Bytes(source) => Ok(Sought::Bytes(source)),
+        }
+    }
+
+    fn stand_in(&mut self, found: &mut Vec<Module<Parsed>>, need: &Need, needed_by: &str) -> Node {
+        self.emit(&Event::StandIn { name: &need.name, needed_by });
+        self.gaps.libraries.push(need.name.clone());
+        let identity = Identity {
+            name: need.name.clone(),
+            keys: vec![need.key.clone()],
+            path: None,
+            file: None,
+            source: None,
+        };
+        let image = Arc::new(HostModule::new(&need.name));
+        self.add(found, Module::new(identity, image, Arc::new(Source::embedded(&[])), None))
+    }
+
+    /// A library whose export is only forwarded elsewhere needs that other library for this importer.
+    fn follow_forwards(&mut self, found: &mut Vec<Module<Parsed>>, by: usize) -> Result<()> {
+        let importer = found[by].image.clone();
+        let mut todo: Vec<(Need, SymbolName)> = Vec::new();
+        let links = &self.links[by];
+        if links.iter().all(|l| self.image_of(found, l.node).forwards_to().is_empty()) {
+            return Ok(());
+        }
+        let forward = |image: &dyn Image, q: &Query<'_>| match image.export(q) {
+            Ok(Some(Export::Forward { need, symbol })) => Some((need, symbol)),
+            _ => None, // `bind` meets whatever else it is, and reports it
+        };
+        importer
+            .imports(&mut |q| {
+                let link = q.from.and_then(|from| links.iter().find(|l| &*l.key == from));
+                todo.extend(link.and_then(|l| forward(&*self.image_of(found, l.node), q)));
+            })
+            .map_err(|k| Error::new(&found[by].identity.name, Stage::Find, k))?;
+        for (mut need, mut symbol) in todo {
+            for _ in 0..FORWARDS {
+                let node = self.link(found, by, &need)?;
+                let next = forward(&*self.image_of(found, node), &query_of(&symbol));
+                let Some(further) = next else { break };
+                (need, symbol) = further;
+            }
+        }
+        Ok(())
+    }
+
+    fn image_of(&self, found: &[Module<Parsed>], node: Node) -> Arc<dyn Image> {
+        match node {
+            Node::New(n) => found[n].image.clone(),
+            Node::Old(id) => self.set.lock().info(id).image.clone(),
+        }
+    }
+
+    pub(crate) fn map(&mut self, modules: Vec<Module<Parsed>>) -> Result<Vec<Module<Mapped>>> {
+        let mapped = modules
+            .into_iter()
+            .map(|m| {
+                let m = m.map(self.set.space())?;
+                self.emit(&Event::Mapped { name: &m.identity.name, at: m.at() });
+                Ok(m)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        self.fresh = mapped
+            .iter()
+            .map(|m| {
+                Arc::new(Info {
+                    identity: m.identity.clone(),
+                    image: m.image.clone(),
+                    at: m.at(),
+                    tls: m.tls(),
+                })
+            })
+            .collect();
+        self.local = self.local_list();
+        Ok(mapped)
+    }
+
+    /// The root's loadList, less what the global list has already and what answers only when it is named.
+    fn local_list(&self) -> Vec<(Node, Arc<Info>)> {
+        let (mut list, mut next) = (vec![Node::New(0)], 0);
+        while next < list.len() {
+            let needs: Vec<Node> = match list[next] {
+                Node::New(n) => self.links[n].iter().map(|l| l.node).collect(),
+                Node::Old(id) => self.set.lock().needs(id).iter().map(|&id| Node::Old(id)).collect(),
+            };
+            for node in needs {
+                if !list.contains(&node) {
+                    list.push(node);
+                }
+            }
+            next += 1;
+        }
+        let global = |node| matches!(node, Node::Old(id) if self.globals.iter().any(|m| m.id == id));
+        list.into_iter()
+            .filter(|&node| !global(node))
+            .map(|node| (node, self.info(node)))
+            .filter(|(_, info)| info.image.format() != Format::Pe)
+            .collect()
+    }
+
+    fn info(&self, node: Node) -> Arc<Info> {
+        match node {
+            Node::New(n) => self.fresh[n].clone(),
+            Node::Old(id) => self.set.lock().info(id).clone(),
+        }
+    }
+
+    pub(crate) fn relocate(&self, modules: Vec<Module<Mapped>>) -> Result<Vec<Module<Relocated>>> {
+        modules
+            .into_iter()
+            .map(|m| {
+                let (m, count) = m.relocate()?;
+                self.emit(&Event::Relocated { name: &m.identity.name, count });
+                Ok(m)
+            })
+            .collect()
+    }
+
+    pub(crate) fn bind(&mut self, modules: Vec<Module<Relocated>>) -> Result<Vec<Module<Bound>>> {
+        let mut bound = Vec::with_capacity(modules.len());
+        for (n, module) in modules.into_iter().enumerate() {
+            let mut stubs = None;
+            let mut module = module.bind(&mut |q| self.resolve(n, q, &mut stubs))?;
+            if let Some(stubs) = stubs {
+                module.keep(stubs);
+            }
+            bound.push(module);
+        }
+        Ok(bound)
+    }
+
+    /// Answers one import of the n-th module, and records the edge.
+    fn resolve(
+        &mut self,
+        n: usize,
+        q: &Query<'_>,
+        stubs: &mut Option<Box<dyn Stubs>>,
+    ) -> Result<Resolution, ErrorKind> {
+        let answer = match q.from {
+            Some(from) => self.ask_named(n, from, q)?,
+            None => self.ask_list(n, q)?,
+        };
+        let Some((node, resolution)) = answer else {
+            return self.nobody(n, q, stubs);
+        };
+        if node != Node::New(n) && self.edges[n].last() != Some(&node) && !self.edges[n].contains(&node) {
+            self.edges[n].push(node);
+        }
+        if self.told.contains(Topics::SYMBOLS) {
+            let at = match resolution {
+                Resolution::At(a) | Resolution::Resolver(a) => a,
+                Resolution::Tls { .. } | Resolution::Absent => crate::Addr(0),
+            };
+            let (from, to) = (&self.fresh[n].identity.name, &self.info(node).identity.name);
+            self.emit(&Event::Bound { from, symbol: q.symbol, to, at });
+        }
+        Ok(resolution)
+    }
+
+    fn nobody(
+        &mut self,
+        n: usize,
+        q: &Query<'_>,
+        stubs: &mut Option<Box<dyn Stubs>>,
+    ) -> Result<Resolution, ErrorKind> {
+        if q.weak {
+            return Ok(Resolution::Absent);
+        }
+        if self.rules.missing == MissingPolicy::Strict {
+            return Err(ErrorKind::undefined(q));
+        }
+        let module = self.fresh[n].identity.name.clone();
+        self.emit(&Event::Missing { from: &module, symbol: q.symbol, of: q.from });
+        let import = MissingImport { module, symbol: q.symbol.to_name(), from: q.from.map(Into::into) };
+        self.gaps.symbols.push(import.clone());
+        let stubs = stubs.get_or_insert_with(|| self.set.caller().stubs());
+        stubs.stub(import).map(Resolution::At)
+    }
+
+    /// Only the library that the import names is asked.
+    fn ask_named(
+        &self,
+        n: usize,
+        from: &str,
+        q: &Query<'_>,
+    ) -> Result<Option<(Node, Resolution)>, ErrorKind> {
+        let Some(link) = self.links[n].iter().find(|l| &*l.key == from) else {
+            return Ok(None);
+        };
+        let (mut node, mut symbol) = (link.node, q.symbol.to_name());
+        let mut hash = q.hash;
+        for _ in 0..FORWARDS {
+            let q = Query { symbol: symbol.as_symbol(), hash, ..*q };
+            match self.ask(n, node, &self.info(node), &q)? {
+                Asked::Answer(r) => return Ok(Some((node, r))),
+                Asked::Nothing => return Ok(None),
+                Asked::Elsewhere(need, further) => {
+                    let Some(link) = self.links[n].iter().find(|l| l.key == need.key) else {
+                        return Ok(None);
+                    };
+                    node = link.node;
+                    hash = query_of(&further).hash;
+                    symbol = further;
+                }
+            }
+        }
+        Err(ErrorKind::ForwardLoop { symbol })
+    }
+
+    /// The libraries of the importer's searchList are asked in order; the first answer wins.
+    fn ask_list(&self, n: usize, q: &Query<'_>) -> Result<Option<(Node, Resolution)>, ErrorKind> {
+        let me = &self.fresh[n];
+        let ask = |node, info: &Arc<Info>| {
+            Ok(match self.ask(n, node, info, q)? {
+                Asked::Answer(r) => Some((node, r)),
+                Asked::Nothing | Asked::Elsewhere(..) => None,
+            })
+        };
+        match self.rules.control.unwrap_or_else(|| me.image.import_control()) {
+            ImportControl::Localized => {
+                for (node, info) in self.own_list(n) {
+                    if let Some(answer) = ask(node, &info)? {
+                        return Ok(Some(answer));
+                    }
+                }
+                for member in self.globals.iter().filter(|m| m.origin == Origin::Host) {
+                    if let Some(answer) = ask(Node::Old(member.id), &member.info)? {
+                        return Ok(Some(answer));
+                    }
+                }
+                return Ok(None);
+            }
+            ImportControl::SemiGlobalized => {
+                if let Some(answer) = ask(Node::New(n), me)? {
+                    return Ok(Some(answer));
+                }
+            }
+            ImportControl::Globalized => {}
+        }
+        for member in self.globals.iter() {
+            if let Some(answer) = ask(Node::Old(member.id), &member.info)? {
+                return Ok(Some(answer));
+            }
+        }
+        for (node, info) in &self.local {
+            if let Some(answer) = ask(*node, info)? {
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A localized loadfile's searchList: itself, its libList, and breadth-first what those re-export.
+    fn own_list(&self, n: usize) -> Vec<(Node, Arc<Info>)> {
+        let mut list = vec![Node::New(n)];
+        list.extend(self.links[n].iter().map(|l| l.node));
+        let mut next = 1;
+        while next < list.len() {
+            if let Node::New(m) = list[next] {
+                for link in self.links[m].iter().filter(|l| l.reexported) {
+                    if !list.contains(&link.node) {
+                        list.push(link.node);
+                    }
+                }
+            }
+            next += 1;
+        }
+        list.into_iter().map(|node| (node, self.info(node))).collect()
+    }
+
+    fn ask(&self, n: usize, node: Node, info: &Arc<Info>, q: &Query<'_>) -> Result<Asked, ErrorKind> {
+        if self.told.contains(Topics::SYMBOL_SEARCH) {
+            let (from, of) = (&self.fresh[n].identity.name, &info.identity.name);
+            self.emit(&Event::Asked { from, symbol: q.symbol, of });
+        }
+        let Some(export) = info.image.export(q)? else {
+            return Ok(Asked::Nothing);
+        };
+        Ok(match export {
+            Export::At(rva) => Asked::Answer(Resolution::At(info.at.addr(rva))),
+            Export::Absolute(value) => Asked::Answer(Resolution::At(crate::Addr(value))),
+            Export::Resolver(rva) => {
+                let at = info.at.addr(rva);
+                Asked::Answer(match node {
+                    Node::New(_) => Resolution::Resolver(at),
+                    Node::Old(_) => Resolution::At(self.set.resolved(at)?),
+                })
+            }
+            Export::Tls { offset } => match info.tls {
+                Some(home) => Asked::Answer(Resolution::Tls { home, offset }),
+                None => {
+                    return Err(ErrorKind::Malformed {
+                        what: "thread-local symbol without a block",
+                        at: offset,
+                    });
+                }
+            },
+            Export::Forward { need, symbol } => Asked::Elsewhere(need, symbol),
+        })
+    }
+
+    pub(crate) fn seal(&self, mut modules: Vec<Module<Bound>>) -> Result<Vec<Module<Sealed>>> {
+        for m in &mut modules {
+            m.allow_code()?;
+        }
+        // Dependencies first: a resolver may use what its own module is bound to.
+        for n in self.dependencies_first() {
+            modules[n].finish_late(self.set.caller())?;
+        }
+        modules
+            .into_iter()
+            .map(|m| {
+                let m = m.seal()?;
+                self.emit(&Event::Sealed { name: &m.identity.name });
+                Ok(m)
+            })
+            .collect()
+    }
+
+    fn dependencies_first(&self) -> Vec<usize> {
+        let next = |n: usize, nth: usize| self.links[n].get(nth).map(|l| l.node);
+        crate::set::post_order(0usize, |&n, nth| {
+            next(n, nth).map(|node| match node {
+                Node::New(m) => Some(m),
+                Node::Old(_) => None,
+            })
+        })
+    }
+
+    /// The session's modules become the set's: the only step that others can see.
+    ///
+    /// # Errors
+    /// Only before anything is visible: something that a module is bound to was closed in this very thread meanwhile.
+    pub(crate) fn commit(self, modules: Vec<Module<Sealed>>, origin: Origin) -> Result<ModuleId> {
+        let global = match (self.rules.dialect, self.visibility) {
+            (Dialect::TnsR, _) | (Dialect::Posix, Visibility::Global) => true,
+            (Dialect::Posix, Visibility::Local) => false,
+        };
+        let names: Vec<_> = modules.iter().map(|m| m.identity.clone()).collect();
+        let root = self.set.lock().insert(modules, &self.links, &self.edges, global, origin);
+        let root = root.map_err(|kind| Error::new(&names[0].name, Stage::Seal, kind))?;
+        for identity in &names {
+            self.emit(&Event::Committed { name: &identity.name });
+        }
+        Ok(root)
+    }
+}
+
+/// What a search for the root came to.
+pub(crate) enum Root {
+    Loaded(ModuleId),
+    Fresh(Vec<Module<Parsed>>),
+}
+
+/// What one library says to one query.
+enum Asked {
+    Answer(Resolution),
+    Elsewhere(Need, SymbolName),
+    Nothing,
+}
+
+/// A query for a symbol that a forwarder names.
+pub(crate) fn query_of(symbol: &SymbolName) -> Query<'_> {
+    match symbol {
+        SymbolName::Name(n) => Query::name(n),
+        SymbolName::Ordinal(n) => Query::ordinal(*n),
+    }
+}

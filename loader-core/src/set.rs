@@ -1,0 +1,529 @@
+//! Everything that is loaded, who holds it, and who goes when nobody does. The rules are those of TNS/R `dlopen`,
+//! `dlsym` and `dlclose` (DLL Programmer's Guide for TNS/R Systems, section 3).
+
+mod lifecycle;
+mod state;
+
+pub(crate) use state::{Info, Member, State, post_order};
+pub use state::{ModuleInfo, Origin};
+
+use crate::{
+    Addr, Error, ErrorKind, Event, Export, FileId, Format, HostModule, Image, Locator, Need, Placement,
+    Query, Reach, Result, Source, Stage, SymbolName, TlsHome,
+    call::{Caller, MissingImport},
+    event::{Observer, Topics, log},
+    mode::{Load, Mode, Rules},
+    module::Identity,
+    session::{Root, Session, query_of},
+    space::AddressSpace,
+    tls,
+    turnstile::Turnstile,
+};
+use slotmap::{Key, new_key_type};
+use std::{
+    collections::HashMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock},
+};
+
+new_key_type! {
+    /// Names a loaded module; one that was unloaded stays invalid even if its slot is used again.
+    pub struct ModuleId;
+
+    /// What an open gives: new and unique for every open. A handle that was closed is refused, never mistaken.
+    pub struct Handle;
+}
+
+impl Handle {
+    /// The handle as a number that is not 0, for C callers.
+    #[must_use]
+    pub fn to_bits(self) -> u64 {
+        self.data().as_ffi()
+    }
+
+    /// The handle that [`Handle::to_bits`] made; any other number makes a handle that is refused.
+    #[must_use]
+    pub fn from_bits(bits: u64) -> Self {
+        slotmap::KeyData::from_ffi(bits).into()
+    }
+}
+
+impl fmt::Display for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "handle {:#x}", self.to_bits())
+    }
+}
+
+/// What is to be opened, and how.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The library: a name to search for, or a path.
+    pub need: Need,
+    /// Its bytes, where it is not to be looked for.
+    pub source: Option<Arc<Source>>,
+    /// The mode.
+    pub mode: Mode,
+    /// The rules.
+    pub rules: Rules,
+    /// Whether it joins the main program's load set.
+    pub origin: Origin,
+    /// Who asks, for search rules: nobody for the embedder.
+    pub by: Option<&'a Path>,
+}
+
+impl Request<'_> {
+    pub(crate) fn refuses_to_load(&self) -> bool {
+        self.mode.load == Load::Never
+    }
+}
+
+/// A module of the host process, read in place.
+#[derive(Clone, Debug)]
+pub struct Adopted {
+    /// Where it is.
+    pub at: Placement,
+    /// Its file.
+    pub path: PathBuf,
+    /// Which file that is.
+    pub file: Option<FileId>,
+    /// The names it answers to, in key form.
+    pub keys: Vec<Box<str>>,
+    /// Its tables.
+    pub image: Arc<dyn Image>,
+    /// Its thread-local block.
+    pub tls: Option<TlsHome>,
+}
+
+/// What a lookup found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundSymbol {
+    /// The live address; for a thread-local variable, the calling thread's.
+    pub at: Addr,
+    /// The library that has it.
+    pub module: Box<str>,
+    /// That library's format: by which convention a function is called.
+    pub format: Format,
+}
+
+/// What would be missing if a library were opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MissingReport {
+    /// Imports that nobody defines, in file order.
+    pub symbols: Vec<MissingImport>,
+    /// Libraries that are not found.
+    pub libraries: Vec<Box<str>>,
+}
+
+/// Everything that is loaded, and the rules by which it comes and goes.
+pub struct LoadSet {
+    state: Mutex<State>,
+    /// Told when a module's phase changes.
+    settled: Condvar,
+    /// Taken while a session builds and while a close decides. No foreign code runs under it but ifunc resolvers.
+    building: Turnstile,
+    /// The loader lock: entry points of Windows images run one at a time (seed 001).
+    entry_points: Turnstile,
+    space: Box<dyn AddressSpace>,
+    caller: Arc<dyn Caller>,
+    locator: Box<dyn Locator>,
+    observers: RwLock<Vec<Arc<dyn Observer>>>,
+    /// What ifunc resolvers of live modules answered.
+    resolved: Mutex<HashMap<Addr, Addr>>,
+}
+
+impl fmt::Debug for LoadSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadSet").field("space", &self.space).finish_non_exhaustive()
+    }
+}
+
+impl LoadSet {
+    /// An empty load set: images go to `space`, are called by `caller` and come from `locator`.
+    pub fn new(
+        space: impl AddressSpace + 'static,
+        caller: Arc<dyn Caller>,
+        locator: impl Locator + 'static,
+    ) -> Self {
+        Self {
+            state: Mutex::default(),
+            settled: Condvar::new(),
+            building: Turnstile::default(),
+            entry_points: Turnstile::default(),
+            space: Box::new(space),
+            caller,
+            locator: Box::new(locator),
+            observers: RwLock::default(),
+            resolved: Mutex::default(),
+        }
+    }
+
+    /// Adds an observer; it hears of everything from now on.
+    pub fn observe(&self, observer: impl Observer + 'static) {
+        self.observers.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(observer));
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn space(&self) -> &dyn AddressSpace {
+        &*self.space
+    }
+
+    pub(crate) fn caller(&self) -> &dyn Caller {
+        &*self.caller
+    }
+
+    pub(crate) fn locator(&self) -> &dyn Locator {
+        &*self.locator
+    }
+
+    /// Tells the observers, and the log what `verbose` lets through.
+    pub(crate) fn emit(&self, verbose: Topics, event: &Event<'_>) {
+        for observer in self.observers.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            observer.event(event);
+        }
+        if verbose.contains(event.topic()) {
+            log(event);
+        }
+    }
+
+    /// The topics that anybody would hear of: events of others need not be made.
+    pub(crate) fn told(&self, verbose: Topics) -> Topics {
+        let observed = !self.observers.read().unwrap_or_else(PoisonError::into_inner).is_empty();
+        match log::max_level() {
+            _ if observed => Topics::all(),
+            log::LevelFilter::Trace => verbose,
+            log::LevelFilter::Debug => verbose & !(Topics::SYMBOL_SEARCH | Topics::FILE_SEARCH),
+            _ => verbose & (Topics::TROUBLE | Topics::FILES),
+        }
+    }
+
+    /// Says something of a module that its rules advise against.
+    pub fn advise(&self, at: Addr, what: &str) {
+        let name = self.module_at(at).map(|m| m.name);
+        let name = name.as_deref().unwrap_or("(host)");
+        self.emit(Topics::all(), &Event::Advice { name, what });
+    }
+
+    /// The address that the ifunc resolver at `at`, of a live module, answers with.
+    pub(crate) fn resolved(&self, at: Addr) -> Result<Addr, ErrorKind> {
+        let memo = || self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(&known) = memo().get(&at) {
+            return Ok(known);
+        }
+        let answer = self.caller.resolver(at)?;
+        memo().insert(at, answer);
+        Ok(answer)
+    }
+
+    /// Offers functions of the host program as a module. It is part of the main program's load set.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NameTaken`], [`ErrorKind::Space`].
+    pub fn add_host(&self, module: HostModule) -> Result<ModuleId> {
+        let blame = |kind| Error::new(module.name(), Stage::Request, kind);
+        let _building = self.building.enter(|| {});
+        if self.lock().by_key(module.key()).is_some() {
+            return Err(blame(ErrorKind::NameTaken));
+        }
+        let block = self.space.reserve(module.plan()).map_err(blame)?;
+        let identity = Identity {
+            name: module.name().into(),
+            keys: vec![module.key().into()],
+            path: None,
+            file: None,
+            source: None,
+        };
+        let global = module.reach() == Reach::Global;
+        let at = Placement { base: block.base(), len: module.plan().len().get(), ..Placement::default() };
+        let info = Info { identity: Arc::new(identity), image: Arc::new(module), at, tls: None };
+        Ok(self.lock().insert_host(info, Some(block), global))
+    }
+
+    /// Takes in what the host process has loaded, as part of the main program's load set: each module once, however
+    /// often it is adopted. What was adopted before and is not among `modules` any more is forgotten, unless a
+    /// loaded module is bound to it.
+    pub fn adopt(&self, modules: Vec<Adopted>) {
+        let _building = self.building.enter(|| {});
+        let mut state = self.lock();
+        state.forget_hosts_but(&modules.iter().map(|m| m.at.base).collect());
+        let mut fresh = Vec::new();
+        for m in modules {
+            if state.at(m.at.base).is_none() {
+                let name = m.path.to_string_lossy().into();
+                let identity =
+                    Identity { name, keys: m.keys, path: Some(m.path), file: m.file, source: None };
+                let info = Info { identity: Arc::new(identity), image: m.image, at: m.at, tls: m.tls };
+                fresh.push(state.insert_host(info, None, true));
+            }
+        }
+        state.connect_hosts(&fresh);
+    }
+
+    /// Opens a library: the whole story, in order.
+    ///
+    /// A library that is loaded already is not loaded again; every successful call gives a new handle. A failed one
+    /// leaves the load set as it was.
+    ///
+    /// # Errors
+    /// Whatever went wrong, with the module and the stage it happened to.
+    pub fn open(&self, request: &Request<'_>) -> Result<Handle> {
+        self.open_quietly(request)
+            .inspect_err(|error| self.emit(request.mode.verbose, &Event::Failed { error }))
+    }
+
+    fn open_quietly(&self, request: &Request<'_>) -> Result<Handle> {
+        let waiting = || self.emit(request.mode.verbose, &Event::Waiting { name: &request.need.name });
+        let building = self.building.enter(waiting);
+        let root = match self.loaded(request)? {
+            Some(root) => root,
+            None => self.build(request)?,
+        };
+        let handle = self.hand_out(root, request.mode.verbose);
+        drop(building);
+        // From here on foreign code runs, and no lock is held that others wait for.
+        match self.attach(root, request) {
+            Ok(()) => {
+                self.collect(); // what was closed while it could not go
+                Ok(handle)
+            }
+            Err(error) => {
+                self.take_back(handle);
+                self.collect();
+                Err(error)
+            }
+        }
+    }
+
+    /// Brings in what is not loaded, up to the point where only foreign code is left to run.
+    fn build(&self, request: &Request<'_>) -> Result<ModuleId> {
+        let mut session = Session::begin(self, request); // dropping a session undoes all of it
+        let parsed = match session.find(request)? {
+            Root::Loaded(id) => return Ok(id),
+            Root::Fresh(parsed) => parsed,
+        };
+        // From here on the list of modules is complete.
+        let mapped = session.map(parsed)?;
+        // From here on every address is known.
+        let relocated = session.relocate(mapped)?;
+        let bound = session.bind(relocated)?;
+        // From here on nothing is undefined. The first foreign code, an ifunc resolver, runs inside seal.
+        let sealed = session.seal(bound)?;
+        // From here on nobody writes to the images.
+        session.commit(sealed, request.origin)
+    }
+
+    /// What would be missing if the request were opened; everything but running it is tried, and nothing stays.
+    ///
+    /// # Errors
+    /// As [`LoadSet::open`], less undefined symbols and libraries that are not found.
+    pub fn missing_imports(&self, request: &Request<'_>) -> Result<MissingReport> {
+        let trap = crate::mode::MissingPolicy::Trap;
+        let request = Request { rules: Rules { missing: trap, ..request.rules }, ..request.clone() };
+        let _building = self.building.enter(|| {});
+        let mut session = Session::begin(self, &request);
+        if let Root::Fresh(parsed) = session.find(&request)? {
+            let mapped = session.map(parsed)?;
+            let relocated = session.relocate(mapped)?;
+            session.bind(relocated)?;
+        }
+        let gaps = session.into_gaps();
+        Ok(MissingReport { symbols: gaps.symbols, libraries: gaps.libraries })
+    }
+
+    /// The module that a request means, where that can be told without looking for a file.
+    fn loaded(&self, request: &Request<'_>) -> Result<Option<ModuleId>> {
+        let state = self.lock();
+        let known = state.by_key(&request.need.key).or_else(|| {
+            let path = Path::new(&*request.need.name);
+            let is_path = request.source.is_none() && request.need.name.contains('/');
+            is_path.then(|| FileId::at(path)).flatten().and_then(|id| state.by_file(id))
+        });
+        let (Some(id), Some(source)) = (known, &request.source) else {
+            return Ok(known);
+        };
+        let same = state.info(id).identity.source.as_ref().is_some_and(|s| s.bytes() == source.bytes());
+        match same {
+            true => Ok(Some(id)),
+            false => Err(Error::new(&request.need.name, Stage::Request, ErrorKind::NameTaken)),
+        }
+    }
+
+    fn hand_out(&self, target: ModuleId, verbose: Topics) -> Handle {
+        let mut state = self.lock();
+        let (handle, handles) = state.open(Some(target));
+        let info = state.info(target).clone();
+        drop(state);
+        self.emit(verbose, &Event::Opened { name: &info.identity.name, handle, handles });
+        handle
+    }
+
+    /// A new handle for the main program: the program and what was loaded with it.
+    #[must_use]
+    pub fn main_program(&self) -> Handle {
+        self.lock().open(None).0
+    }
+
+    /// A new handle for a module that is loaded already.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidHandle`] where it is not.
+    pub fn open_again(&self, id: ModuleId) -> Result<Handle> {
+        let _building = self.building.enter(|| {});
+        if self.lock().modules.contains_key(id) {
+            return Ok(self.hand_out(id, Topics::all()));
+        }
+        Err(Error::new("", Stage::Request, ErrorKind::InvalidHandle))
+    }
+
+    /// Invalidates a handle; what nothing holds any more is terminated, the last attached first, and only then
+    /// unmapped. Returns the names of what went, in that order.
+    ///
+    /// Pointers into what went are dangling from then on; that no thread runs its code any more is the caller's care.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidHandle`] for a handle that was closed before or was never given out.
+    pub fn close(&self, handle: Handle) -> Result<Vec<Box<str>>> {
+        if self.take_back(handle) {
+            return Ok(self.collect());
+        }
+        let error = Error::new("", Stage::Close, ErrorKind::InvalidHandle);
+        self.emit(Topics::all(), &Event::Failed { error: &error });
+        Err(error)
+    }
+
+    fn take_back(&self, handle: Handle) -> bool {
+        let Some(target) = self.lock().close(handle) else {
+            return false;
+        };
+        if let Some((info, handles)) = target {
+            let event = Event::Closed { name: &info.identity.name, handle, handles };
+            self.emit(Topics::all(), &event);
+        }
+        true
+    }
+
+    /// Keeps a module, and what it needs, loaded for as long as the load set lives.
+    pub fn pin(&self, id: ModuleId) {
+        if let Some(m) = self.lock().modules.get_mut(id) {
+            m.pinned = true;
+        }
+    }
+
+    /// Looks a symbol up as TNS/R `dlsym` does: in the handle's target, then in its loadList in order. A handle for
+    /// the main program searches the program, then the entire operating load set.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidHandle`], [`ErrorKind::SymbolNotFound`], malformed export tables.
+    pub fn symbol(&self, handle: Handle, query: &Query<'_>) -> Result<FoundSymbol> {
+        let list = self.lock().search_list(handle);
+        let list = list.ok_or(Error::new("", Stage::Symbol, ErrorKind::InvalidHandle))?;
+        self.first_in(&list, query)
+    }
+
+    /// Looks a symbol up in one module only, as `GetProcAddress` does.
+    ///
+    /// # Errors
+    /// As [`LoadSet::symbol`].
+    pub fn symbol_in(&self, id: ModuleId, query: &Query<'_>) -> Result<FoundSymbol> {
+        let info = self.lock().modules.get(id).map(|m| m.info.clone());
+        let info = info.ok_or(Error::new("", Stage::Symbol, ErrorKind::InvalidHandle))?;
+        self.first_in(std::slice::from_ref(&info), query)
+    }
+
+    fn first_in(&self, list: &[Arc<Info>], query: &Query<'_>) -> Result<FoundSymbol> {
+        for info in list {
+            let blame = |kind| Error::new(&info.identity.name, Stage::Symbol, kind);
+            let Some(export) = info.image.export(query).map_err(blame)? else {
+                continue;
+            };
+            let at = match export {
+                Export::At(rva) => info.at.addr(rva),
+                Export::Absolute(value) => Addr(value),
+                Export::Resolver(rva) => self.resolved(info.at.addr(rva)).map_err(blame)?,
+                Export::Tls { offset } => Addr(info.tls.map_or(0, |home| tls::address(home, offset))),
+                Export::Forward { need, symbol } => return self.forwarded(info, &need, &symbol),
+            };
+            return Ok(FoundSymbol { at, module: info.identity.name.clone(), format: info.image.format() });
+        }
+        let symbol = query.symbol.to_name();
+        let name = list.first().map_or("", |i| &i.identity.name);
+        Err(Error::new(name, Stage::Symbol, ErrorKind::SymbolNotFound { symbol }))
+    }
+
+    /// A forwarded export that is looked up at run time: the exporter needs the other library from now on.
+    fn forwarded(&self, exporter: &Arc<Info>, need: &Need, symbol: &SymbolName) -> Result<FoundSymbol> {
+        let mut exporter = exporter.clone();
+        let (mut need, mut symbol) = (need.clone(), symbol.clone());
+        for _ in 0..16 {
+            let request = Request {
+                need: need.clone(),
+                source: None,
+                mode: Mode::default(),
+                rules: Rules::default(),
+                origin: Origin::Open,
+                by: exporter.identity.path.as_deref(),
+            };
+            let handle = self.open(&request)?;
+            let target = self.lock().link(exporter.at.base, handle);
+            self.close(handle)?;
+            let Some(target) = target else { break };
+            match target.image.export(&query_of(&symbol)) {
+                Ok(Some(Export::Forward { need: n, symbol: s })) => (exporter, need, symbol) = (target, n, s),
+                _ => return self.first_in(std::slice::from_ref(&target), &query_of(&symbol)),
+            }
+        }
+        let kind = ErrorKind::ForwardLoop { symbol };
+        Err(Error::new(&exporter.identity.name, Stage::Symbol, kind))
+    }
+
+    /// Everything that is loaded, in load order.
+    #[must_use]
+    pub fn modules(&self) -> Vec<ModuleInfo> {
+        self.lock().list()
+    }
+
+    /// The handle's target.
+    #[must_use]
+    pub fn target(&self, handle: Handle) -> Option<ModuleInfo> {
+        let state = self.lock();
+        let id = state.target(handle)??;
+        Some(state.describe(id))
+    }
+
+    /// The loadList of the handle's target: itself, then breadth first everything it needs, each once.
+    #[must_use]
+    pub fn load_list(&self, handle: Handle) -> Option<Vec<ModuleInfo>> {
+        let state = self.lock();
+        let list = match state.target(handle)? {
+            Some(id) => state.load_list_ids(id),
+            None => state.program(),
+        };
+        Some(list.into_iter().map(|id| state.describe(id)).collect())
+    }
+
+    /// The module that answers to a name in key form.
+    #[must_use]
+    pub fn module_named(&self, key: &str) -> Option<ModuleInfo> {
+        let state = self.lock();
+        state.by_key(key).map(|id| state.describe(id))
+    }
+
+    /// The module that an address lies in.
+    #[must_use]
+    pub fn module_at(&self, at: Addr) -> Option<ModuleInfo> {
+        let state = self.lock();
+        state.at(at).map(|id| state.describe(id))
+    }
+
+    /// Makes the calling thread ready to run code of a format.
+    ///
+    /// # Errors
+    /// What the environment of that format says.
+    #[inline]
+    pub fn enter(&self, format: Format) -> Result<(), ErrorKind> {
+        self.caller.enter(format)
+    }
+}

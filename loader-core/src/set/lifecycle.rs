@@ -1,0 +1,219 @@
+//! Running what modules bring to be run: initialisers, terminators, thread notices. No state lock is held meanwhile;
+//! other threads wait for a module's phase, or for the loader lock where the module is a Windows image.
+
+use super::{
+    LoadSet, ModuleId, Origin, Request,
+    state::{Info, Loaded, Phase},
+};
+use crate::{
+    EntryKind, Error, ErrorKind, Event, Format, Lifecycle, Result, Stage, call::Occasion, event::Topics,
+    turnstile::Pass,
+};
+use std::{
+    sync::{Arc, PoisonError},
+    thread,
+};
+
+impl LoadSet {
+    /// Runs the initialisers of everything that `root` needs and that has not had them, dependencies first. Returns
+    /// when all of it is live, whoever ran it.
+    pub(super) fn attach(&self, root: ModuleId, request: &Request<'_>) -> Result<()> {
+        let verbose = request.mode.verbose;
+        let order = self.lock().attach_order(root);
+        for (nth, &id) in order.iter().enumerate() {
+            if let Some(mine) = self.claim(id, verbose)?
+                && let Err(error) = self.initialise(id, &mine, verbose)
+            {
+                self.give_up(&order[nth..]);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the module is live, or makes it this thread's to initialise.
+    fn claim(&self, id: ModuleId, verbose: Topics) -> Result<Option<Arc<Info>>> {
+        let me = thread::current().id();
+        let mut state = self.lock();
+        let mut told = false;
+        loop {
+            let Some(m) = state.modules.get_mut(id) else {
+                return Ok(None);
+            };
+            let info = m.info.clone();
+            match m.phase {
+                Phase::Live => return Ok(None),
+                Phase::Running(t) if t == me => return Ok(None), // it opens what leads back to itself
+                Phase::Pending(t) if t == me => {
+                    m.phase = Phase::Running(me);
+                    return Ok(Some(info));
+                }
+                Phase::Failed => {
+                    return Err(Error::new(&info.identity.name, Stage::Attach, ErrorKind::Abandoned));
+                }
+                Phase::Pending(_) | Phase::Running(_) if !told => {
+                    told = true;
+                    drop(state);
+                    self.emit(verbose, &Event::Waiting { name: &info.identity.name });
+                    state = self.lock();
+                }
+                Phase::Pending(_) | Phase::Running(_) => {
+                    state = self.settled.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+
+    fn initialise(&self, id: ModuleId, info: &Arc<Info>, verbose: Topics) -> Result<()> {
+        let Some((lifecycle, origin)) = self.lock().modules.get(id).map(|m| (m.lifecycle.clone(), m.origin))
+        else {
+            return Ok(());
+        };
+        let blame = |kind| Error::new(&info.identity.name, Stage::Attach, kind);
+        let occasion = match origin {
+            Origin::Open => Occasion::Loaded,
+            Origin::Host | Origin::Program => Occasion::LoadedWithProgram,
+        };
+        let _entry = self.entry_point(info, verbose);
+        self.enter(info.image.format()).map_err(blame)?;
+        for entry in &lifecycle.attach {
+            self.emit(verbose, &Event::Calling { name: &info.identity.name, kind: entry.kind, occasion });
+            if !self.caller().entry(*entry, info.at.base, occasion).map_err(blame)? {
+                // Told FALSE, the entry point is called at once with PROCESS_DETACH (seed 001).
+                self.terminate(info, &lifecycle, Occasion::Unloaded);
+                return Err(blame(ErrorKind::Refused { what: entry.kind }));
+            }
+        }
+        self.lock().attached(id);
+        self.settled.notify_all();
+        self.emit(verbose, &Event::Attached { name: &info.identity.name });
+        Ok(())
+    }
+
+    /// What this thread was to initialise will not be.
+    fn give_up(&self, order: &[ModuleId]) {
+        let me = thread::current().id();
+        let mut state = self.lock();
+        for &id in order {
+            if let Some(m) = state.modules.get_mut(id)
+                && matches!(m.phase, Phase::Pending(t) | Phase::Running(t) if t == me)
+            {
+                m.phase = Phase::Failed;
+            }
+        }
+        drop(state);
+        self.settled.notify_all();
+    }
+
+    /// The loader lock, for Windows images.
+    fn entry_point(&self, info: &Info, verbose: Topics) -> Option<Pass<'_>> {
+        let waiting = || self.emit(verbose, &Event::Waiting { name: &info.identity.name });
+        (info.image.format() == Format::Pe).then(|| self.entry_points.enter(waiting))
+    }
+
+    fn terminate(&self, info: &Info, lifecycle: &Lifecycle, occasion: Occasion) {
+        for entry in &lifecycle.detach {
+            let name = &info.identity.name;
+            self.emit(Topics::all(), &Event::Calling { name, kind: entry.kind, occasion });
+            if let Err(kind) = self.caller().entry(*entry, info.at.base, occasion) {
+                let error = Error::new(name, Stage::Close, kind);
+                self.emit(Topics::all(), &Event::Failed { error: &error });
+            }
+        }
+    }
+
+    /// Takes out what nothing holds any more, terminates all of it, the last attached first, then unmaps it.
+    pub(super) fn collect(&self) -> Vec<Box<str>> {
+        let building = self.building.enter(|| {});
+        let dead = self.lock().take_dead();
+        drop(building);
+        self.bury(dead, |_| Occasion::Unloaded)
+    }
+
+    /// Everything goes: `occasion` says to each module why.
+    fn bury(&self, dead: Vec<Loaded>, occasion: impl Fn(&Loaded) -> Occasion) -> Vec<Box<str>> {
+        if dead.is_empty() {
+            return Vec::new();
+        }
+        for m in dead.iter().filter(|m| m.attached.is_some()) {
+            let _entry = self.entry_point(&m.info, Topics::all());
+            if self.enter(m.info.image.format()).is_ok() {
+                self.terminate(&m.info, &m.lifecycle, occasion(m));
+            }
+            self.emit(Topics::all(), &Event::Detached { name: &m.info.identity.name });
+        }
+        // From here on no code of theirs runs.
+        self.resolved.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        dead.into_iter()
+            .map(|m| {
+                let name = m.info.identity.name.clone();
+                drop(m);
+                self.emit(Topics::all(), &Event::Unmapped { name: &name });
+                name
+            })
+            .collect()
+    }
+
+    /// The program ends: everything is terminated, the last attached first, and told so (`lpvReserved` not null),
+    /// whoever still holds it. All handles are invalid afterwards.
+    pub fn program_ends(&self) {
+        let building = self.building.enter(|| {});
+        let dead = self.lock().take_all();
+        drop(building);
+        self.bury(dead, |_| Occasion::ProgramEnds);
+    }
+
+    /// Turns thread notices off for a module; false where it has thread-local storage, for which Windows refuses.
+    pub fn disable_thread_calls(&self, id: ModuleId) -> bool {
+        match self.lock().modules.get_mut(id) {
+            Some(m) if m.info.image.tls().is_none() => {
+                m.thread_calls = false;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A thread starts: every attached module that wants to know is told, in attach order, in this thread.
+    pub fn thread_starts(&self) {
+        self.tell_thread(Occasion::ThreadStarts);
+    }
+
+    /// A thread ends: every attached module that wants to know is told, the last attached first, in this thread.
+    pub fn thread_ends(&self) {
+        self.tell_thread(Occasion::ThreadEnds);
+    }
+
+    fn tell_thread(&self, occasion: Occasion) {
+        let _entry = self.entry_points.enter(|| {});
+        let mut order = self.lock().in_attach_order();
+        if occasion == Occasion::ThreadEnds {
+            order.reverse();
+        }
+        for id in order {
+            let state = self.lock();
+            let Some(m) = state.modules.get(id).filter(|m| m.thread_calls) else {
+                continue;
+            };
+            let (info, lifecycle) = (m.info.clone(), m.lifecycle.clone());
+            drop(state);
+            for entry in &lifecycle.thread {
+                let (name, kind) = (&*info.identity.name, entry.kind);
+                debug_assert!(matches!(kind, EntryKind::DllMain | EntryKind::TlsCallback));
+                self.emit(Topics::all(), &Event::Calling { name, kind, occasion });
+                let _ = self.caller().entry(*entry, info.at.base, occasion);
+            }
+        }
+    }
+}
+
+impl Drop for LoadSet {
+    /// Unloads what is left: modules that came with the program are told that it ends, the others that they go.
+    fn drop(&mut self) {
+        let dead = self.lock().take_all();
+        self.bury(dead, |m| match m.origin {
+            Origin::Program => Occasion::ProgramEnds,
+            Origin::Host | Origin::Open => Occasion::Unloaded,
+        });
+    }
+}

@@ -1,0 +1,455 @@
+//! The book of a load set: modules, handles, edges, and what follows from them. Nothing here calls foreign code.
+
+use super::{Handle, ModuleId};
+use crate::{
+    Addr, ErrorKind, FileId, Format, Image, Lifecycle, Placement, TlsHome,
+    module::{Body, Identity, Module, Sealed},
+    session::{Link, Node},
+    space::Block,
+};
+use slotmap::SlotMap;
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    thread::ThreadId,
+};
+
+/// How a module came to be loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The host process has it, or it stands for functions of the host.
+    Host,
+    /// It was loaded with the program: a member of the main program's load set.
+    Program,
+    /// An open brought it in.
+    Open,
+}
+
+/// What others need to know of a module that has its place.
+#[derive(Debug)]
+pub(crate) struct Info {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) image: Arc<dyn Image>,
+    pub(crate) at: Placement,
+    pub(crate) tls: Option<TlsHome>,
+}
+
+/// An entry of the globalized searchList.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) id: ModuleId,
+    pub(crate) origin: Origin,
+    pub(crate) info: Arc<Info>,
+}
+
+/// A module as it stands at one moment.
+#[derive(Clone, Debug)]
+pub struct ModuleInfo {
+    /// The module.
+    pub id: ModuleId,
+    /// The name the user knows it by.
+    pub name: Box<str>,
+    /// Its file, where it has one.
+    pub path: Option<PathBuf>,
+    /// Its format.
+    pub format: Format,
+    /// Where it is.
+    pub at: Placement,
+    /// How it came.
+    pub origin: Origin,
+    /// How many handles are outstanding for it.
+    pub handles: u32,
+    /// Whether its initialisers have run.
+    pub attached: bool,
+    /// What it needs, by name, in order.
+    pub needs: Vec<Box<str>>,
+}
+
+/// How far a module's life has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Its initialisers are to be run by this thread.
+    Pending(ThreadId),
+    /// Its initialisers are being run by this thread.
+    Running(ThreadId),
+    /// It can be used.
+    Live,
+    /// Its initialisers will not be run.
+    Failed,
+}
+
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) info: Arc<Info>,
+    pub(crate) lifecycle: Arc<Lifecycle>,
+    pub(crate) origin: Origin,
+    pub(crate) phase: Phase,
+    pub(crate) attached: Option<u64>,
+    pub(crate) pinned: bool,
+    pub(crate) thread_calls: bool,
+    needs: Vec<ModuleId>,
+    edges: Vec<ModuleId>,
+    opens: u32,
+    load_list: OnceLock<Arc<[Arc<Info>]>>,
+    // Dropped last of all: the image's memory.
+    home: Home,
+}
+
+/// What keeps a module's memory: nothing for what the host process has.
+#[derive(Debug)]
+enum Home {
+    Image(Body),
+    Stub(Option<Box<dyn Block>>),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) modules: SlotMap<ModuleId, Loaded>,
+    order: Vec<ModuleId>,
+    handles: SlotMap<Handle, Option<ModuleId>>,
+    by_key: HashMap<Box<str>, ModuleId>,
+    by_file: HashMap<FileId, ModuleId>,
+    by_base: BTreeMap<Addr, ModuleId>,
+    globals: Arc<Vec<Member>>,
+    attaches: u64,
+}
+
+impl State {
+    pub(crate) fn by_key(&self, key: &str) -> Option<ModuleId> {
+        self.by_key.get(key).copied()
+    }
+
+    pub(crate) fn by_file(&self, file: FileId) -> Option<ModuleId> {
+        self.by_file.get(&file).copied()
+    }
+
+    pub(crate) fn at(&self, at: Addr) -> Option<ModuleId> {
+        let (_, &id) = self.by_base.range(..=at).next_back()?;
+        self.modules[id].info.at.contains(at).then_some(id)
+    }
+
+    pub(crate) fn info(&self, id: ModuleId) -> &Arc<Info> {
+        &self.modules[id].info
+    }
+
+    pub(crate) fn needs(&self, id: ModuleId) -> &[ModuleId] {
+        &self.modules[id].needs
+    }
+
+    pub(crate) fn globals(&self) -> Arc<Vec<Member>> {
+        self.globals.clone()
+    }
+
+    pub(crate) fn target(&self, handle: Handle) -> Option<Option<ModuleId>> {
+        self.handles.get(handle).copied()
+    }
+
+    /// The main program's load set, in load order.
+    pub(crate) fn program(&self) -> Vec<ModuleId> {
+        let with_program = |id: &&ModuleId| self.modules[**id].origin != Origin::Open;
+        self.order.iter().filter(with_program).copied().collect()
+    }
+
+    pub(crate) fn list(&self) -> Vec<ModuleInfo> {
+        self.order.iter().map(|&id| self.describe(id)).collect()
+    }
+
+    pub(crate) fn describe(&self, id: ModuleId) -> ModuleInfo {
+        let m = &self.modules[id];
+        let name = |&id: &ModuleId| self.modules.get(id).map(|m| m.info.identity.name.clone());
+        ModuleInfo {
+            id,
+            name: m.info.identity.name.clone(),
+            path: m.info.identity.path.clone(),
+            format: m.info.image.format(),
+            at: m.info.at,
+            origin: m.origin,
+            handles: m.opens,
+            attached: m.phase == Phase::Live,
+            needs: m.needs.iter().filter_map(name).collect(),
+        }
+    }
+
+    /// Counts an open of `target` (`None`: the main program); returns the handle and how many the target has now.
+    pub(crate) fn open(&mut self, target: Option<ModuleId>) -> (Handle, u32) {
+        let opens = target.map_or(0, |id| {
+            let m = &mut self.modules[id];
+            m.opens += 1;
+            m.opens
+        });
+        (self.handles.insert(target), opens)
+    }
+
+    /// Takes a handle back: `None` where there is no such handle, else its target and how many that has left.
+    #[allow(clippy::option_option, reason = "no such handle, and the main program's, are different answers")]
+    pub(crate) fn close(&mut self, handle: Handle) -> Option<Option<(Arc<Info>, u32)>> {
+        let target = self.handles.remove(handle)?;
+        Some(target.map(|id| {
+            let m = &mut self.modules[id];
+            m.opens -= 1;
+            (m.info.clone(), m.opens)
+        }))
+    }
+
+    /// What `dlsym` searches for this handle.
+    pub(crate) fn search_list(&self, handle: Handle) -> Option<Arc<[Arc<Info>]>> {
+        Some(match self.target(handle)? {
+            Some(id) => self.load_list(id).clone(),
+            None => {
+                let named = |m: &&Loaded| {
+                    m.info.image.format() != Format::Host
+                        || self.globals.iter().any(|g| Arc::ptr_eq(&g.info, &m.info))
+                };
+                let all = self.order.iter().map(|&id| &self.modules[id]);
+                all.filter(named).map(|m| m.info.clone()).collect()
+            }
+        })
+    }
+
+    fn load_list(&self, id: ModuleId) -> &Arc<[Arc<Info>]> {
+        self.modules[id]
+            .load_list
+            .get_or_init(|| self.load_list_ids(id).into_iter().map(|id| self.info(id).clone()).collect())
+    }
+
+    /// Breadth first over needs, each once, the module itself first.
+    pub(crate) fn load_list_ids(&self, id: ModuleId) -> Vec<ModuleId> {
+        let (mut list, mut seen, mut next) = (vec![id], HashSet::from([id]), 0);
+        while next < list.len() {
+            list.extend(self.modules[list[next]].needs.iter().filter(|&&n| seen.insert(n)));
+            next += 1;
+        }
+        list
+    }
+
+    /// Dependencies before dependents; a cycle is entered where it was first met.
+    pub(crate) fn attach_order(&self, root: ModuleId) -> Vec<ModuleId> {
+        post_order(root, |&id, nth| self.modules[id].needs.get(nth).map(|&n| Some(n)))
+    }
+
+    pub(crate) fn attached(&mut self, id: ModuleId) {
+        self.attaches += 1;
+        let m = &mut self.modules[id];
+        m.attached = Some(self.attaches);
+        m.phase = Phase::Live;
+    }
+
+    /// Modules whose initialisers have run, in the order in which they had.
+    pub(crate) fn in_attach_order(&self) -> Vec<ModuleId> {
+        let attached = |&id: &ModuleId| self.modules[id].attached.map(|n| (n, id));
+        let mut list: Vec<(u64, ModuleId)> = self.order.iter().filter_map(attached).collect();
+        list.sort_unstable();
+        list.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Adds a module of the host, which is live from the start.
+    pub(crate) fn insert_host(
+        &mut self,
+        info: Info,
+        block: Option<Box<dyn Block>>,
+        global: bool,
+    ) -> ModuleId {
+        let loaded = Loaded {
+            info: Arc::new(info),
+            lifecycle: Arc::default(),
+            origin: Origin::Host,
+            phase: Phase::Live,
+            attached: None,
+            pinned: false,
+            thread_calls: false,
+            needs: Vec::new(),
+            edges: Vec::new(),
+            opens: 0,
+            load_list: OnceLock::new(),
+            home: Home::Stub(block),
+        };
+        self.add(loaded, global)
+    }
+
+    /// Gives adopted modules their needs, once all of them are there.
+    pub(crate) fn connect_hosts(&mut self, fresh: &[ModuleId]) {
+        for &id in fresh {
+            let image = self.modules[id].info.image.clone();
+            let needs: Vec<ModuleId> = image.needs().iter().filter_map(|n| self.by_key(&n.key)).collect();
+            self.modules[id].edges = needs.clone();
+            self.modules[id].needs = needs;
+        }
+    }
+
+    /// Forgets adopted modules that the host process no longer has at one of `bases`.
+    pub(crate) fn forget_hosts_but(&mut self, bases: &HashSet<Addr>) {
+        let adopted = |m: &Loaded| matches!(m.home, Home::Stub(None));
+        let used: HashSet<ModuleId> =
+            self.modules.values().filter(|m| !adopted(m)).flat_map(|m| m.edges.iter().copied()).collect();
+        let stays = |(id, m): &(ModuleId, &Loaded)| {
+            !adopted(m) || bases.contains(&m.info.at.base) || used.contains(id) || m.opens > 0
+        };
+        let stay: HashSet<ModuleId> = self.modules.iter().filter(stays).map(|(id, _)| id).collect();
+        for m in self.modules.values_mut() {
+            m.needs.retain(|id| stay.contains(id));
+            m.edges.retain(|id| stay.contains(id));
+        }
+        self.take_all_but(&stay);
+    }
+
+    /// Adds what a session brings, the root first.
+    pub(crate) fn insert(
+        &mut self,
+        modules: Vec<Module<Sealed>>,
+        links: &[Vec<Link>],
+        edges: &[Vec<Node>],
+        global: bool,
+        origin: Origin,
+    ) -> Result<ModuleId, ErrorKind> {
+        let needed = links.iter().flatten().map(|l| l.node).chain(edges.iter().flatten().copied());
+        for node in needed {
+            if let Node::Old(id) = node
+                && !self.modules.contains_key(id)
+            {
+                return Err(ErrorKind::Inconsistent {
+                    what: "a library went while another one was bound to it",
+                });
+            }
+        }
+        let me = std::thread::current().id();
+        let ids: Vec<ModuleId> = modules
+            .into_iter()
+            .map(|module| {
+                let (identity, image, body, lifecycle) = module.into_parts();
+                let visible = global && image.format() == Format::Elf;
+                let loaded = Loaded {
+                    info: Arc::new(Info { identity, image, at: body.at, tls: body.tls }),
+                    lifecycle: Arc::new(lifecycle),
+                    origin,
+                    phase: Phase::Pending(me),
+                    attached: None,
+                    pinned: false,
+                    thread_calls: true,
+                    needs: Vec::new(),
+                    edges: Vec::new(),
+                    opens: 0,
+                    load_list: OnceLock::new(),
+                    home: Home::Image(body),
+                };
+                self.add(loaded, visible)
+            })
+            .collect();
+        let id_of = |node: Node| match node {
+            Node::Old(id) => id,
+            Node::New(n) => ids[n],
+        };
+        for ((&id, links), bound) in ids.iter().zip(links).zip(edges) {
+            let needs: Vec<ModuleId> = links.iter().map(|l| id_of(l.node)).collect();
+            let mut edges = needs.clone();
+            edges.extend(bound.iter().map(|&n| id_of(n)));
+            edges.sort_unstable();
+            edges.dedup();
+            let m = &mut self.modules[id];
+            (m.needs, m.edges) = (needs, edges);
+        }
+        Ok(ids[0])
+    }
+
+    fn add(&mut self, loaded: Loaded, global: bool) -> ModuleId {
+        let (info, origin) = (loaded.info.clone(), loaded.origin);
+        let id = self.modules.insert(loaded);
+        self.order.push(id);
+        for key in &info.identity.keys {
+            self.by_key.entry(key.clone()).or_insert(id);
+        }
+        if let Some(file) = info.identity.file {
+            self.by_file.entry(file).or_insert(id);
+        }
+        self.by_base.insert(info.at.base, id);
+        if global {
+            Arc::make_mut(&mut self.globals).push(Member { id, origin, info });
+        }
+        id
+    }
+
+    /// The module at `base` needs the handle's target from now on; returns that target.
+    pub(crate) fn link(&mut self, base: Addr, handle: Handle) -> Option<Arc<Info>> {
+        let (from, to) = (self.at(base)?, self.target(handle)??);
+        let edges = &mut self.modules[from].edges;
+        if !edges.contains(&to) {
+            edges.push(to);
+        }
+        Some(self.info(to).clone())
+    }
+
+    /// Takes out what nothing holds: no open handle, no pin, no running initialiser and not the main program's load
+    /// set leads to it. What was attached last comes first; what was never attached comes at the end.
+    pub(crate) fn take_dead(&mut self) -> Vec<Loaded> {
+        let alive = self.alive();
+        self.take_all_but(&alive)
+    }
+
+    /// Takes out everything but what the host has; all handles are invalid afterwards.
+    pub(crate) fn take_all(&mut self) -> Vec<Loaded> {
+        self.handles.clear();
+        let host = |m: &Loaded| m.origin == Origin::Host;
+        let hosts = self.modules.iter().filter(|(_, m)| host(m)).map(|(id, _)| id).collect();
+        self.take_all_but(&hosts)
+    }
+
+    fn take_all_but(&mut self, stay: &HashSet<ModuleId>) -> Vec<Loaded> {
+        if stay.len() == self.modules.len() {
+            return Vec::new();
+        }
+        let (kept, mut gone): (Vec<_>, Vec<_>) = self.order.iter().partition(|id| stay.contains(id));
+        self.order = kept;
+        gone.sort_by_key(|&id| std::cmp::Reverse(self.modules[id].attached));
+        Arc::make_mut(&mut self.globals).retain(|m| stay.contains(&m.id));
+        self.by_key.retain(|_, id| stay.contains(id));
+        self.by_file.retain(|_, id| stay.contains(id));
+        self.by_base.retain(|_, id| stay.contains(id));
+        // A name that two modules answered to belongs to the one that stays.
+        for &id in &self.order {
+            for key in &self.modules[id].info.identity.keys {
+                self.by_key.entry(key.clone()).or_insert(id);
+            }
+        }
+        gone.into_iter().filter_map(|id| self.modules.remove(id)).collect()
+    }
+
+    fn alive(&self) -> HashSet<ModuleId> {
+        let held = |m: &Loaded| {
+            m.opens > 0
+                || m.pinned
+                || (m.origin != Origin::Open && m.phase != Phase::Failed)
+                || matches!(m.phase, Phase::Pending(_) | Phase::Running(_))
+        };
+        let mut todo: Vec<ModuleId> =
+            self.modules.iter().filter(|(_, m)| held(m)).map(|(id, _)| id).collect();
+        let mut alive = HashSet::with_capacity(self.modules.len());
+        while let Some(id) = todo.pop() {
+            if alive.insert(id) {
+                todo.extend(&self.modules[id].edges);
+            }
+        }
+        alive
+    }
+}
+
+/// Depth first from `root`: children before parents, each node once. `child(node, n)` gives the n-th child: `None`
+/// after the last, `Some(None)` for one that does not count.
+pub(crate) fn post_order<N: Copy + Eq + std::hash::Hash>(
+    root: N,
+    child: impl Fn(&N, usize) -> Option<Option<N>>,
+) -> Vec<N> {
+    let (mut out, mut seen, mut path) = (Vec::new(), HashSet::from([root]), vec![(root, 0)]);
+    while let Some((node, nth)) = path.last_mut() {
+        match child(node, *nth) {
+            None => {
+                out.push(*node);
+                path.pop();
+            }
+            Some(next) => {
+                *nth += 1;
+                path.extend(next.filter(|&n| seen.insert(n)).map(|n| (n, 0)));
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,59 @@
+//! Where images go. A block is one reservation; dropping it gives the memory back.
+//!
+//! [`Flat`] is a plain buffer at a pretended base, for tests, fuzzers and a look at an image without running it;
+//! [`Local`] is this process.
+
+mod flat;
+mod local;
+
+pub use flat::Flat;
+pub use local::Local;
+
+use crate::{Addr, ErrorKind, MapPlan, Region, Rights, Rva};
+use std::{fmt, fs::File, ops::Range};
+
+/// Memory that images are put into.
+pub trait AddressSpace: Send + Sync + fmt::Debug {
+    /// Reserves room for one image where its plan wants it. The plan's window is zero and writable, the rest has no
+    /// rights yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Space`], [`ErrorKind::BaseTaken`].
+    fn reserve(&self, plan: &MapPlan) -> Result<Box<dyn Block>, ErrorKind>;
+}
+
+/// Where the bytes of an image come from when it is mapped.
+#[derive(Clone, Copy, Debug)]
+pub struct Backing<'a> {
+    /// The bytes of the whole file.
+    pub bytes: &'a [u8],
+    /// The file itself, where pages may be mapped from it instead of copied.
+    pub file: Option<&'a File>,
+}
+
+/// The memory of one image. Dropping it gives the memory back.
+pub trait Block: Send + Sync + fmt::Debug {
+    /// The address of the first byte.
+    fn base(&self) -> Addr;
+
+    /// Puts a region's bytes in place.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Space`].
+    fn fill(&mut self, region: &Region, from: Backing<'_>) -> Result<(), ErrorKind>;
+
+    /// The window's bytes while nobody else can see them: from `reserve` until `seal`.
+    fn window(&mut self) -> &mut [u8];
+
+    /// Writes a 64-bit number into the window while code of the image may run already (ifunc slots).
+    ///
+    /// # Errors
+    /// [`ErrorKind::WriteOutside`].
+    fn patch(&mut self, at: Rva, value: u64) -> Result<(), ErrorKind>;
+
+    /// Sets the rights of whole pages.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Space`].
+    fn protect(&mut self, at: Range<Rva>, rights: Rights) -> Result<(), ErrorKind>;
+}

@@ -1,0 +1,70 @@
+//! A lock that the thread which holds it may take again: who builds a load set, and who is in a DllMain.
+
+use std::{
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, ThreadId},
+};
+
+#[derive(Debug, Default)]
+pub(crate) struct Turnstile {
+    holder: Mutex<Option<(ThreadId, usize)>>,
+    free: Condvar,
+}
+
+/// The turnstile is taken as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Pass<'t>(&'t Turnstile);
+
+impl Turnstile {
+    fn lock(&self) -> MutexGuard<'_, Option<(ThreadId, usize)>> {
+        self.holder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until no other thread holds it; `waiting` is told before that.
+    pub(crate) fn enter(&self, waiting: impl FnOnce()) -> Pass<'_> {
+        let me = thread::current().id();
+        let taken = |h: &mut Option<(ThreadId, usize)>| h.is_some_and(|(holder, _)| holder != me);
+        let mut holder = self.lock();
+        if taken(&mut holder) {
+            drop(holder);
+            waiting();
+            holder = self.free.wait_while(self.lock(), taken).unwrap_or_else(PoisonError::into_inner);
+        }
+        let depth = holder.map_or(0, |(_, depth)| depth);
+        *holder = Some((me, depth + 1));
+        Pass(self)
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        let mut holder = self.0.lock();
+        *holder = holder.and_then(|(me, depth)| (depth > 1).then(|| (me, depth - 1)));
+        if holder.is_none() {
+            self.0.free.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+    #[test]
+    fn the_holder_may_enter_again_and_others_wait() {
+        let (turnstile, inside) = (Turnstile::default(), AtomicU32::new(0));
+        thread::scope(|s| {
+            for _ in 0..4 {
+                s.spawn(|| {
+                    for _ in 0..1000 {
+                        let _outer = turnstile.enter(|| {});
+                        let _inner = turnstile.enter(|| unreachable!("the holder never waits"));
+                        assert_eq!(inside.fetch_add(1, SeqCst), 0);
+                        inside.fetch_sub(1, SeqCst);
+                    }
+                });
+            }
+        });
+    }
+}
