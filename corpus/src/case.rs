@@ -229,16 +229,19 @@ impl Reader {
             }
             "log" => self.before("log")?.log.push(text.into()),
             "glibc" => {
-                let constant = text.strip_prefix("differs ").ok_or(ErrorKind::Expected("differs CONSTANT"))?;
+                let constant =
+                    text.strip_prefix("differs ").ok_or(ErrorKind::Expected("differs CONSTANT"))?;
                 self.before("glibc")?.glibc = Some(constant.into());
             }
             "refused" => {
                 let Action::Open(open) = &mut self.before("refused")?.action else {
                     return Err(ErrorKind::NothingBefore("refused"));
                 };
-                let words = text.split_whitespace().map(Into::into).collect();
-                open.refusal = Some(Refusal { words, win32: None });
-                self.open.pop();
+                let first = open.refusal.is_none();
+                open.refusal.get_or_insert_default().words.extend(text.split_whitespace().map(Into::into));
+                if first {
+                    self.open.pop();
+                }
             }
             "win32" => match &mut self.before("win32")?.action {
                 Action::Open(Open { refusal: Some(refusal), .. }) => {
@@ -306,7 +309,11 @@ impl Reader {
     }
 
     fn missing(&self) -> Option<&'static str> {
-        let required = [("teaches", self.teaches.is_empty()), ("image", self.images.is_empty()), ("leaves", self.leaves.is_none())];
+        let required = [
+            ("teaches", self.teaches.is_empty()),
+            ("image", self.images.is_empty()),
+            ("leaves", self.leaves.is_none()),
+        ];
         required.into_iter().find_map(|(key, missing)| missing.then_some(key))
     }
 }
@@ -351,7 +358,9 @@ impl fmt::Display for Symbol {
 
 impl Value {
     fn argument(text: &str) -> Result<Self, ErrorKind> {
-        text.parse().and_then(|value| if value == Self::Void { Err(ErrorKind::BadValue(text.into())) } else { Ok(value) })
+        text.parse().and_then(|value| {
+            if value == Self::Void { Err(ErrorKind::BadValue(text.into())) } else { Ok(value) }
+        })
     }
 }
 
@@ -447,9 +456,14 @@ leaves: nothing
         assert!(matches!(&case.script[3].action, Action::Call { root, symbol, fresh_thread: true, .. }
             if root == "again" && *symbol == versioned));
         assert_eq!(case.script[3].glibc.as_deref(), Some("NO_SUCH_THING"));
-        assert_eq!(case.script[4].action, Action::Absent { root: "again".into(), symbol: Symbol::Ordinal(7) });
+        assert_eq!(
+            case.script[4].action,
+            Action::Absent { root: "again".into(), symbol: Symbol::Ordinal(7) }
+        );
         let refusal = Refusal { words: vec!["liba.so".into(), "missing".into()], win32: Some(126) };
-        assert!(matches!(&case.script[8].action, Action::Open(open) if open.refusal.as_ref() == Some(&refusal)));
+        assert!(
+            matches!(&case.script[8].action, Action::Open(open) if open.refusal.as_ref() == Some(&refusal))
+        );
         assert!(case.leaves.is_empty());
     }
 
@@ -469,7 +483,10 @@ leaves: nothing
             (&format!("{image}open: liba.so\ncall: f = i32:1"), "3: expected `SYMBOL(TYPE:VALUE"),
             (&format!("{image}open: liba.so\ncall: f(i32:x) = void"), "3: `i32:x` is not a value"),
             (&format!("{image}open: liba.so\ncall: f(void) = void"), "3: `void` is not a value"),
-            (&format!("{image}open: liba.so\nabsent: #70000"), "3: expected `NAME, NAME@VERSION or #ORDINAL`"),
+            (
+                &format!("{image}open: liba.so\nabsent: #70000"),
+                "3: expected `NAME, NAME@VERSION or #ORDINAL`",
+            ),
             (&format!("{image}open: liba.so\nwin32: 5"), "3: `win32:` speaks of the action before it"),
             (&format!("{image}open: liba.so\nclose: liba.so\nrefused: x"), "4: `refused:` speaks of"),
             (&format!("{image}open: liba.so\nrights: f"), "3: expected `SYMBOL = r-x`"),

@@ -60,11 +60,18 @@ impl fmt::Display for Error {
             ErrorKind::NoKey => write!(f, " expected `key: text`"),
             ErrorKind::UnknownKey(key) => write!(f, " unknown key `{key}`"),
             ErrorKind::Expected(form) => write!(f, " expected `{form}`"),
-            ErrorKind::BadValue(text) => write!(f, " `{text}` is not a value such as `i32:5`, `f64:1.5`, `str:hi`, `bool:true` or `void`"),
-            ErrorKind::NothingBefore(key) => write!(f, " `{key}:` speaks of the action before it, and there is none that it fits"),
+            ErrorKind::BadValue(text) => write!(
+                f,
+                " `{text}` is not a value such as `i32:5`, `f64:1.5`, `str:hi`, `bool:true` or `void`"
+            ),
+            ErrorKind::NothingBefore(key) => {
+                write!(f, " `{key}:` speaks of the action before it, and there is none that it fits")
+            }
             ErrorKind::NotAnImage(file) => write!(f, " no `image:` line makes {file}"),
             ErrorKind::NotOpen(name) => write!(f, " {name} is not open here"),
-            ErrorKind::OpenAlready(name) => write!(f, " {name} is open already; give it another name with `as`"),
+            ErrorKind::OpenAlready(name) => {
+                write!(f, " {name} is open already; give it another name with `as`")
+            }
             ErrorKind::LeftOpen(name) => write!(f, " {name} is never closed"),
             ErrorKind::Missing(key) => write!(f, " has no `{key}:` line"),
         }

@@ -11,6 +11,7 @@ pub mod case;
 pub mod demo;
 mod error;
 pub mod hostile;
+pub mod patch;
 
 pub use case::{Action, Case, ImageRecipe, Open, Refusal, Step, Symbol, Value};
 pub use error::{Error, ErrorKind};
@@ -69,4 +70,41 @@ pub fn cases() -> Result<Vec<Case>, Error> {
     }
     found.sort_by(|a, b| (a.format, &a.name).cmp(&(b.format, &b.name)));
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_case_is_whole() {
+        let cases = cases().unwrap_or_else(|error| panic!("{error}"));
+        let (mut files, mut total) = (BTreeSet::new(), 0);
+        for case in &cases {
+            for file in case.committed() {
+                let path = case.path(file);
+                let length = fs::metadata(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).len();
+                assert!(length < 16 * 1024, "{} is not small", path.display());
+                assert!(
+                    files.insert((case.format, path.file_name().map(ToOwned::to_owned))),
+                    "{file} is there twice"
+                );
+                total += length;
+            }
+        }
+        assert!(total < 1_500_000, "the corpus has {total} bytes");
+        for format in Format::ALL {
+            assert!(cases.iter().filter(|case| case.format == format).count() >= 20);
+        }
+    }
+
+    #[test]
+    fn what_is_fuzzed_is_small() {
+        for (path, format) in FUZZED {
+            assert!(path.starts_with(format.folder()));
+            let length = fs::metadata(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}")).len();
+            assert!(length < 8 * 1024, "{path} has {length} bytes");
+        }
+    }
 }

@@ -386,7 +386,7 @@ impl ImageMut<'_> {
         at.0.checked_sub(start.0)
             .and_then(|i| usize::try_from(i).ok())
             .and_then(|i| self.window.get_mut(i..)?.first_chunk_mut::<N>())
-            .ok_or(ErrorKind::WriteOutside { at, len: N })
+            .ok_or_else(|| ErrorKind::WriteOutside { at, len: N }) // built only when needed: this is the hot path
     }
 
     /// The `len` bytes at `at`.

@@ -243,12 +243,10 @@ impl LoadSet {
     }
 
     /// Takes in what the host process has loaded, as part of the main program's load set: each module once, however
-    /// often it is adopted. What was adopted before and is not among `modules` any more is forgotten, unless a
-    /// loaded module is bound to it.
+    /// often it is adopted.
     pub fn adopt(&self, modules: Vec<Adopted>) {
         let _building = self.building.enter(|| {});
         let mut state = self.lock();
-        state.forget_hosts_but(&modules.iter().map(|m| m.at.base).collect());
         let mut fresh = Vec::new();
         for m in modules {
             if state.at(m.at.base).is_none() {

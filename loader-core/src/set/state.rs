@@ -92,14 +92,16 @@ pub(crate) struct Loaded {
     edges: Vec<ModuleId>,
     opens: u32,
     load_list: OnceLock<Arc<[Arc<Info>]>>,
-    // Dropped last of all: the image's memory.
-    home: Home,
+    /// Dropped last of all: the image's memory.
+    _home: Home,
 }
 
 /// What keeps a module's memory: nothing for what the host process has.
 #[derive(Debug)]
+#[expect(dead_code, reason = "held to be dropped with the module")]
 enum Home {
     Image(Body),
+    /// The page that gives a module of the host an address; none for what the host process has loaded itself.
     Stub(Option<Box<dyn Block>>),
 }
 
@@ -262,7 +264,7 @@ impl State {
             edges: Vec::new(),
             opens: 0,
             load_list: OnceLock::new(),
-            home: Home::Stub(block),
+            _home: Home::Stub(block),
         };
         self.add(loaded, global)
     }
@@ -275,22 +277,6 @@ impl State {
             self.modules[id].edges = needs.clone();
             self.modules[id].needs = needs;
         }
-    }
-
-    /// Forgets adopted modules that the host process no longer has at one of `bases`.
-    pub(crate) fn forget_hosts_but(&mut self, bases: &HashSet<Addr>) {
-        let adopted = |m: &Loaded| matches!(m.home, Home::Stub(None));
-        let used: HashSet<ModuleId> =
-            self.modules.values().filter(|m| !adopted(m)).flat_map(|m| m.edges.iter().copied()).collect();
-        let stays = |(id, m): &(ModuleId, &Loaded)| {
-            !adopted(m) || bases.contains(&m.info.at.base) || used.contains(id) || m.opens > 0
-        };
-        let stay: HashSet<ModuleId> = self.modules.iter().filter(stays).map(|(id, _)| id).collect();
-        for m in self.modules.values_mut() {
-            m.needs.retain(|id| stay.contains(id));
-            m.edges.retain(|id| stay.contains(id));
-        }
-        self.take_all_but(&stay);
     }
 
     /// Adds what a session brings, the root first.
@@ -330,7 +316,7 @@ impl State {
                     edges: Vec::new(),
                     opens: 0,
                     load_list: OnceLock::new(),
-                    home: Home::Image(body),
+                    _home: Home::Image(body),
                 };
                 self.add(loaded, visible)
             })

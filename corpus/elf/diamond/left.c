@@ -1,0 +1,6 @@
+#include "../common.h"
+
+int diamond_bottom(void);
+
+LIFE("left")
+EXPORT int diamond_left(void) { return diamond_bottom(); }

@@ -1,0 +1,3 @@
+#include "../common.h"
+
+EXPORT int kept(void) { return 1; }

@@ -1,0 +1,1 @@
+int missing_gone(void) { return 1; }

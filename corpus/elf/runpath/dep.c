@@ -1,0 +1,3 @@
+#include "../common.h"
+
+EXPORT int runpath_dep(void) { return 6; }

@@ -1,0 +1,4 @@
+#include "../common.h"
+
+LIFE("leaf")
+EXPORT int dependency_leaf(void) { return 41; }

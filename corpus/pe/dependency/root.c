@@ -1,0 +1,6 @@
+#include "../common.h"
+
+IMPORT int dependency_leaf(void);
+
+LIFE("root")
+EXPORT int dependency_root(void) { return dependency_leaf() + 1; }

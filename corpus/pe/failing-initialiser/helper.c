@@ -1,0 +1,4 @@
+#include "../common.h"
+
+LIFE("helper")
+EXPORT int failing_helper(void) { return 5; }

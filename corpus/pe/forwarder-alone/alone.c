@@ -1,0 +1,4 @@
+#include "../common.h"
+
+SILENT
+EXPORT int alone_own(void) { return 1; }

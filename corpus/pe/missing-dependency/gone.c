@@ -1,0 +1,4 @@
+#include "../common.h"
+
+SILENT
+EXPORT int missing_gone(void) { return 1; }

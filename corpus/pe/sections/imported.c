@@ -1,0 +1,4 @@
+#include "../common.h"
+
+SILENT
+EXPORT int sections_imported(void) { return 8; }

@@ -1,0 +1,4 @@
+#include "../common.h"
+
+LIFE("never")
+EXPORT int undefined_there(void) { return 1; }

@@ -1,0 +1,268 @@
+//! The engine: a load set, its rules, and the two formats joined.
+
+use crate::{
+    Library, MissingPolicy, Mode, ModuleInfo, Observer, Origin, Rules,
+    locator::{Files, Shared, need},
+    win32::Windows,
+};
+use loader_core::{
+    Adopted, Error, HostModule, LoadSet, Request, Source, Stage, call::Native, set::MissingReport,
+    space::Local,
+};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// A load set in this process, ELF and PE alike. Clones are the same engine.
+///
+/// An engine starts with what the host process has loaded: those libraries are read where they are and never loaded
+/// again. It shares nothing with other engines but them.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    // Dropped before what its modules may still call.
+    set: Arc<LoadSet>,
+    files: Arc<Files>,
+    rules: Rules,
+    host: Mutex<Option<(u64, u64)>>,
+    windows: Arc<Windows>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("rules", &self.inner.rules).finish_non_exhaustive()
+    }
+}
+
+/// An engine that is about to be made.
+#[derive(Default)]
+#[must_use = "nothing is made before `build`"]
+pub struct Builder {
+    rules: Rules,
+    dll_dirs: Vec<PathBuf>,
+    hosts: Vec<HostModule>,
+    observers: Vec<Box<dyn Observer>>,
+    program: Vec<PathBuf>,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("rules", &self.rules)
+            .field("dll_dirs", &self.dll_dirs)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Sets the rules: whose dialect, what happens to missing imports, which import control.
+    pub fn rules(mut self, rules: Rules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// Sets what happens to imports that nobody defines.
+    pub fn missing(mut self, policy: MissingPolicy) -> Self {
+        self.rules.missing = policy;
+        self
+    }
+
+    /// Adds a folder in which DLLs are looked for, after the folder of the DLL that needs one.
+    pub fn dll_path(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dll_dirs.push(dir.into());
+        self
+    }
+
+    /// Offers functions of this program to what is loaded.
+    pub fn host(mut self, module: HostModule) -> Self {
+        self.hosts.push(module);
+        self
+    }
+
+    /// Adds an observer.
+    pub fn observe(mut self, observer: impl Observer + 'static) -> Self {
+        self.observers.push(Box::new(observer));
+        self
+    }
+
+    /// Makes a library part of the main program's load set: it is loaded with the engine, told so (`lpvReserved` is
+    /// not null), and stays until the engine goes.
+    pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
+        self.program.push(path.into());
+        self
+    }
+
+    /// Makes the engine.
+    ///
+    /// # Errors
+    /// What loading the program's libraries says, or the system when it has no memory for the environment of Windows
+    /// images.
+    pub fn build(self) -> Result<Engine, Error> {
+        let files = Arc::new(Files::new(self.dll_dirs));
+        let native = Arc::new(Native::new());
+        let set = Arc::new(LoadSet::new(Local, native.clone(), Shared(files.clone())));
+        for observer in self.observers {
+            set.observe(move |event: &crate::Event<'_>| observer.event(event));
+        }
+        // Asked before what the host has: these imports are the engine's to answer.
+        let own = loader_core::tls::tls_get_addr as *const ();
+        set.add_host(HostModule::new("loader").global().function("__tls_get_addr", own))?;
+        for module in self.hosts {
+            set.add_host(module)?;
+        }
+        let windows = Windows::install(&set, &native, self.rules)
+            .map_err(|kind| Error::new("Windows environment", Stage::Request, kind))?;
+        let inner = Inner { set, files, rules: self.rules, host: Mutex::new(None), windows };
+        let engine = Engine { inner: Arc::new(inner) };
+        for path in self.program {
+            let name = path.to_string_lossy();
+            let handle = engine.open_request(&name, None, Mode::default(), Origin::Program)?;
+            engine.load_set().close(handle)?; // it stays all the same
+        }
+        Ok(engine)
+    }
+}
+
+impl Engine {
+    /// An engine with the TNS/R rules, where every import must be defined.
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn new() -> Result<Self, Error> {
+        Self::builder().build()
+    }
+
+    /// The way to an engine with other rules, search folders, host modules or observers.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Opens a library: a path, or a name that is looked for by the rules of its format.
+    ///
+    /// # Errors
+    /// What went wrong, with the module and the stage it happened to; the load set is as it was.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Library, Error> {
+        let name = path.as_ref().to_string_lossy();
+        let handle = self.open_request(&name, None, Mode::default(), Origin::Open)?;
+        Ok(Library::new(self.clone(), handle, &name))
+    }
+
+    /// Opens a library whose bytes are in memory. No file is made, and none is read for it; what it needs is looked
+    /// for among what is loaded, what was [provided](Engine::provide), and then in files.
+    ///
+    /// While a library of that name is loaded, the same bytes give another handle for it, and other bytes are
+    /// refused.
+    ///
+    /// # Errors
+    /// As [`Engine::open`]; [`ErrorKind::NameTaken`](crate::ErrorKind::NameTaken).
+    pub fn open_bytes(&self, name: &str, bytes: impl Into<Arc<[u8]>>) -> Result<Library, Error> {
+        self.open_source(name, Source::owned(bytes))
+    }
+
+    /// As [`Engine::open_bytes`], for bytes that are part of the program: they are not copied.
+    ///
+    /// # Errors
+    /// As [`Engine::open_bytes`].
+    pub fn open_embedded(&self, name: &str, bytes: &'static [u8]) -> Result<Library, Error> {
+        self.open_source(name, Source::embedded(bytes))
+    }
+
+    fn open_source(&self, name: &str, source: Source) -> Result<Library, Error> {
+        let handle = self.open_request(name, Some(Arc::new(source)), Mode::default(), Origin::Open)?;
+        Ok(Library::new(self.clone(), handle, name))
+    }
+
+    /// Gives bytes for a library that will be needed by name.
+    pub fn provide(&self, name: &str, bytes: impl Into<Arc<[u8]>>) {
+        self.inner.files.provide(name, Source::owned(bytes));
+    }
+
+    /// The main program: the program itself, and in its load list everything that was loaded with it.
+    pub fn main_program(&self) -> Library {
+        Library::new(self.clone(), self.main_program_handle(), "(main program)")
+    }
+
+    pub(crate) fn main_program_handle(&self) -> crate::Handle {
+        self.adopt_host();
+        self.load_set().main_program()
+    }
+
+    /// What would be missing if a library were opened: everything but running it is tried, and nothing stays.
+    ///
+    /// # Errors
+    /// As [`Engine::open`], less what is missing.
+    pub fn missing_imports(&self, path: impl AsRef<Path>) -> Result<MissingReport, Error> {
+        self.adopt_host();
+        let name = path.as_ref().to_string_lossy();
+        self.load_set().missing_imports(&self.request(&name, None, Mode::default(), Origin::Open))
+    }
+
+    /// Everything that is loaded, in load order.
+    #[must_use]
+    pub fn modules(&self) -> Vec<ModuleInfo> {
+        self.load_set().modules()
+    }
+
+    /// The load set itself.
+    #[must_use]
+    pub fn load_set(&self) -> &LoadSet {
+        &self.inner.set
+    }
+
+    /// The program ends: everything is terminated, the last attached first, and told so. All handles are invalid
+    /// afterwards.
+    pub fn program_ends(&self) {
+        self.load_set().program_ends();
+    }
+
+    pub(crate) fn windows(&self) -> &Windows {
+        &self.inner.windows
+    }
+
+    pub(crate) fn open_request(
+        &self,
+        name: &str,
+        source: Option<Arc<Source>>,
+        mode: Mode,
+        origin: Origin,
+    ) -> Result<crate::Handle, Error> {
+        if name.is_empty() || name.contains('\0') {
+            return Err(Error::new(name, Stage::Request, crate::ErrorKind::BadName));
+        }
+        self.adopt_host();
+        self.load_set().open(&self.request(name, source, mode, origin))
+    }
+
+    fn request(
+        &self,
+        name: &str,
+        source: Option<Arc<Source>>,
+        mode: Mode,
+        origin: Origin,
+    ) -> Request<'static> {
+        Request { need: need(name), source, mode, rules: self.inner.rules, origin, by: None }
+    }
+
+    /// Takes in what the host process has loaded since this was last done.
+    fn adopt_host(&self) {
+        let now = loader_elf::host::generation();
+        let mut known = self.inner.host.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.replace(now) == Some(now) {
+            return;
+        }
+        let adopted = loader_elf::host::adopt().into_iter().map(|m| Adopted {
+            at: m.at,
+            path: m.path,
+            file: m.id,
+            keys: m.names.into_iter().map(Into::into).collect(),
+            image: m.image,
+            tls: m.tls,
+        });
+        self.load_set().adopt(adopted.collect());
+    }
+}

@@ -1,0 +1,182 @@
+//! One open handle, and what is found through it.
+
+use crate::{Engine, Error, ErrorKind, Format, FoundSymbol, Handle, ModuleInfo, Stage};
+use loader_core::Query;
+use std::{ffi::CStr, fmt, marker::PhantomData, ops::Deref};
+
+/// An open library. Dropping it closes its handle; the library itself goes when no open handle leads to it any more.
+#[derive(Debug)]
+#[must_use = "dropping a library closes it"]
+pub struct Library {
+    engine: Engine,
+    handle: Handle,
+    name: Box<str>,
+}
+
+impl Library {
+    pub(crate) fn new(engine: Engine, handle: Handle, name: &str) -> Self {
+        Self { engine, handle, name: name.into() }
+    }
+
+    /// The name it was opened by.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its handle.
+    #[must_use]
+    pub const fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    /// The engine it is loaded in.
+    #[must_use]
+    pub const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The module behind the handle; `None` for the main program's handle.
+    #[must_use]
+    pub fn module(&self) -> Option<ModuleInfo> {
+        self.engine.load_set().target(self.handle)
+    }
+
+    /// Looks a name up in the library, then in what it needs, in loadList order.
+    ///
+    /// `F` is a function pointer or a pointer to a variable. Functions of Windows DLLs have the `extern "win64"`
+    /// convention, those of ELF libraries `extern "C"`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SymbolNotFound`].
+    ///
+    /// # Panics
+    /// When the program is compiled, if `F` is not as large as a pointer.
+    ///
+    /// # Safety
+    /// The symbol is what `F` says. Like every use of what a library has, using the symbol is right only while the
+    /// library is loaded; the borrow sees to that for `Symbol`, not for copies that were taken out of it.
+    pub unsafe fn get<F: Copy>(&self, name: &CStr) -> Result<Symbol<'_, F>, Error> {
+        self.lookup(&Query::name(name.to_bytes()))
+    }
+
+    /// As [`Library::get`], with a version: ELF only.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SymbolNotFound`].
+    ///
+    /// # Safety
+    /// As [`Library::get`].
+    pub unsafe fn get_version<F: Copy>(&self, name: &CStr, version: &CStr) -> Result<Symbol<'_, F>, Error> {
+        self.lookup(&Query { version: Some(version.to_bytes()), ..Query::name(name.to_bytes()) })
+    }
+
+    /// Looks an ordinal of a PE export table up.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SymbolNotFound`].
+    ///
+    /// # Safety
+    /// As [`Library::get`].
+    pub unsafe fn get_ordinal<F: Copy>(&self, ordinal: u16) -> Result<Symbol<'_, F>, Error> {
+        self.lookup(&Query::ordinal(ordinal))
+    }
+
+    /// Where a symbol is, whatever it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SymbolNotFound`].
+    pub fn find(&self, query: &Query<'_>) -> Result<FoundSymbol, Error> {
+        self.engine.load_set().symbol(self.handle, query)
+    }
+
+    fn lookup<F: Copy>(&self, query: &Query<'_>) -> Result<Symbol<'_, F>, Error> {
+        const { assert!(size_of::<F>() == size_of::<*const ()>(), "a symbol is an address") };
+        let found = self.find(query)?;
+        if found.at.0 == 0 {
+            let kind = ErrorKind::SymbolNotFound { symbol: query.symbol.to_name() };
+            return Err(Error::new(&found.module, Stage::Symbol, kind)); // null is no function pointer
+        }
+        let value = read_as(found.at.0 as usize);
+        Ok(Symbol { value, format: found.format, engine: &self.engine, library: PhantomData })
+    }
+
+    /// Closes the handle; returns the names of what went, in the order in which it was terminated.
+    ///
+    /// # Errors
+    /// None that this library's own handle can meet; the result is that of [`LoadSet::close`](loader_core::LoadSet::close).
+    pub fn close(self) -> Result<Vec<Box<str>>, Error> {
+        let this = std::mem::ManuallyDrop::new(self);
+        let closed = this.engine.load_set().close(this.handle);
+        drop_parts(this);
+        closed
+    }
+}
+
+impl Drop for Library {
+    fn drop(&mut self) {
+        let _ = self.engine.load_set().close(self.handle);
+    }
+}
+
+/// A function or a variable of a library, usable as the `F` it was asked for.
+///
+/// Using it makes the calling thread ready for the code's format first (for Windows code: a thread environment block
+/// behind GS, and its thread-local storage), which costs about a nanosecond when it is ready already.
+pub struct Symbol<'lib, F> {
+    value: F,
+    format: Format,
+    engine: &'lib Engine,
+    library: PhantomData<&'lib Library>,
+}
+
+impl<F> Symbol<'_, F> {
+    /// The address itself. What it is used for must end before the library is closed.
+    #[must_use]
+    pub fn into_raw(self) -> F
+    where
+        F: Copy,
+    {
+        self.value
+    }
+}
+
+impl<F> Deref for Symbol<'_, F> {
+    type Target = F;
+
+    /// # Panics
+    /// Where the system has no memory for the thread's environment block.
+    fn deref(&self) -> &F {
+        if let Err(kind) = self.engine.load_set().enter(self.format) {
+            panic!("the thread cannot be made ready for {} code: {kind}", self.format);
+        }
+        &self.value
+    }
+}
+
+impl<F> fmt::Debug for Symbol<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Symbol({})", self.format)
+    }
+}
+
+/// Turning an address into a pointer type and taking a value apart: the two things here that types cannot check.
+#[allow(unsafe_code)]
+mod raw {
+    use super::Library;
+    use std::mem::ManuallyDrop;
+
+    pub(super) fn read_as<F: Copy>(address: usize) -> F {
+        // SAFETY: `F` is as large as an address (`lookup` asserts it), and the caller of `get` promised that the
+        // symbol is an `F`; the address is not null.
+        unsafe { std::mem::transmute_copy(&address) }
+    }
+
+    pub(super) fn drop_parts(mut library: ManuallyDrop<Library>) {
+        // SAFETY: the library is not used again; its fields are dropped once each, without its own `Drop`.
+        unsafe { std::ptr::drop_in_place(&raw mut library.engine) };
+        // SAFETY: as above.
+        unsafe { std::ptr::drop_in_place(&raw mut library.name) };
+    }
+}
+use raw::{drop_parts, read_as};

@@ -1,0 +1,123 @@
+//! Where the engine's libraries come from: bytes that the embedder provided, else files, by the rules of the format
+//! that asks.
+
+use loader_core::{ErrorKind, Format, Found, FoundFile, Image, Locator, Need, Requester, Source};
+use std::{
+    collections::HashMap,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+/// Both formats' search rules, and what is in memory.
+#[derive(Debug)]
+pub(crate) struct Files {
+    elf: loader_elf::Search,
+    pe: loader_pe::Search,
+    memory: RwLock<HashMap<Box<str>, Arc<Source>>>,
+}
+
+impl Files {
+    pub(crate) fn new(dll_dirs: Vec<PathBuf>) -> Self {
+        Self {
+            elf: loader_elf::Search::system(),
+            pe: loader_pe::Search { dirs: dll_dirs },
+            memory: RwLock::default(),
+        }
+    }
+
+    pub(crate) fn provide(&self, name: &str, source: Source) {
+        let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+        memory.insert(need(name).key, Arc::new(source));
+    }
+
+    fn provided(&self, key: &str) -> Option<Arc<Source>> {
+        self.memory.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+}
+
+/// What a name asks for, spelled by the embedder: a path is itself; a DLL's name has no case.
+pub(crate) fn need(name: &str) -> Need {
+    let dll = !name.contains('/') && is_dll_name(name);
+    Need { name: name.into(), key: if dll { loader_pe::key(name) } else { name.into() }, reexported: false }
+}
+
+fn is_dll_name(name: &str) -> bool {
+    let extension = Path::new(name).extension().unwrap_or_default();
+    ["dll", "pyd", "drv", "ocx"].iter().any(|e| extension.eq_ignore_ascii_case(e))
+}
+
+/// The engine's locator.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared(pub(crate) Arc<Files>);
+
+impl Locator for Shared {
+    fn locate(
+        &self,
+        need: &Need,
+        by: &Requester<'_>,
+        trying: &mut dyn FnMut(&Path),
+    ) -> Result<Found, ErrorKind> {
+        if let Some(source) = self.0.provided(&need.key) {
+            return Ok(Found::Bytes(source));
+        }
+        let windows = match by.image.map(Image::format) {
+            Some(format) => format == Format::Pe,
+            None => is_dll_name(&need.name),
+        };
+        match windows {
+            true => first(self.0.pe.candidates(&need.name, by), |_| true, trying),
+            // A library of another machine in the search path is not the one that is meant.
+            false if need.name.contains('/') => {
+                first(self.0.elf.candidates(&need.name, by), |_| true, trying)
+            }
+            false => first(self.0.elf.candidates(&need.name, by), for_this_machine, trying),
+        }
+    }
+
+    fn parse(&self, source: &Arc<Source>) -> Result<Arc<dyn Image>, ErrorKind> {
+        let bytes = source.bytes();
+        Ok(match bytes {
+            [0x7f, b'E', b'L', b'F', ..] => loader_elf::ElfImage::parse(source)?,
+            [b'M', b'Z', ..] => loader_pe::PeImage::parse(source)?,
+            _ => return Err(ErrorKind::NotALoadfile { found: what_it_is(bytes) }),
+        })
+    }
+}
+
+/// The first candidate that exists and suits. Only if none does, what stood in the way of opening one is reported.
+fn first(
+    candidates: impl Iterator<Item = PathBuf>,
+    suits: impl Fn(&FoundFile) -> bool,
+    trying: &mut dyn FnMut(&Path),
+) -> Result<Found, ErrorKind> {
+    let mut failure = ErrorKind::NotFound { needed_by: "".into() };
+    for path in candidates {
+        trying(&path);
+        match FoundFile::open(&path) {
+            Ok(file) if suits(&file) => return Ok(Found::File(file)),
+            Ok(_) | Err(ErrorKind::NotFound { .. }) => {}
+            Err(other) => failure = other,
+        }
+    }
+    Err(failure)
+}
+
+/// Whether a file begins as a 64-bit x86 ELF file does.
+fn for_this_machine(found: &FoundFile) -> bool {
+    let mut head = [0; 20];
+    let read = found.file.read_exact_at(&mut head, 0).is_ok();
+    read && head.starts_with(b"\x7fELF\x02\x01") && head[18..20] == [62, 0] // EM_X86_64
+}
+
+/// What bytes are that are no loadfile.
+fn what_it_is(bytes: &[u8]) -> &'static str {
+    let head = &bytes[..bytes.len().min(512)];
+    let text = |b: &u8| matches!(b, b'\t' | b'\n' | b'\r' | b' '..=b'~') || *b >= 0x80;
+    match head {
+        [] => "an empty file",
+        _ if head.starts_with(b"!<arch>\n") || head.starts_with(b"!<thin>\n") => "an archive",
+        _ if head.iter().all(text) => "a text file",
+        _ => "neither an ELF nor a PE file",
+    }
+}

@@ -1,0 +1,233 @@
+//! `LoadLibrary`, `FreeLibrary`, `GetProcAddress` and `GetModuleHandle` over the engine's load set, for the embedder
+//! and, through KERNEL32, for the images themselves.
+//!
+//! A module's handle is the address of its image, as on Windows. Each `load_library` takes one reference, each
+//! `free_library` gives one back.
+
+use crate::{
+    Engine, Error, ErrorKind, Handle, Mode, ModuleInfo, Origin, Rules, Stage, SymbolName, locator::need,
+};
+use loader_core::{Addr, Format, LoadSet, Query, Request, Symbol, call::Native};
+use loader_win32::{Process, Services};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+const MOD_NOT_FOUND: u32 = 126;
+const INVALID_HANDLE: u32 = 6;
+
+/// The Windows side of an engine.
+pub(crate) struct Windows {
+    process: Arc<Process>,
+    services: Arc<Modules>,
+}
+
+/// What KERNEL32 asks of the engine. It holds the load set weakly: the set's modules hold what leads here.
+struct Modules {
+    set: Weak<LoadSet>,
+    rules: Rules,
+    /// References that were taken by address; the handles behind them are interchangeable.
+    taken: Mutex<HashMap<Addr, Vec<Handle>>>,
+    program: Mutex<Addr>,
+}
+
+impl Windows {
+    /// Adds the built-in modules to a load set and lets its caller prepare threads for Windows code.
+    pub(crate) fn install(set: &Arc<LoadSet>, native: &Native, rules: Rules) -> Result<Arc<Self>, ErrorKind> {
+        let services = Arc::new(Modules {
+            set: Arc::downgrade(set),
+            rules,
+            taken: Mutex::default(),
+            program: Mutex::new(Addr(0)),
+        });
+        let dynamic: Arc<dyn Services> = services.clone();
+        let process = Process::new(Arc::downgrade(&dynamic))?;
+        *services.program.lock().unwrap_or_else(PoisonError::into_inner) = process.program();
+        for module in process.modules() {
+            set.add_host(module).map_err(|e| e.kind)?;
+        }
+        let entered = Arc::downgrade(&process);
+        native.prepare_pe(move || match entered.upgrade() {
+            Some(process) => process.enter(),
+            None => Err(ErrorKind::Inconsistent { what: "Windows code after its engine" }),
+        });
+        Ok(Arc::new(Self { process, services }))
+    }
+}
+
+impl std::fmt::Debug for Windows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Windows").field("process", &self.process).finish_non_exhaustive()
+    }
+}
+
+impl Modules {
+    fn set(&self) -> Result<Arc<LoadSet>, u32> {
+        self.set.upgrade().ok_or(MOD_NOT_FOUND)
+    }
+
+    fn module(&self, base: Addr) -> Result<(Arc<LoadSet>, ModuleInfo), u32> {
+        let set = self.set()?;
+        if base.0 == 0 {
+            return Err(INVALID_HANDLE);
+        }
+        let info = set.module_at(base).filter(|m| m.at.base == base).ok_or(MOD_NOT_FOUND)?;
+        Ok((set, info))
+    }
+
+    fn take(&self, set: &LoadSet, handle: Handle) -> Option<Addr> {
+        let base = set.target(handle)?.at.base;
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.entry(base).or_default().push(handle);
+        Some(base)
+    }
+
+    fn named(&self, name: &str) -> Option<ModuleInfo> {
+        let set = self.set().ok()?;
+        let slashed = name.replace('\\', "/");
+        let by_path = slashed.contains('/').then(|| set.module_named(&slashed)).flatten();
+        by_path.or_else(|| set.module_named(&loader_pe::key(name)))
+    }
+}
+
+impl Services for Modules {
+    fn load_library(&self, name: &str, _flags: u32) -> Result<Addr, Error> {
+        let inconsistent = |what| Error::new(name, Stage::Request, ErrorKind::Inconsistent { what });
+        let set = self.set().map_err(|_| inconsistent("the engine is gone"))?;
+        let need = match name.contains(['/', '\\']) {
+            true => need(&name.replace('\\', "/")),
+            false => loader_core::Need { name: name.into(), key: loader_pe::key(name), reexported: false },
+        };
+        let handle = set.open(&Request {
+            need,
+            source: None,
+            mode: Mode::default(),
+            rules: self.rules,
+            origin: Origin::Open,
+            by: None,
+        })?;
+        self.take(&set, handle).ok_or_else(|| inconsistent("an open library without an address"))
+    }
+
+    fn free_library(&self, base: Addr) -> Result<(), u32> {
+        let (set, info) = self.module(base)?;
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let handle = taken.get_mut(&base).and_then(Vec::pop);
+        taken.retain(|_, handles| !handles.is_empty());
+        drop(taken);
+        match handle {
+            Some(handle) => set.close(handle).map(drop).map_err(|e| e.win32()),
+            // What came with the program, or what nobody took by address, is freed in vain, as on Windows.
+            None if info.origin != Origin::Open || info.handles > 0 => Ok(()),
+            None => Err(MOD_NOT_FOUND),
+        }
+    }
+
+    fn get_proc_address(&self, base: Addr, symbol: Symbol<'_>) -> Result<Addr, Error> {
+        let (set, info) =
+            self.module(base).map_err(|_| Error::new("", Stage::Symbol, ErrorKind::InvalidHandle))?;
+        let query = match symbol {
+            Symbol::Name(name) => Query::name(name),
+            Symbol::Ordinal(ordinal) => Query::ordinal(ordinal),
+        };
+        set.symbol_in(info.id, &query).map(|found| found.at)
+    }
+
+    fn module_handle(&self, name: Option<&str>) -> Option<Addr> {
+        match name {
+            None => Some(*self.program.lock().unwrap_or_else(PoisonError::into_inner)),
+            Some(name) => self.named(name).filter(|m| m.format != Format::Elf).map(|m| m.at.base),
+        }
+    }
+
+    fn add_ref(&self, base: Addr) -> Result<(), u32> {
+        let (set, info) = self.module(base)?;
+        let handle = set.open_again(info.id).map_err(|e| e.win32())?;
+        self.take(&set, handle).map(drop).ok_or(MOD_NOT_FOUND)
+    }
+
+    fn pin(&self, base: Addr) -> Result<(), u32> {
+        let (set, info) = self.module(base)?;
+        set.pin(info.id);
+        Ok(())
+    }
+
+    fn module_file_name(&self, base: Option<Addr>) -> Option<String> {
+        let program = *self.program.lock().unwrap_or_else(PoisonError::into_inner);
+        match base.filter(|&b| b != program) {
+            None => std::env::current_exe().ok().map(|p| p.to_string_lossy().into_owned()),
+            Some(base) => {
+                let (_, info) = self.module(base).ok()?;
+                Some(info.path.map_or_else(|| info.name.to_string(), |p| p.to_string_lossy().into_owned()))
+            }
+        }
+    }
+
+    fn module_at(&self, at: Addr) -> Option<Addr> {
+        self.set().ok()?.module_at(at).filter(|m| m.format != Format::Elf).map(|m| m.at.base)
+    }
+
+    fn disable_thread_library_calls(&self, base: Addr) -> Result<(), u32> {
+        let (set, info) = self.module(base)?;
+        match set.disable_thread_calls(info.id) {
+            true => Ok(()),
+            false => Err(MOD_NOT_FOUND),
+        }
+    }
+
+    fn thread_starts(&self) {
+        if let Ok(set) = self.set() {
+            set.thread_starts();
+        }
+    }
+
+    fn thread_ends(&self) {
+        if let Ok(set) = self.set() {
+            set.thread_ends();
+        }
+    }
+
+    fn note(&self, what: &'static str) {
+        log::debug!(target: "loader", "Windows code: {what}");
+    }
+}
+
+/// `LoadLibraryEx` without flags: loads a DLL by name or path, or takes one more reference to it; returns the address
+/// of its image.
+///
+/// # Errors
+/// As [`Engine::open`]; [`Error::win32`] is what `GetLastError` would say.
+pub fn load_library(engine: &Engine, name: &str) -> Result<Addr, Error> {
+    engine.windows().services.load_library(name, 0)
+}
+
+/// `FreeLibrary`: gives one reference back.
+///
+/// # Errors
+/// The Win32 error: 126 for an address where no module is (any more), 6 for null.
+pub fn free_library(engine: &Engine, module: Addr) -> Result<(), u32> {
+    engine.windows().services.free_library(module)
+}
+
+/// `GetProcAddress`: an export of that one module.
+///
+/// # Errors
+/// [`ErrorKind::SymbolNotFound`] (127), [`ErrorKind::InvalidHandle`].
+pub fn get_proc_address(engine: &Engine, module: Addr, symbol: &SymbolName) -> Result<Addr, Error> {
+    engine.windows().services.get_proc_address(module, symbol.as_symbol())
+}
+
+/// `GetModuleHandle`: where a loaded module is, or the program; takes no reference.
+#[must_use]
+pub fn get_module_handle(engine: &Engine, name: Option<&str>) -> Option<Addr> {
+    engine.windows().services.module_handle(name)
+}
+
+/// `GetModuleHandleEx(0, name)`: the same, with one more reference.
+#[must_use]
+pub fn get_module_handle_ex(engine: &Engine, name: &str) -> Option<Addr> {
+    let at = get_module_handle(engine, Some(name))?;
+    engine.windows().services.add_ref(at).ok()?;
+    Some(at)
+}
