@@ -35,7 +35,7 @@ impl Elf {
     }
 
     /// The first program header of this kind.
-    pub fn segment(&mut self, kind: u32) -> &mut elf::ProgramHeader64<LE> {
+    pub fn segment(&mut self, kind: elf::ProgramType) -> &mut elf::ProgramHeader64<LE> {
         self.segments()
             .iter_mut()
             .find(|segment| segment.p_type.get(LE) == kind)
@@ -52,7 +52,7 @@ impl Elf {
     }
 
     /// The dynamic entry with this tag.
-    pub fn dynamic(&mut self, tag: i64) -> &mut elf::Dyn64<LE> {
+    pub fn dynamic(&mut self, tag: elf::DynamicTag) -> &mut elf::Dyn64<LE> {
         let segment = self.segment(elf::PT_DYNAMIC);
         let (at, count) = (
             segment.p_offset.get(LE) as usize,
@@ -63,12 +63,12 @@ impl Elf {
     }
 
     /// Gives the dynamic entry with this tag another value.
-    pub fn set(&mut self, tag: i64, value: u64) {
+    pub fn set(&mut self, tag: elf::DynamicTag, value: u64) {
         self.dynamic(tag).d_val.set(LE, value);
     }
 
     /// Where the table lies that a dynamic entry points to, as an offset in the file.
-    pub fn table_at(&mut self, tag: i64) -> usize {
+    pub fn table_at(&mut self, tag: elf::DynamicTag) -> usize {
         let address = self.dynamic(tag).d_val.get(LE);
         let covers = |s: &&mut elf::ProgramHeader64<LE>| {
             let start = s.p_vaddr.get(LE);
@@ -79,7 +79,7 @@ impl Elf {
     }
 
     /// The entry of this number in the table that a dynamic entry points to.
-    pub fn table<T: Pod>(&mut self, tag: i64, index: usize) -> &mut T {
+    pub fn table<T: Pod>(&mut self, tag: elf::DynamicTag, index: usize) -> &mut T {
         let at = self.table_at(tag) + index * size_of::<T>();
         view(&mut self.0, at)
     }

@@ -381,12 +381,17 @@ pub struct ImageMut<'a> {
 }
 
 impl ImageMut<'_> {
+    #[inline]
     fn slot<const N: usize>(&mut self, at: Rva) -> Result<&mut [u8; N], ErrorKind> {
-        let start = self.start;
-        at.0.checked_sub(start.0)
-            .and_then(|i| usize::try_from(i).ok())
-            .and_then(|i| self.window.get_mut(i..)?.first_chunk_mut::<N>())
-            .ok_or_else(|| ErrorKind::WriteOutside { at, len: N }) // built only when needed: this is the hot path
+        let slot =
+            at.0.checked_sub(self.start.0)
+                .and_then(|i| usize::try_from(i).ok())
+                .and_then(|i| self.window.get_mut(i..)?.first_chunk_mut::<N>());
+        // No `ok_or`: an error that is built to be dropped costs more than the fixup.
+        match slot {
+            Some(slot) => Ok(slot),
+            None => Err(ErrorKind::WriteOutside { at, len: N }),
+        }
     }
 
     /// The `len` bytes at `at`.

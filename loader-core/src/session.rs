@@ -11,7 +11,10 @@ use crate::{
     module::{Bound, Identity, Mapped, Module, Parsed, Relocated, Sealed},
     set::{Info, LoadSet, Member, Origin, Request},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 /// A forwarder may lead to a forwarder, but not for ever.
 const FORWARDS: usize = 16;
@@ -295,25 +298,23 @@ impl<'s> Session<'s> {
 
     /// The root's loadList, less what the global list has already and what answers only when it is named.
     fn local_list(&self) -> Vec<(Node, Arc<Info>)> {
-        let (mut list, mut next) = (vec![Node::New(0)], 0);
+        let state = self.set.lock();
+        let (mut list, mut seen, mut next) = (vec![Node::New(0)], HashSet::from([Node::New(0)]), 0);
         while next < list.len() {
             let needs: Vec<Node> = match list[next] {
                 Node::New(n) => self.links[n].iter().map(|l| l.node).collect(),
-                Node::Old(id) => self.set.lock().needs(id).iter().map(|&id| Node::Old(id)).collect(),
+                // Under the TNS/R rules what it needs is in the global list as it is itself.
+                Node::Old(_) if self.rules.dialect == Dialect::TnsR => Vec::new(),
+                Node::Old(id) => state.needs(id).iter().map(|&id| Node::Old(id)).collect(),
             };
-            for node in needs {
-                if !list.contains(&node) {
-                    list.push(node);
-                }
-            }
+            list.extend(needs.into_iter().filter(|&node| seen.insert(node)));
             next += 1;
         }
-        let global = |node| matches!(node, Node::Old(id) if self.globals.iter().any(|m| m.id == id));
-        list.into_iter()
-            .filter(|&node| !global(node))
-            .map(|node| (node, self.info(node)))
-            .filter(|(_, info)| info.image.format() != Format::Pe)
-            .collect()
+        let global = |node: &Node| matches!(node, Node::Old(id) if state.modules[*id].is_global());
+        list.retain(|node| !global(node));
+        drop(state);
+        let named_only = |info: &Info| info.image.format() == Format::Pe;
+        list.into_iter().map(|node| (node, self.info(node))).filter(|(_, info)| !named_only(info)).collect()
     }
 
     fn info(&self, node: Node) -> Arc<Info> {

@@ -1,4 +1,7 @@
 //! One open handle, and what is found through it.
+//!
+//! `unsafe` because a symbol's type is the caller's word, and an address becomes what that word says.
+#![allow(unsafe_code)]
 
 use crate::{Engine, Error, ErrorKind, Format, FoundSymbol, Handle, ModuleInfo, Stage};
 use loader_core::Query;
@@ -160,8 +163,6 @@ impl<F> fmt::Debug for Symbol<'_, F> {
     }
 }
 
-/// Turning an address into a pointer type and taking a value apart: the two things here that types cannot check.
-#[allow(unsafe_code)]
 mod raw {
     use super::Library;
     use std::mem::ManuallyDrop;

@@ -46,9 +46,9 @@ pub(super) fn images() -> impl Iterator<Item = Hostile> {
 const ROWS: &[Row<Elf>] = &[
     // The file header.
     row("elf-class-32", REFUSE, PLAIN, |e| e.header().e_ident.class = ELFCLASS32, "The header says 32 bits over 64-bit structures."),
-    row("elf-class-unknown", REFUSE, PLAIN, |e| e.header().e_ident.class = 9, "The header says neither 32 nor 64 bits."),
+    row("elf-class-unknown", REFUSE, PLAIN, |e| e.header().e_ident.class = FileClass(9), "The header says neither 32 nor 64 bits."),
     row("elf-big-endian", REFUSE, PLAIN, |e| e.header().e_ident.data = ELFDATA2MSB, "The header says big-endian over little-endian structures."),
-    row("elf-ident-version", REFUSE, PLAIN, |e| e.header().e_ident.version = 7, "A version of ELF that does not exist."),
+    row("elf-ident-version", REFUSE, PLAIN, |e| e.header().e_ident.version = FileVersion(7), "A version of ELF that does not exist."),
     row("elf-machine-aarch64", REFUSE, PLAIN, |e| e.header().e_machine.set(LE, EM_AARCH64), "Code for another machine."),
     row("elf-type-exec", REFUSE, PLAIN, |e| e.header().e_type.set(LE, ET_EXEC), "A program with fixed addresses is not a library."),
     row("elf-type-core", REFUSE, PLAIN, |e| e.header().e_type.set(LE, ET_CORE), "A core dump is not a library."),
@@ -77,7 +77,7 @@ const ROWS: &[Row<Elf>] = &[
     row("elf-load-overlap", REFUSE, PLAIN, |e| { let s = e.data_segment(); s.p_vaddr.set(LE, 0); s.p_offset.set(LE, 0) }, "Two segments want the same addresses, with different rights."),
     row("elf-load-descending", EITHER, PLAIN, |e| { let at = e.segments().iter().position(|s| s.p_type.get(LE) == PT_LOAD).unwrap_or(0); e.segments().swap(at, at + 1) }, "Segments do not ascend, as the standard says that they do."),
     row("elf-load-writable-executable", EITHER, PLAIN, |e| e.segment(PT_LOAD).p_flags.set(LE, PF_R | PF_W | PF_X), "A segment that can be written and run."),
-    row("elf-load-without-rights", EITHER, PLAIN, |e| e.segment(PT_LOAD).p_flags.set(LE, 0), "The segment with the tables cannot be read."),
+    row("elf-load-without-rights", EITHER, PLAIN, |e| e.segment(PT_LOAD).p_flags.set(LE, ProgramFlags(0)), "The segment with the tables cannot be read."),
     row("elf-relro-outside", EITHER, PLAIN, |e| e.segment(PT_GNU_RELRO).p_vaddr.set(LE, FAR), "What is to become read-only is outside the image."),
     row("elf-relro-overflow", EITHER, PLAIN, |e| e.segment(PT_GNU_RELRO).p_memsz.set(LE, u64::MAX - 0x100), "What is to become read-only ends beyond 2^64."),
     row("elf-tls-outside", REFUSE, TLS, |e| e.segment(PT_TLS).p_vaddr.set(LE, FAR), "The thread-local template is outside the image."),
@@ -150,10 +150,10 @@ const ROWS: &[Row<Elf>] = &[
     row("elf-rela-target-in-hole", EITHER, PLAIN, |e| { for s in e.segments() { if s.p_vaddr.get(LE) >= 0x1000 { s.p_vaddr.set(LE, s.p_vaddr.get(LE) + 0x10_0000) } } rela(e).r_offset.set(LE, 0x8_0000) }, "A relocation writes between two segments."),
     row("elf-rela-type-unknown", REFUSE, PLAIN, |e| rela(e).r_info.set(LE, 250), "A relocation of a kind that does not exist."),
     row("elf-rela-symbol-outside", REFUSE, DATA, |e| for i in 0..9 { let r: &mut Rela64<LE> = e.table(DT_RELA, i); let info = r.r_info.get(LE); if info >> 32 != 0 { r.r_info.set(LE, info | 0x7fff_ffff << 32) } }, "A relocation speaks of a symbol beyond all symbols."),
-    row("elf-rela-copy", EITHER, DATA, |e| for i in 0..12 { let r: &mut Rela64<LE> = e.table(DT_RELA, i); let info = r.r_info.get(LE); if info as u32 == R_X86_64_64 { r.r_info.set(LE, info >> 32 << 32 | u64::from(R_X86_64_COPY)) } }, "A library asks for copies of another library's data, as only a program may."),
-    row("elf-irelative-outside", REFUSE, IFUNC, |e| for i in 0..2 { let r: &mut Rela64<LE> = e.table(DT_RELA, i); r.r_info.set(LE, R_X86_64_IRELATIVE.into()); r.r_addend.set(LE, FAR as i64) }, "A resolver that is to be called is outside the image."),
+    row("elf-rela-copy", EITHER, DATA, |e| for i in 0..12 { let r: &mut Rela64<LE> = e.table(DT_RELA, i); let info = r.r_info.get(LE); if info as u32 == R_X86_64_64.0 { r.r_info.set(LE, info >> 32 << 32 | u64::from(R_X86_64_COPY.0)) } }, "A library asks for copies of another library's data, as only a program may."),
+    row("elf-irelative-outside", REFUSE, IFUNC, |e| for i in 0..2 { let r: &mut Rela64<LE> = e.table(DT_RELA, i); r.r_info.set(LE, R_X86_64_IRELATIVE.0.into()); r.r_addend.set(LE, FAR as i64) }, "A resolver that is to be called is outside the image."),
     row("elf-jmprel-outside", REFUSE, CALLS, |e| e.set(DT_JMPREL, FAR), "The relocations of calls are outside the image."),
-    row("elf-pltrel-rel", REFUSE, CALLS, |e| e.set(DT_PLTREL, DT_REL as u64), "The relocations of calls are of the other shape, which this machine does not have."),
+    row("elf-pltrel-rel", REFUSE, CALLS, |e| e.set(DT_PLTREL, DT_REL.0 as u64), "The relocations of calls are of the other shape, which this machine does not have."),
     row("elf-relr-outside", REFUSE, RELR, |e| e.set(DT_RELR, FAR), "The packed relocations are outside the image."),
     row("elf-relr-starts-with-bitmap", REFUSE, RELR, |e| e.table::<U64<LE>>(DT_RELR, 0).set(LE, u64::MAX), "A bitmap without an address before it."),
     row("elf-relr-target-outside", REFUSE, RELR, |e| e.table::<U64<LE>>(DT_RELR, 0).set(LE, FAR), "Packed relocations write outside the image."),
@@ -213,7 +213,7 @@ fn rela(e: &mut Elf) -> &mut Rela64<LE> {
 
 /// Images written from nothing: sound ones of their kind, but no kind that this machine loads.
 #[rustfmt::skip]
-const FOREIGN: &[(&str, object::Architecture, object::Endianness, u16, &str)] = &[
+const FOREIGN: &[(&str, object::Architecture, object::Endianness, FileType, &str)] = &[
     ("elf-object-file", object::Architecture::X86_64, object::Endianness::Little, ET_REL, "An object file that was never linked."),
     ("elf-i386", object::Architecture::I386, object::Endianness::Little, ET_DYN, "A 32-bit library, true to its header."),
     ("elf-x32", object::Architecture::X86_64_X32, object::Endianness::Little, ET_DYN, "A 32-bit library for this machine."),
@@ -221,12 +221,13 @@ const FOREIGN: &[(&str, object::Architecture, object::Endianness, u16, &str)] = 
     ("elf-aarch64", object::Architecture::Aarch64, object::Endianness::Little, ET_DYN, "A 64-bit library for another machine."),
 ];
 
-fn foreign(architecture: object::Architecture, endianness: object::Endianness, kind: u16) -> Vec<u8> {
+fn foreign(architecture: object::Architecture, endianness: object::Endianness, kind: FileType) -> Vec<u8> {
     let mut image = write::Object::new(object::BinaryFormat::Elf, architecture, endianness);
     let text = image.section_id(write::StandardSection::Text);
     image.append_section_data(text, &[0; 16], 16);
     let mut bytes = image.write().expect("an object file of one section can be written");
-    let kind = if endianness == object::Endianness::Big { kind.to_be_bytes() } else { kind.to_le_bytes() };
+    let kind =
+        if endianness == object::Endianness::Big { kind.0.to_be_bytes() } else { kind.0.to_le_bytes() };
     bytes[16..18].copy_from_slice(&kind); // e_type, in every class
     bytes
 }

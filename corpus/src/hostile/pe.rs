@@ -76,7 +76,7 @@ const ROWS: &[Row<Pe>] = &[
     row("pe-entry-top", REFUSE, PLAIN, |p| p.optional().address_of_entry_point.set(LE, u32::MAX), "The entry point is at the last byte of 4 GiB."),
     row("pe-entry-in-data", REFUSE, DATA, |p| { let at = p.section(".data").virtual_address; p.optional().address_of_entry_point = at }, "The entry point is in data, which cannot run."),
     row("pe-entry-in-headers", REFUSE, PLAIN, |p| p.optional().address_of_entry_point.set(LE, 4), "The entry point is in the headers, which cannot run."),
-    row("pe-not-a-dll", EITHER, PLAIN, |p| { let flags = p.nt().file_header.characteristics.get(LE); p.nt().file_header.characteristics.set(LE, flags & !IMAGE_FILE_DLL) }, "A program, not a DLL: loaded, its entry point is not called."),
+    row("pe-not-a-dll", EITHER, PLAIN, |p| { let flags = p.nt().file_header.characteristics.get(LE); p.nt().file_header.characteristics.set(LE, flags.without(IMAGE_FILE_DLL)) }, "A program, not a DLL: loaded, its entry point is not called."),
 
     // Sections.
     row("pe-sections-0", EITHER, PLAIN, |p| p.nt().file_header.number_of_sections.set(LE, 0), "No sections."),
@@ -141,7 +141,7 @@ const ROWS: &[Row<Pe>] = &[
     row("pe-reloc-block-huge", REFUSE, DATA, |p| reloc(p).size_of_block.set(LE, 0x7fff_fff0), "A block that ends beyond the directory."),
     row("pe-reloc-block-odd", EITHER, DATA, |p| reloc(p).size_of_block.set(LE, 11), "A block with half a relocation at its end."),
     row("pe-reloc-cut-off", EITHER, DATA, |p| p.directory(IMAGE_DIRECTORY_ENTRY_BASERELOC).size.set(LE, 15), "The directory ends within a block's header."),
-    row("pe-reloc-type-unknown", REFUSE, DATA, |p| first_fixup(p, 11, 0), "A relocation of a kind that does not exist."),
+    row("pe-reloc-type-unknown", REFUSE, DATA, |p| first_fixup(p, BaseRelocationType(11), 0), "A relocation of a kind that does not exist."),
     row("pe-reloc-type-highadj", EITHER, DATA, |p| first_fixup(p, IMAGE_REL_BASED_HIGHADJ, 0), "A relocation that takes the next one as its parameter."),
     row("pe-reloc-target-outside", REFUSE, DATA, |p| reloc(p).virtual_address.set(LE, FAR), "A relocation writes outside the image."),
     row("pe-reloc-target-top", REFUSE, DATA, |p| reloc(p).virtual_address.set(LE, 0xffff_f000), "A relocation writes beyond 2^32."),
@@ -173,7 +173,7 @@ fn set(p: &mut Pe, directory: usize, rva: u32, size: u32) {
         ImageDataDirectory { virtual_address: U32::new(LE, rva), size: U32::new(LE, size) };
 }
 
-fn section_flags(p: &mut Pe, name: &str, more: u32) {
+fn section_flags(p: &mut Pe, name: &str, more: SectionFlags) {
     let flags = &mut p.section(name).characteristics;
     flags.set(LE, flags.get(LE) | more);
 }
@@ -201,9 +201,9 @@ fn reloc(p: &mut Pe) -> &mut ImageBaseRelocation {
 }
 
 /// Rewrites the first relocation of the first block.
-fn first_fixup(p: &mut Pe, kind: u16, offset: u16) {
+fn first_fixup(p: &mut Pe, kind: BaseRelocationType, offset: u16) {
     let at = p.directory(IMAGE_DIRECTORY_ENTRY_BASERELOC).virtual_address.get(LE) + 8;
-    p.view::<U16<LE>>(at).set(LE, kind << 12 | offset);
+    p.view::<U16<LE>>(at).set(LE, kind.0 << 12 | offset);
 }
 
 /// Where a text that ends with a zero byte begins, in the file.

@@ -99,6 +99,7 @@ impl LoadSet {
                 && matches!(m.phase, Phase::Pending(t) | Phase::Running(t) if t == me)
             {
                 m.phase = Phase::Failed;
+                state.suspect(id);
             }
         }
         drop(state);

@@ -88,9 +88,17 @@ pub(crate) struct Loaded {
     pub(crate) attached: Option<u64>,
     pub(crate) pinned: bool,
     pub(crate) thread_calls: bool,
+    /// The libList.
     needs: Vec<ModuleId>,
+    /// The libList and whatever else it is bound to.
     edges: Vec<ModuleId>,
+    /// Whose edges lead here, for modules that may go.
+    users: Vec<ModuleId>,
     opens: u32,
+    /// Place in load order.
+    nth: u64,
+    /// A member of the globalized searchList.
+    global: bool,
     load_list: OnceLock<Arc<[Arc<Info>]>>,
     /// Dropped last of all: the image's memory.
     _home: Home,
@@ -108,18 +116,22 @@ enum Home {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) modules: SlotMap<ModuleId, Loaded>,
-    order: Vec<ModuleId>,
+    order: BTreeMap<u64, ModuleId>,
+    loads: u64,
     handles: SlotMap<Handle, Option<ModuleId>>,
-    by_key: HashMap<Box<str>, ModuleId>,
+    /// Who answers to a name, the first loaded first.
+    by_key: HashMap<Box<str>, Vec<ModuleId>>,
     by_file: HashMap<FileId, ModuleId>,
     by_base: BTreeMap<Addr, ModuleId>,
     globals: Arc<Vec<Member>>,
     attaches: u64,
+    /// Modules that lost a hold since the dead were last taken out.
+    suspects: Vec<ModuleId>,
 }
 
 impl State {
     pub(crate) fn by_key(&self, key: &str) -> Option<ModuleId> {
-        self.by_key.get(key).copied()
+        self.by_key.get(key)?.first().copied()
     }
 
     pub(crate) fn by_file(&self, file: FileId) -> Option<ModuleId> {
@@ -150,11 +162,11 @@ impl State {
     /// The main program's load set, in load order.
     pub(crate) fn program(&self) -> Vec<ModuleId> {
         let with_program = |id: &&ModuleId| self.modules[**id].origin != Origin::Open;
-        self.order.iter().filter(with_program).copied().collect()
+        self.order.values().filter(with_program).copied().collect()
     }
 
     pub(crate) fn list(&self) -> Vec<ModuleInfo> {
-        self.order.iter().map(|&id| self.describe(id)).collect()
+        self.order.values().map(|&id| self.describe(id)).collect()
     }
 
     pub(crate) fn describe(&self, id: ModuleId) -> ModuleInfo {
@@ -187,6 +199,7 @@ impl State {
     #[allow(clippy::option_option, reason = "no such handle, and the main program's, are different answers")]
     pub(crate) fn close(&mut self, handle: Handle) -> Option<Option<(Arc<Info>, u32)>> {
         let target = self.handles.remove(handle)?;
+        self.suspects.extend(target);
         Some(target.map(|id| {
             let m = &mut self.modules[id];
             m.opens -= 1;
@@ -199,11 +212,8 @@ impl State {
         Some(match self.target(handle)? {
             Some(id) => self.load_list(id).clone(),
             None => {
-                let named = |m: &&Loaded| {
-                    m.info.image.format() != Format::Host
-                        || self.globals.iter().any(|g| Arc::ptr_eq(&g.info, &m.info))
-                };
-                let all = self.order.iter().map(|&id| &self.modules[id]);
+                let named = |m: &&Loaded| m.global || m.info.image.format() != Format::Host;
+                let all = self.order.values().map(|&id| &self.modules[id]);
                 all.filter(named).map(|m| m.info.clone()).collect()
             }
         })
@@ -240,7 +250,7 @@ impl State {
     /// Modules whose initialisers have run, in the order in which they had.
     pub(crate) fn in_attach_order(&self) -> Vec<ModuleId> {
         let attached = |&id: &ModuleId| self.modules[id].attached.map(|n| (n, id));
-        let mut list: Vec<(u64, ModuleId)> = self.order.iter().filter_map(attached).collect();
+        let mut list: Vec<(u64, ModuleId)> = self.order.values().filter_map(attached).collect();
         list.sort_unstable();
         list.into_iter().map(|(_, id)| id).collect()
     }
@@ -262,11 +272,14 @@ impl State {
             thread_calls: false,
             needs: Vec::new(),
             edges: Vec::new(),
+            users: Vec::new(),
             opens: 0,
+            nth: 0,
+            global,
             load_list: OnceLock::new(),
             _home: Home::Stub(block),
         };
-        self.add(loaded, global)
+        self.add(loaded)
     }
 
     /// Gives adopted modules their needs, once all of them are there.
@@ -314,11 +327,14 @@ impl State {
                     thread_calls: true,
                     needs: Vec::new(),
                     edges: Vec::new(),
+                    users: Vec::new(),
                     opens: 0,
+                    nth: 0,
+                    global: visible,
                     load_list: OnceLock::new(),
                     _home: Home::Image(body),
                 };
-                self.add(loaded, visible)
+                self.add(loaded)
             })
             .collect();
         let id_of = |node: Node| match node {
@@ -331,18 +347,26 @@ impl State {
             edges.extend(bound.iter().map(|&n| id_of(n)));
             edges.sort_unstable();
             edges.dedup();
+            for &to in &edges {
+                self.used(to, id);
+            }
             let m = &mut self.modules[id];
             (m.needs, m.edges) = (needs, edges);
         }
         Ok(ids[0])
     }
 
-    fn add(&mut self, loaded: Loaded, global: bool) -> ModuleId {
-        let (info, origin) = (loaded.info.clone(), loaded.origin);
+    fn add(&mut self, mut loaded: Loaded) -> ModuleId {
+        self.loads += 1;
+        loaded.nth = self.loads;
+        let (info, origin, global) = (loaded.info.clone(), loaded.origin, loaded.global);
         let id = self.modules.insert(loaded);
-        self.order.push(id);
+        self.order.insert(self.loads, id);
         for key in &info.identity.keys {
-            self.by_key.entry(key.clone()).or_insert(id);
+            let answer = self.by_key.entry(key.clone()).or_default();
+            if !answer.contains(&id) {
+                answer.push(id);
+            }
         }
         if let Some(file) = info.identity.file {
             self.by_file.entry(file).or_insert(id);
@@ -354,67 +378,127 @@ impl State {
         id
     }
 
+    /// Remembers that `to` is used by `by`, where `to` is one of those that may go.
+    fn used(&mut self, to: ModuleId, by: ModuleId) {
+        let m = &mut self.modules[to];
+        if m.origin != Origin::Host {
+            m.users.push(by);
+        }
+    }
+
     /// The module at `base` needs the handle's target from now on; returns that target.
     pub(crate) fn link(&mut self, base: Addr, handle: Handle) -> Option<Arc<Info>> {
         let (from, to) = (self.at(base)?, self.target(handle)??);
-        let edges = &mut self.modules[from].edges;
-        if !edges.contains(&to) {
-            edges.push(to);
+        if !self.modules[from].edges.contains(&to) {
+            self.modules[from].edges.push(to);
+            self.used(to, from);
         }
         Some(self.info(to).clone())
+    }
+
+    /// Says that a module may have lost what held it.
+    pub(crate) fn suspect(&mut self, id: ModuleId) {
+        self.suspects.push(id);
     }
 
     /// Takes out what nothing holds: no open handle, no pin, no running initialiser and not the main program's load
     /// set leads to it. What was attached last comes first; what was never attached comes at the end.
     pub(crate) fn take_dead(&mut self) -> Vec<Loaded> {
-        let alive = self.alive();
-        self.take_all_but(&alive)
+        let cone = self.cone();
+        // Whatever is outside the cone is alive: no hold was lost from which it could be reached.
+        let used_from_outside = |m: &Loaded| m.users.iter().any(|u| !cone.contains(u));
+        let mut todo: Vec<ModuleId> = cone
+            .iter()
+            .copied()
+            .filter(|&id| self.modules[id].is_held() || used_from_outside(&self.modules[id]))
+            .collect();
+        let mut alive = HashSet::new();
+        while let Some(id) = todo.pop() {
+            if alive.insert(id) {
+                todo.extend(self.modules[id].edges.iter().filter(|e| cone.contains(e)));
+            }
+        }
+        // What is only being initialised is looked at again when that is over.
+        self.suspects.extend(alive.iter().filter(|&&id| self.modules[id].is_busy()));
+        self.take_out(cone.difference(&alive).copied().collect())
+    }
+
+    /// What can be reached from the suspects: nothing else can have died.
+    fn cone(&mut self) -> HashSet<ModuleId> {
+        let mut todo = std::mem::take(&mut self.suspects);
+        let mut cone = HashSet::new();
+        while let Some(id) = todo.pop() {
+            let may_go = self.modules.get(id).filter(|m| m.origin != Origin::Host);
+            if let Some(m) = may_go
+                && cone.insert(id)
+            {
+                todo.extend(&m.edges);
+            }
+        }
+        cone
     }
 
     /// Takes out everything but what the host has; all handles are invalid afterwards.
     pub(crate) fn take_all(&mut self) -> Vec<Loaded> {
         self.handles.clear();
-        let host = |m: &Loaded| m.origin == Origin::Host;
-        let hosts = self.modules.iter().filter(|(_, m)| host(m)).map(|(id, _)| id).collect();
-        self.take_all_but(&hosts)
+        let ours = self.modules.iter().filter(|(_, m)| m.origin != Origin::Host);
+        let all = ours.map(|(id, _)| id).collect();
+        self.take_out(all)
     }
 
-    fn take_all_but(&mut self, stay: &HashSet<ModuleId>) -> Vec<Loaded> {
-        if stay.len() == self.modules.len() {
+    fn take_out(&mut self, mut gone: Vec<ModuleId>) -> Vec<Loaded> {
+        if gone.is_empty() {
             return Vec::new();
         }
-        let (kept, mut gone): (Vec<_>, Vec<_>) = self.order.iter().partition(|id| stay.contains(id));
-        self.order = kept;
-        gone.sort_by_key(|&id| std::cmp::Reverse(self.modules[id].attached));
-        Arc::make_mut(&mut self.globals).retain(|m| stay.contains(&m.id));
-        self.by_key.retain(|_, id| stay.contains(id));
-        self.by_file.retain(|_, id| stay.contains(id));
-        self.by_base.retain(|_, id| stay.contains(id));
-        // A name that two modules answered to belongs to the one that stays.
-        for &id in &self.order {
-            for key in &self.modules[id].info.identity.keys {
-                self.by_key.entry(key.clone()).or_insert(id);
-            }
+        let when = |id: &ModuleId| (self.modules[*id].attached, self.modules[*id].nth);
+        gone.sort_by_key(|id| std::cmp::Reverse(when(id)));
+        if gone.iter().any(|&id| self.modules[id].global) {
+            Arc::make_mut(&mut self.globals).retain(|m| !gone.contains(&m.id));
         }
-        gone.into_iter().filter_map(|id| self.modules.remove(id)).collect()
+        let taken: Vec<Loaded> = gone.iter().filter_map(|&id| self.modules.remove(id)).collect();
+        for (&id, m) in gone.iter().zip(&taken) {
+            self.forget(id, m);
+        }
+        taken
     }
 
-    fn alive(&self) -> HashSet<ModuleId> {
-        let held = |m: &Loaded| {
-            m.opens > 0
-                || m.pinned
-                || (m.origin != Origin::Open && m.phase != Phase::Failed)
-                || matches!(m.phase, Phase::Pending(_) | Phase::Running(_))
-        };
-        let mut todo: Vec<ModuleId> =
-            self.modules.iter().filter(|(_, m)| held(m)).map(|(id, _)| id).collect();
-        let mut alive = HashSet::with_capacity(self.modules.len());
-        while let Some(id) = todo.pop() {
-            if alive.insert(id) {
-                todo.extend(&self.modules[id].edges);
+    /// Takes a module that is gone out of every index.
+    fn forget(&mut self, id: ModuleId, m: &Loaded) {
+        self.order.remove(&m.nth);
+        for key in &m.info.identity.keys {
+            if let Some(answer) = self.by_key.get_mut(key) {
+                answer.retain(|&a| a != id);
+                if answer.is_empty() {
+                    self.by_key.remove(key);
+                }
             }
         }
-        alive
+        if let Some(file) = m.info.identity.file
+            && self.by_file.get(&file) == Some(&id)
+        {
+            self.by_file.remove(&file);
+        }
+        self.by_base.remove(&m.info.at.base);
+        for to in &m.edges {
+            if let Some(to) = self.modules.get_mut(*to) {
+                to.users.retain(|&u| u != id);
+            }
+        }
+    }
+}
+
+impl Loaded {
+    fn is_held(&self) -> bool {
+        let with_program = self.origin != Origin::Open && self.phase != Phase::Failed;
+        self.opens > 0 || self.pinned || with_program || self.is_busy()
+    }
+
+    fn is_busy(&self) -> bool {
+        matches!(self.phase, Phase::Pending(_) | Phase::Running(_))
+    }
+
+    pub(crate) fn is_global(&self) -> bool {
+        self.global
     }
 }
 

@@ -1,0 +1,96 @@
+//! Import slots get the addresses of what the image imports. Bound imports are bound anew, as Windows does since
+//! libraries move; delay-loaded ones are left to the image's own helper.
+
+use crate::{
+    malformed,
+    needs::{ImportTable, Imports},
+    view::{Span, View},
+};
+use loader_core::{ErrorKind, ImageMut, Query, Resolution, Resolve, Rva, Symbol};
+use object::pe::IMAGE_ORDINAL_FLAG64;
+
+/// Fills every import slot and returns how many there are.
+pub(crate) fn bind(
+    view: View<'_>,
+    from: &Imports,
+    mem: &mut ImageMut<'_>,
+    resolve: Resolve<'_>,
+) -> Result<usize, ErrorKind> {
+    imports(view, from, |query, slot| match resolve(query)? {
+        Resolution::At(at) => mem.write_u64(slot, at.0),
+        Resolution::Absent => mem.write_u64(slot, 0),
+        Resolution::Resolver(at) => mem.late(slot, at),
+        Resolution::Tls { offset, .. } => {
+            Err(ErrorKind::Unsupported { what: "import of a thread-local variable", value: offset })
+        }
+    })
+}
+
+/// Shows every import and its slot to `each`; returns how many there are.
+pub(crate) fn imports(
+    view: View<'_>,
+    from: &Imports,
+    mut each: impl FnMut(&Query<'_>, Rva) -> Result<(), ErrorKind>,
+) -> Result<usize, ErrorKind> {
+    // Every import has a slot and a name of its own: tables that share them until they pass the image are a trap.
+    let mut room = view.len();
+    let mut done = 0;
+    for table in &from.tables {
+        let key = &from.needs[table.need].key;
+        for import in thunks(view, table)? {
+            let (thunk, slot) = import?;
+            let query = query(view, thunk)?.of(key);
+            room = match room.checked_sub(8 + name_len(&query)) {
+                Some(rest) => rest,
+                None => return malformed("more imports than the image has room for", slot.0),
+            };
+            each(&query, slot)?;
+            done += 1;
+        }
+    }
+    Ok(done)
+}
+
+/// The lookup entries of one library, each with its slot, up to the terminating zero.
+fn thunks<'a>(
+    view: View<'a>,
+    table: &ImportTable,
+) -> Result<impl Iterator<Item = Result<(u64, Rva), ErrorKind>> + use<'a>, ErrorKind> {
+    let span: Span<'a> = view.at(table.names, "import lookup table")?;
+    let (names, slots) = (table.names, table.slots);
+    let mut offset = Some(0_usize);
+    Ok(std::iter::from_fn(move || {
+        let at = offset?;
+        match span.get(at).map(u64::from_le_bytes) {
+            Some(0) => offset = None,
+            Some(thunk) => {
+                offset = at.checked_add(8);
+                return Some(Ok((thunk, Rva(slots.0 + at as u64))));
+            }
+            None => {
+                offset = None;
+                return Some(malformed("import lookup table without an end", names));
+            }
+        }
+        None
+    }))
+}
+
+/// What a lookup entry asks for: an ordinal, or a name behind a hint.
+fn query(view: View<'_>, thunk: u64) -> Result<Query<'_>, ErrorKind> {
+    if thunk & IMAGE_ORDINAL_FLAG64 != 0 {
+        return Ok(Query::ordinal(thunk as u16));
+    }
+    let at = u32::try_from(thunk).ok().and_then(|at| at.checked_add(2));
+    match at {
+        Some(at) => view.name(at, "name of an import").map(Query::name),
+        None => malformed("lookup entry of an import", thunk),
+    }
+}
+
+fn name_len(query: &Query<'_>) -> u64 {
+    match query.symbol {
+        Symbol::Name(name) => name.len() as u64,
+        Symbol::Ordinal(_) => 0,
+    }
+}

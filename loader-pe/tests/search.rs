@@ -1,0 +1,64 @@
+//! Where a DLL is looked for.
+
+use loader_core::Requester;
+use loader_pe::{Search, key};
+use std::{fs, path::Path};
+
+#[test]
+fn keys_are_what_modules_are_compared_by() {
+    for (name, wanted) in [
+        ("KERNEL32", "kernel32.dll"),
+        ("Kernel32.DLL", "kernel32.dll"),
+        ("C:\\Windows\\System32\\User32.dll", "user32.dll"),
+        ("dir/Foo", "foo.dll"),
+        ("noext.", "noext"),
+        ("module.pyd", "module.pyd"),
+        ("kernelbase.dll", "kernelbase.dll"),
+        ("api-ms-win-crt-stdio-l1-1-0.dll", "ucrtbase.dll"),
+        ("API-MS-Win-Core-Synch-L1-2-0", "kernel32.dll"),
+        ("ext-ms-win-ntuser-window-l1-1-0", "user32.dll"),
+        ("ext-ms-onecore-foo-l1-1-0.dll", "kernel32.dll"),
+    ] {
+        assert_eq!(&*key(name), wanted, "{name}");
+    }
+}
+
+fn requester(path: Option<&Path>) -> Requester<'_> {
+    Requester { name: "", path, image: None }
+}
+
+#[test]
+fn folder_of_the_requester_comes_first_and_case_does_not_matter() {
+    let (own, extra) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let search = Search { dirs: vec![extra.path().into()] };
+    fs::write(own.path().join("FOO.dll"), "").unwrap();
+    fs::write(extra.path().join("foo.dll"), "").unwrap();
+    let asks = own.path().join("asks.dll");
+    let found: Vec<_> = search.candidates("Foo", &requester(Some(&asks))).collect();
+    let wanted = [
+        own.path().join("Foo.dll"),
+        own.path().join("FOO.dll"),
+        extra.path().join("Foo.dll"),
+        extra.path().join("foo.dll"),
+    ];
+    assert_eq!(found, wanted);
+    let found: Vec<_> = search.candidates("foo.dll", &requester(None)).filter(|p| p.exists()).collect();
+    assert_eq!(found, [extra.path().join("foo.dll")]);
+}
+
+#[test]
+fn path_is_that_file_only() {
+    let own = tempfile::tempdir().unwrap();
+    fs::write(own.path().join("Foo.dll"), "").unwrap();
+    let search = Search { dirs: vec!["/elsewhere".into()] };
+    let asked = format!("{}\\foo.dll", own.path().display());
+    let found: Vec<_> = search.candidates(&asked, &requester(None)).collect();
+    assert_eq!(found, [own.path().join("foo.dll"), own.path().join("Foo.dll")]);
+}
+
+#[test]
+fn api_set_is_looked_for_as_the_library_behind_it() {
+    let search = Search { dirs: vec!["/nowhere".into()] };
+    let found: Vec<_> = search.candidates("api-ms-win-crt-math-l1-1-0.dll", &requester(None)).collect();
+    assert_eq!(found, [Path::new("/nowhere/ucrtbase.dll")]);
+}
