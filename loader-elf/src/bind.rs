@@ -1,0 +1,251 @@
+//! Fixups that need names. Each symbol is asked for once, however many places refer to it.
+
+use crate::{
+    exports::Tables,
+    malformed,
+    relocate::{Fixups, Rela},
+    symbol::{Symbol, code},
+};
+use goblin::elf::reloc::*;
+use loader_core::{
+    Addr, ErrorKind, ImageMut, LinkAddr, MapPlan, Query, Resolution, Resolve, Rva, Symbol as Name, TlsHome,
+    TlsTemplate,
+};
+
+/// The parts of an image that binding reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts<'a> {
+    /// The file.
+    pub(crate) bytes: &'a [u8],
+    /// Its symbols.
+    pub(crate) tables: &'a Tables,
+    /// Its relocations.
+    pub(crate) fixups: &'a Fixups,
+    /// Its layout.
+    pub(crate) plan: &'a MapPlan,
+    /// Its thread-local block.
+    pub(crate) tls: Option<&'a TlsTemplate>,
+}
+
+impl<'a> Parts<'a> {
+    /// What a reference to symbol number `index` asks for.
+    fn query(&self, index: u32, symbol: &Symbol) -> Result<Query<'a>, ErrorKind> {
+        let (name, hash) = self.tables.hashed_name(self.bytes, symbol)?;
+        Ok(Query {
+            symbol: Name::Name(name),
+            version: self.tables.version(self.bytes, index),
+            from: None,
+            weak: symbol.is_weak(),
+            hash,
+        })
+    }
+
+    /// Every name that binding will ask for, once.
+    pub(crate) fn imports(&self, each: &mut dyn FnMut(&Query<'_>)) -> Result<(), ErrorKind> {
+        let mut seen = vec![false; self.tables.count()];
+        for r in self.fixups.other(self.bytes).filter(needs_a_name) {
+            let symbol = self.tables.symbol(self.bytes, r.symbol)?;
+            match seen.get_mut(r.symbol as usize) {
+                Some(seen) if !*seen && !symbol.binds_to_itself() => *seen = true,
+                _ => continue,
+            }
+            each(&self.query(r.symbol, &symbol)?);
+        }
+        Ok(())
+    }
+
+    /// Applies the relocations that need names and returns how many there were.
+    pub(crate) fn bind(self, mem: &mut ImageMut<'_>, resolve: Resolve<'_>) -> Result<usize, ErrorKind> {
+        let mut binding =
+            Binding { answers: Vec::new(), asked: vec![0; self.tables.count()], parts: self, mem, resolve };
+        let mut count = 0;
+        for r in self.fixups.other(self.bytes).filter(needs_a_name) {
+            binding.apply(&r)?;
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+/// Whether `relocate` has left it alone and there is something to do.
+fn needs_a_name(r: &Rela) -> bool {
+    !matches!(r.kind, R_X86_64_NONE | R_X86_64_RELATIVE | R_X86_64_RELATIVE64 | R_X86_64_IRELATIVE)
+}
+
+/// One image while it is bound.
+struct Binding<'a, 'm, 'w, 'r> {
+    parts: Parts<'a>,
+    mem: &'m mut ImageMut<'w>,
+    resolve: Resolve<'r>,
+    /// By symbol number: 0, or one more than the number of its answer.
+    asked: Vec<u32>,
+    answers: Vec<Resolution>,
+}
+
+impl Binding<'_, '_, '_, '_> {
+    fn apply(&mut self, r: &Rela) -> Result<(), ErrorKind> {
+        let at = Rva(r.at.wrapping_sub(self.mem.at.link_base.0));
+        match r.kind {
+            R_X86_64_64 | R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT => self.pointer(r, at),
+            R_X86_64_DTPMOD64 => match self.thread_local(r)? {
+                Some((home, _)) => self.mem.write_u64(at, home.module_word()),
+                None => Ok(()),
+            },
+            R_X86_64_DTPOFF64 => match self.thread_local(r)? {
+                Some((_, offset)) => self.mem.write_u64(at, offset),
+                None => Ok(()),
+            },
+            R_X86_64_TPOFF64 => match self.thread_local(r)? {
+                Some((home, offset)) => {
+                    let start = self.thread_pointer_offset(home)?;
+                    self.mem.write_u64(at, offset.wrapping_add_signed(start))
+                }
+                None => Ok(()),
+            },
+            R_X86_64_DTPOFF32 => match self.thread_local(r)? {
+                Some((_, offset)) => self.narrow(at, offset, |v| i32::try_from(v as i64).ok()),
+                None => Ok(()),
+            },
+            R_X86_64_PC64 => {
+                let value = self.address(r)?.wrapping_sub(self.mem.at.addr(at).0);
+                self.mem.write_u64(at, value)
+            }
+            R_X86_64_PC32 | R_X86_64_PLT32 => {
+                let value = self.address(r)?.wrapping_sub(self.mem.at.addr(at).0);
+                self.narrow(at, value, |v| i32::try_from(v as i64).ok())
+            }
+            R_X86_64_32 => {
+                let value = self.address(r)?;
+                self.narrow(at, value, |v| u32::try_from(v).ok().map(u32::cast_signed))
+            }
+            R_X86_64_32S => {
+                let value = self.address(r)?;
+                self.narrow(at, value, |v| i32::try_from(v as i64).ok())
+            }
+            R_X86_64_SIZE32 => {
+                let value = self.size(r)?;
+                self.narrow(at, value, |v| u32::try_from(v).ok().map(u32::cast_signed))
+            }
+            R_X86_64_SIZE64 => {
+                let value = self.size(r)?;
+                self.mem.write_u64(at, value)
+            }
+            R_X86_64_COPY => unsupported("copy relocation in a library", r.at),
+            R_X86_64_TLSDESC => unsupported("TLS descriptor", r.at),
+            kind => unsupported("relocation type", kind.into()),
+        }
+    }
+
+    /// The whole address of a symbol: nearly all relocations with names.
+    fn pointer(&mut self, r: &Rela, at: Rva) -> Result<(), ErrorKind> {
+        match self.answer(r.symbol)? {
+            Resolution::At(a) => self.mem.write_u64(at, a.0.wrapping_add(r.addend)),
+            Resolution::Absent => self.mem.write_u64(at, r.addend),
+            Resolution::Resolver(f) if r.addend == 0 => self.mem.late(at, f),
+            Resolution::Resolver(_) => unsupported("ifunc with an addend", r.addend),
+            Resolution::Tls { .. } => Err(malformed("address of a thread-local variable", r.at)),
+        }
+    }
+
+    /// The address of a symbol plus the addend, for places that are no whole pointers.
+    fn address(&mut self, r: &Rela) -> Result<u64, ErrorKind> {
+        match self.answer(r.symbol)? {
+            Resolution::At(a) => Ok(a.0.wrapping_add(r.addend)),
+            Resolution::Absent => Ok(r.addend),
+            Resolution::Resolver(_) => unsupported("ifunc in a partial address", r.at),
+            Resolution::Tls { .. } => Err(malformed("address of a thread-local variable", r.at)),
+        }
+    }
+
+    fn narrow(&mut self, at: Rva, value: u64, fit: impl FnOnce(u64) -> Option<i32>) -> Result<(), ErrorKind> {
+        let fitted = fit(value).ok_or(ErrorKind::Overflow { at, value })?;
+        self.mem.write(at, fitted.to_le_bytes())
+    }
+
+    /// The block of a thread-local symbol, and the offset in it, addend included; `None` for a weak symbol that
+    /// nobody defines.
+    fn thread_local(&mut self, r: &Rela) -> Result<Option<(TlsHome, u64)>, ErrorKind> {
+        let symbol = self.parts.tables.symbol(self.parts.bytes, r.symbol)?;
+        let (home, offset) = if symbol.binds_to_itself() {
+            (self.own_block(r.at)?, symbol.value)
+        } else {
+            match self.answer(r.symbol)? {
+                Resolution::Tls { home, offset } => (home, offset),
+                Resolution::Absent => return Ok(None),
+                _ => return Err(malformed("TLS relocation against what is no TLS symbol", r.at)),
+            }
+        };
+        Ok(Some((home, offset.wrapping_add(r.addend))))
+    }
+
+    fn own_block(&self, at: u64) -> Result<TlsHome, ErrorKind> {
+        self.mem.tls.ok_or_else(|| malformed("TLS relocation without a TLS segment", at))
+    }
+
+    /// How far the start of a block is from the thread pointer, where that is the same in every thread.
+    fn thread_pointer_offset(&self, home: TlsHome) -> Result<i64, ErrorKind> {
+        match home {
+            TlsHome::Host { thread_pointer_offset: Some(n), .. } => Ok(n),
+            TlsHome::Host { module, .. } => {
+                unsupported("static TLS (initial-exec) of a library without any", module)
+            }
+            TlsHome::Slot(_) => unsupported(
+                "static TLS (initial-exec) of the module's own block",
+                self.parts.tls.map_or(0, |t| t.size),
+            ),
+        }
+    }
+
+    /// The length of what a symbol names, which only its own image knows.
+    fn size(&self, r: &Rela) -> Result<u64, ErrorKind> {
+        let symbol = self.parts.tables.symbol(self.parts.bytes, r.symbol)?;
+        match symbol.binds_to_itself() || symbol.is_exported() {
+            true => Ok(symbol.size.wrapping_add(r.addend)),
+            false => unsupported("size of another library's symbol", r.at),
+        }
+    }
+
+    /// Where a symbol is. Asked once for each.
+    #[inline]
+    fn answer(&mut self, index: u32) -> Result<Resolution, ErrorKind> {
+        let known = self.asked.get(index as usize).and_then(|n| n.checked_sub(1));
+        match known.and_then(|n| self.answers.get(n as usize)) {
+            Some(&answer) => Ok(answer),
+            None => self.ask(index),
+        }
+    }
+
+    fn ask(&mut self, index: u32) -> Result<Resolution, ErrorKind> {
+        let symbol = self.parts.tables.symbol(self.parts.bytes, index)?;
+        let answer = match symbol.binds_to_itself() {
+            true => self.own(&symbol)?,
+            false => (self.resolve)(&self.parts.query(index, &symbol)?)?,
+        };
+        self.answers.push(answer);
+        if let (Some(asked), Ok(n)) = (self.asked.get_mut(index as usize), u32::try_from(self.answers.len()))
+        {
+            *asked = n;
+        }
+        Ok(answer)
+    }
+
+    /// Where a symbol is that this image defines for itself. Symbol 0 stands for the image.
+    fn own(&self, symbol: &Symbol) -> Result<Resolution, ErrorKind> {
+        if symbol.is_tls() {
+            let home = self.own_block(symbol.value)?;
+            return Ok(Resolution::Tls { home, offset: symbol.value });
+        }
+        if symbol.is_absolute() {
+            return Ok(Resolution::At(Addr(symbol.value)));
+        }
+        let live = self.mem.at.moved(LinkAddr(symbol.value));
+        match symbol.is_ifunc() {
+            true => code(self.parts.plan, symbol.value).map(|_| Resolution::Resolver(live)),
+            false => Ok(Resolution::At(live)),
+        }
+    }
+}
+
+fn unsupported<T>(what: &'static str, value: u64) -> Result<T, ErrorKind> {
+    Err(ErrorKind::Unsupported { what, value })
+}

@@ -1,0 +1,326 @@
+//! Looking a name up: the tables of an image, its GNU or System V hash, its versions.
+//!
+//! The same code serves a file of ours and a library that the host has in memory: both are bytes and ranges of them.
+
+use crate::{
+    dynamic::{DT_GNU_HASH, DT_HASH, DT_STRSZ, DT_STRTAB, DT_SYMENT, DT_SYMTAB, Dynamic},
+    malformed,
+    plan::Segments,
+    read::{is_text_at, u32_at, u64_at},
+    symbol::{SYMBOL, Symbol},
+    versions::{Match, Versions},
+};
+use loader_core::ErrorKind;
+use std::ops::Range;
+
+/// Where the tables are that give symbols their names, all checked to lie inside the bytes.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    symbols: Range<usize>,
+    strings: Range<usize>,
+    hash: Hash,
+    versions: Versions,
+}
+
+#[derive(Debug)]
+enum Hash {
+    /// Nothing can be found.
+    None,
+    Gnu {
+        /// One less than the number of 64-bit words in the Bloom filter, a power of two.
+        mask: u32,
+        /// The second bit that a name sets in the filter is this much further up in its hash.
+        shift: u32,
+        bloom: Range<usize>,
+        buckets: Range<usize>,
+        chains: Range<usize>,
+        /// The first symbol that has a place in the chains.
+        first: u32,
+    },
+    SysV {
+        buckets: Range<usize>,
+        chains: Range<usize>,
+    },
+}
+
+impl Tables {
+    /// Finds the tables by what the dynamic section says of them.
+    pub(crate) fn find(dynamic: &Dynamic, segments: &Segments, bytes: &[u8]) -> Result<Self, ErrorKind> {
+        dynamic.entry_size(DT_SYMENT, SYMBOL as u64)?;
+        let hash = Hash::find(dynamic, segments, bytes)?;
+        let strings = strings(dynamic, segments, bytes)?;
+        let mut symbols = match dynamic.get(DT_SYMTAB) {
+            Some(at) => segments.tail(at).ok_or_else(|| malformed("symbol table outside the file", at))?,
+            None => 0..0,
+        };
+        // No tag says how many symbols there are. The hash may; else they end where the strings begin.
+        symbols.end = match &hash {
+            Hash::SysV { chains, .. } => {
+                symbols.end.min(symbols.start.saturating_add(chains.len() / 4 * SYMBOL))
+            }
+            _ if strings.start > symbols.start => symbols.end.min(strings.start),
+            _ => symbols.end,
+        };
+        Ok(Self { symbols, strings, hash, versions: Versions::read(dynamic, segments, bytes)? })
+    }
+
+    /// The string table.
+    pub(crate) fn strings<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        bytes.get(self.strings.clone()).unwrap_or_default()
+    }
+
+    /// How many symbols there can be.
+    pub(crate) fn count(&self) -> usize {
+        self.symbols.len() / SYMBOL
+    }
+
+    /// Symbol number `index`.
+    pub(crate) fn symbol(&self, bytes: &[u8], index: u32) -> Result<Symbol, ErrorKind> {
+        bytes
+            .get(self.symbols.clone())
+            .and_then(|table| Symbol::read(table, index))
+            .ok_or_else(|| malformed("symbol number", index.into()))
+    }
+
+    /// The name of a symbol and its GNU hash, in one pass.
+    pub(crate) fn hashed_name<'a>(
+        &self,
+        bytes: &'a [u8],
+        symbol: &Symbol,
+    ) -> Result<(&'a [u8], u32), ErrorKind> {
+        let from = self.strings(bytes).get(symbol.name as usize..);
+        from.and_then(hashed_text).ok_or_else(|| malformed("offset of a symbol's name", symbol.name.into()))
+    }
+
+    /// The version that a reference to symbol number `index` asks for.
+    pub(crate) fn version<'a>(&self, bytes: &'a [u8], index: u32) -> Option<&'a [u8]> {
+        self.versions.of(bytes, self.strings(bytes), index)
+    }
+
+    /// The symbol that defines `name` in `version`; `hash` is the GNU hash of the name.
+    ///
+    /// Without a version: the definition without one, or the first default version.
+    pub(crate) fn definition(
+        &self,
+        bytes: &[u8],
+        name: &[u8],
+        hash: u32,
+        version: Option<&[u8]>,
+    ) -> Option<Symbol> {
+        let mut walk = self.hash.walk(bytes, name, hash)?;
+        let (strings, table) = (self.strings(bytes), bytes.get(self.symbols.clone())?);
+        let mut default = None;
+        while let Some(index) = walk.next() {
+            let symbol = Symbol::read(table, index)?;
+            if !is_text_at(strings, symbol.name, name) || !symbol.is_exported() {
+                continue;
+            }
+            match self.versions.accept(bytes, strings, index, version) {
+                Match::Exact => return Some(symbol),
+                Match::Default if default.is_none() => default = Some(symbol),
+                Match::Default | Match::No => {}
+            }
+        }
+        default
+    }
+}
+
+/// The string table. It must end in a zero, so that every text in it ends.
+fn strings(dynamic: &Dynamic, segments: &Segments, bytes: &[u8]) -> Result<Range<usize>, ErrorKind> {
+    let (Some(at), Some(len)) = (dynamic.get(DT_STRTAB), dynamic.get(DT_STRSZ)) else {
+        return Ok(0..0);
+    };
+    let range = segments.file("string table outside the file", at, len)?;
+    match bytes.get(range.clone()).map(<[u8]>::last) {
+        Some(Some(0) | None) => Ok(range),
+        _ => Err(malformed("string table without an end", at)),
+    }
+}
+
+impl Hash {
+    /// The GNU hash where there is one, else that of System V.
+    fn find(dynamic: &Dynamic, segments: &Segments, bytes: &[u8]) -> Result<Self, ErrorKind> {
+        let table = |at| {
+            let outside = || malformed("hash table outside the file", at);
+            segments.tail(at).ok_or_else(outside)
+        };
+        if let Some(at) = dynamic.get(DT_GNU_HASH) {
+            Self::gnu(bytes, table(at)?).ok_or_else(|| malformed("GNU hash table", at))
+        } else if let Some(at) = dynamic.get(DT_HASH) {
+            Self::sysv(bytes, table(at)?).ok_or_else(|| malformed("hash table", at))
+        } else {
+            Ok(Self::None)
+        }
+    }
+
+    fn gnu(bytes: &[u8], table: Range<usize>) -> Option<Self> {
+        let head = bytes.get(table.clone())?;
+        let word = |i: usize| u32_at(head, i * 4);
+        let (count, first, words, shift) = (word(0)?, word(1)?, word(2)?, word(3)?);
+        let bloom = table.start + 16;
+        let buckets = bloom.checked_add((words as usize).checked_mul(8)?)?;
+        let chains = buckets.checked_add((count as usize).checked_mul(4)?)?;
+        if chains > table.end || !words.is_power_of_two() || shift >= u32::BITS {
+            return None;
+        }
+        Some(Self::Gnu {
+            mask: words - 1,
+            shift,
+            bloom: bloom..buckets,
+            buckets: buckets..chains,
+            chains: chains..table.end,
+            first,
+        })
+    }
+
+    fn sysv(bytes: &[u8], table: Range<usize>) -> Option<Self> {
+        let head = bytes.get(table.clone())?;
+        let (count, symbols) = (u32_at(head, 0)? as usize, u32_at(head, 4)? as usize);
+        let buckets = table.start + 8;
+        let chains = buckets.checked_add(count.checked_mul(4)?)?;
+        let end = chains.checked_add(symbols.checked_mul(4)?)?;
+        (end <= table.end).then_some(Self::SysV { buckets: buckets..chains, chains: chains..end })
+    }
+
+    /// The numbers of the symbols whose name may be `name`; `None` where there are none.
+    fn walk<'a>(&self, bytes: &'a [u8], name: &[u8], hash: u32) -> Option<Walk<'a>> {
+        match self {
+            Self::None => None,
+            Self::Gnu { mask, shift, bloom, buckets, chains, first } => {
+                let word = u64_at(bytes.get(bloom.clone())?, ((hash / 64) & mask) as usize * 8)?;
+                let bit = |hash: u32| (word >> (hash % 64)) & 1;
+                if bit(hash) & bit(hash >> shift) == 0 {
+                    return None;
+                }
+                let index = bucket(bytes.get(buckets.clone())?, hash)?;
+                Some(Walk::Gnu {
+                    chains: bytes.get(chains.clone())?,
+                    place: index.checked_sub(*first)?,
+                    first: *first,
+                    hash,
+                })
+            }
+            Self::SysV { buckets, chains } => {
+                let chains = bytes.get(chains.clone())?;
+                Some(Walk::SysV {
+                    chains,
+                    next: bucket(bytes.get(buckets.clone())?, sysv_hash(name))?,
+                    left: chains.len() / 4,
+                })
+            }
+        }
+    }
+}
+
+/// What the bucket of `hash` says; `None` where there are no buckets.
+fn bucket(buckets: &[u8], hash: u32) -> Option<u32> {
+    let count = u32::try_from(buckets.len() / 4).ok()?;
+    u32_at(buckets, hash.checked_rem(count)? as usize * 4)
+}
+
+/// A way along the chain of one bucket. It ends where its table does.
+enum Walk<'a> {
+    /// Chains are neighbours; the lowest bit of a hash marks the last of them.
+    Gnu {
+        chains: &'a [u8],
+        /// Where to look next, counted from the first symbol that has a place.
+        place: u32,
+        first: u32,
+        hash: u32,
+    },
+    /// Each symbol names the next; at most as many steps as there are symbols.
+    SysV { chains: &'a [u8], next: u32, left: usize },
+}
+
+impl Walk<'_> {
+    /// The next symbol worth a look.
+    fn next(&mut self) -> Option<u32> {
+        match self {
+            Self::Gnu { chains, place, first, hash } => loop {
+                let here = *place;
+                let found = u32_at(chains, here as usize * 4)?;
+                match found & 1 {
+                    0 => *place = here.checked_add(1)?,
+                    _ => *chains = &[],
+                }
+                if found | 1 == *hash | 1 {
+                    return first.checked_add(here);
+                }
+            },
+            Self::SysV { chains, next, left } => {
+                let here = *next;
+                *left = left.checked_sub(1).filter(|_| here != 0)?;
+                *next = u32_at(chains, here as usize * 4)?;
+                Some(here)
+            }
+        }
+    }
+}
+
+/// The text at the start of `from`, up to a zero, and its GNU hash. Eight bytes a step: the multiplications of a
+/// step do not wait for each other, as those of a byte at a time would.
+fn hashed_text(from: &[u8]) -> Option<(&[u8], u32)> {
+    const POWERS: [u32; 8] = {
+        let mut powers = [1u32; 8];
+        let mut i = 7;
+        while i > 0 {
+            powers[i - 1] = powers[i].wrapping_mul(33);
+            i -= 1;
+        }
+        powers
+    };
+    const EIGHTH: u32 = POWERS[0].wrapping_mul(33);
+    let has_zero = |bytes: &[u8; 8]| {
+        let word = u64::from_le_bytes(*bytes);
+        word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080 != 0
+    };
+    let (mut hash, mut len) = (5381u32, 0);
+    for eight in from.as_chunks().0.iter().take_while(|eight| !has_zero(eight)) {
+        let terms = eight.iter().zip(POWERS).map(|(&b, power)| power.wrapping_mul(b.into()));
+        hash = terms.fold(hash.wrapping_mul(EIGHTH), u32::wrapping_add);
+        len += 8;
+    }
+    for &byte in &from[len..] {
+        if byte == 0 {
+            return Some((&from[..len], hash));
+        }
+        hash = hash.wrapping_mul(33).wrapping_add(byte.into());
+        len += 1;
+    }
+    None
+}
+
+/// The hash of a name in System V tables.
+fn sysv_hash(name: &[u8]) -> u32 {
+    let hash = name.iter().fold(0u32, |h, &b| {
+        let h = (h << 4).wrapping_add(b.into());
+        (h ^ (h >> 24 & 0xf0)) & 0x0fff_ffff
+    });
+    hash & 0x0fff_ffff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{hashed_text, sysv_hash};
+
+    #[test]
+    fn a_text_hashes_the_same_in_steps_of_eight() {
+        let text = b"_ZN4llvm9StringRef4findEcmThis text is as long as it likes\x80\xff";
+        for len in 0..=text.len() {
+            let mut from = text[..len].to_vec();
+            assert_eq!(hashed_text(&from), None, "no end");
+            from.extend(b"\0more of the strings\0");
+            let hash = loader_core::gnu_hash(&text[..len]);
+            assert_eq!(hashed_text(&from), Some((&text[..len], hash)));
+        }
+    }
+
+    #[test]
+    fn the_examples_of_the_specification_hash_as_it_says() {
+        assert_eq!(sysv_hash(b""), 0);
+        assert_eq!(sysv_hash(b"exit"), 0x0006_cf04);
+        assert_eq!(sysv_hash(b"printf"), 0x0779_05a6);
+        assert_eq!(sysv_hash(b"freelocale"), 0x0c33_5095);
+        assert_eq!(sysv_hash(b"flapenguin.me"), 0x0398_7915); // the top bits have come round
+    }
+}

@@ -1,0 +1,238 @@
+//! A parsed shared object: header, program headers, dynamic section, and where every table is.
+
+use crate::{
+    bind::Parts,
+    dynamic::{DF_1_NODEFLIB, DF_1_PIE, DF_SYMBOLIC, DT_RPATH, DT_RUNPATH, DT_SONAME, DT_SYMBOLIC, Dynamic},
+    exports::Tables,
+    lifecycle::Calls,
+    malformed, needs,
+    plan::{self, Segments},
+    relocate::Fixups,
+    tls,
+};
+use goblin::elf::{
+    Elf,
+    header::{
+        EI_CLASS, EI_DATA, ELFCLASS64, ELFDATA2LSB, ELFMAG, EM_X86_64, ET_CORE, ET_DYN, ET_EXEC, ET_REL,
+        Header, header64::SIZEOF_EHDR, machine_to_str,
+    },
+    program_header::program_header64::SIZEOF_PHDR,
+};
+use loader_core::{
+    ErrorKind, Export, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, Need, Query, Resolve,
+    SearchPath, Source, Symbol, TlsTemplate,
+};
+use std::sync::Arc;
+
+/// A shared object for x86-64, parsed from its bytes; it knows nothing of live addresses.
+#[derive(Debug)]
+pub struct ElfImage {
+    source: Arc<Source>,
+    plan: MapPlan,
+    own_name: Option<Box<str>>,
+    needs: Vec<Need>,
+    paths: Paths,
+    control: ImportControl,
+    tables: Tables,
+    fixups: Fixups,
+    tls: Option<TlsTemplate>,
+    calls: Calls,
+}
+
+impl ElfImage {
+    /// Reads a shared object and checks every table once.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotALoadfile`], [`ErrorKind::WrongMachine`], [`ErrorKind::Unsupported`],
+    /// [`ErrorKind::WritableCode`], or [`ErrorKind::Malformed`] with the offending number.
+    pub fn parse(source: &Arc<Source>) -> Result<Arc<Self>, ErrorKind> {
+        let bytes = source.bytes();
+        let header = header(bytes)?;
+        let headers = plan::headers(bytes, header.e_phoff, header.e_phnum)?;
+        let segments = Segments::sort(headers, bytes.len() as u64)?;
+        let dynamic = dynamic(&segments, bytes)?;
+        let layout = plan::layout(&segments, dynamic.text_relocations())?;
+        let plan = MapPlan::check(layout, bytes.len() as u64)?;
+        let tables = Tables::find(&dynamic, &segments, bytes)?;
+        let strings = tables.strings(bytes);
+        Ok(Arc::new(Self {
+            own_name: dynamic.text(strings, DT_SONAME)?,
+            needs: needs::needs(&dynamic, strings)?,
+            paths: Paths::read(&dynamic, strings)?,
+            control: control(&dynamic),
+            fixups: Fixups::find(&dynamic, &segments)?,
+            tls: tls::template(segments.tls.as_ref(), &plan)?,
+            calls: Calls::read(&dynamic, &plan)?,
+            source: Arc::clone(source),
+            plan,
+            tables,
+        }))
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        Parts {
+            bytes: self.source.bytes(),
+            tables: &self.tables,
+            fixups: &self.fixups,
+            plan: &self.plan,
+            tls: self.tls.as_ref(),
+        }
+    }
+}
+
+impl Image for ElfImage {
+    fn format(&self) -> Format {
+        Format::Elf
+    }
+
+    fn own_name(&self) -> Option<&str> {
+        self.own_name.as_deref()
+    }
+
+    fn plan(&self) -> &MapPlan {
+        &self.plan
+    }
+
+    fn needs(&self) -> &[Need] {
+        &self.needs
+    }
+
+    fn search_path(&self) -> SearchPath<'_> {
+        self.paths.view()
+    }
+
+    fn import_control(&self) -> ImportControl {
+        self.control
+    }
+
+    fn export(&self, query: &Query<'_>) -> Result<Option<Export>, ErrorKind> {
+        export(&self.tables, self.source.bytes(), &self.plan, query)
+    }
+
+    fn imports(&self, each: &mut dyn FnMut(&Query<'_>)) -> Result<(), ErrorKind> {
+        self.parts().imports(each)
+    }
+
+    fn tls(&self) -> Option<&TlsTemplate> {
+        self.tls.as_ref()
+    }
+
+    fn relocate(&self, mem: &mut ImageMut<'_>) -> Result<usize, ErrorKind> {
+        self.fixups.relocate(self.source.bytes(), &self.plan, mem)
+    }
+
+    fn bind(&self, mem: &mut ImageMut<'_>, resolve: Resolve<'_>) -> Result<usize, ErrorKind> {
+        self.parts().bind(mem, resolve)
+    }
+
+    fn lifecycle(&self, mem: &ImageMut<'_>) -> Result<Lifecycle, ErrorKind> {
+        self.calls.entries(mem, &self.plan)
+    }
+}
+
+/// Answers a query from an image's tables.
+pub(crate) fn export(
+    tables: &Tables,
+    bytes: &[u8],
+    plan: &MapPlan,
+    query: &Query<'_>,
+) -> Result<Option<Export>, ErrorKind> {
+    let Symbol::Name(name) = query.symbol else {
+        return Ok(None);
+    };
+    let found = tables.definition(bytes, name, query.hash, query.version);
+    found.map(|symbol| symbol.export(plan)).transpose()
+}
+
+/// Where an image wants its needs to be looked for.
+#[derive(Debug)]
+pub(crate) struct Paths {
+    rpath: Option<Box<str>>,
+    runpath: Option<Box<str>>,
+    own_only: bool,
+}
+
+impl Paths {
+    /// Reads them. A file with a `DT_RUNPATH` has no `DT_RPATH`.
+    pub(crate) fn read(dynamic: &Dynamic, strings: &[u8]) -> Result<Self, ErrorKind> {
+        let runpath = dynamic.text(strings, DT_RUNPATH)?;
+        let rpath = dynamic.text(strings, DT_RPATH)?;
+        Ok(Self {
+            rpath: rpath.filter(|_| runpath.is_none()),
+            runpath,
+            own_only: dynamic.flag_1(DF_1_NODEFLIB),
+        })
+    }
+
+    /// As the engine asks for them.
+    pub(crate) fn view(&self) -> SearchPath<'_> {
+        SearchPath {
+            before: self.rpath.as_deref().unwrap_or(""),
+            after: self.runpath.as_deref().unwrap_or(""),
+            own_only: self.own_only,
+        }
+    }
+}
+
+/// `DF_SYMBOLIC` prefers the image's own definitions.
+pub(crate) fn control(dynamic: &Dynamic) -> ImportControl {
+    match dynamic.get(DT_SYMBOLIC).is_some() || dynamic.flag(DF_SYMBOLIC) {
+        true => ImportControl::SemiGlobalized,
+        false => ImportControl::Globalized,
+    }
+}
+
+/// The header of a shared object for this machine.
+fn header(bytes: &[u8]) -> Result<Header, ErrorKind> {
+    if !bytes.starts_with(ELFMAG) {
+        return Err(ErrorKind::NotALoadfile { found: kind(bytes) });
+    }
+    let cut = || malformed("file ends inside its header", bytes.len() as u64);
+    let head = bytes.get(..SIZEOF_EHDR).ok_or_else(cut)?;
+    let unsupported = |what, value: u16| ErrorKind::Unsupported { what, value: value.into() };
+    if head[EI_CLASS] != ELFCLASS64 {
+        return Err(unsupported("32-bit image", head[EI_CLASS].into()));
+    }
+    if head[EI_DATA] != ELFDATA2LSB {
+        return Err(unsupported("big-endian image", head[EI_DATA].into()));
+    }
+    let header = Elf::parse_header(head).map_err(|_| cut())?;
+    if header.e_machine != EM_X86_64 {
+        let (machine, name) = (header.e_machine, machine_to_str(header.e_machine));
+        return Err(ErrorKind::WrongMachine { machine, name });
+    }
+    match header.e_type {
+        ET_DYN => {}
+        ET_EXEC => return Err(unsupported("executable (ET_EXEC)", ET_EXEC)),
+        ET_REL => return Err(unsupported("object file (ET_REL)", ET_REL)),
+        ET_CORE => return Err(unsupported("core dump", ET_CORE)),
+        other => return Err(malformed("type of file", other.into())),
+    }
+    match usize::from(header.e_phentsize) {
+        SIZEOF_PHDR => Ok(header),
+        n => Err(malformed("size of a program header", n as u64)),
+    }
+}
+
+/// What a file without the ELF mark is.
+fn kind(bytes: &[u8]) -> &'static str {
+    let text = |b: &[u8]| b.iter().all(|&c| c >= b' ' && c != 0x7f || b"\t\n\r\x0c".contains(&c));
+    match bytes {
+        [] => "an empty file",
+        _ if bytes.starts_with(b"!<arch>\n") || bytes.starts_with(b"!<thin>\n") => "an archive",
+        _ if text(&bytes[..bytes.len().min(512)]) => "a text file",
+        _ => "not an ELF file",
+    }
+}
+
+/// The dynamic section of a library.
+fn dynamic(segments: &Segments, bytes: &[u8]) -> Result<Dynamic, ErrorKind> {
+    let none = || malformed("no dynamic section", 0);
+    let at = segments.dynamic.as_ref().ok_or_else(none)?;
+    let range = segments.file("dynamic section outside the file", at.p_vaddr, at.p_filesz)?;
+    let dynamic = Dynamic::read(bytes.get(range).unwrap_or_default());
+    match dynamic.flag_1(DF_1_PIE) {
+        true => Err(ErrorKind::Unsupported { what: "position-independent executable", value: DF_1_PIE }),
+        false => Ok(dynamic),
+    }
+}

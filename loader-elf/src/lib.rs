@@ -1,0 +1,37 @@
+//! What ELF answers to the questions of [`loader_core::Image`]: shared objects for x86-64, parsed from a file or a
+//! buffer ([`ElfImage`]), and those that the host process has loaded, read where they are ([`host`]).
+//!
+//! ```text
+//! bytes ─► image (headers) ─► dynamic ─► plan, needs, exports + versions, relocate, bind, tls, lifecycle
+//! ```
+//! Every table is found and checked once, when the image is parsed, and kept as a range of the file. What is read
+//! later is read through checked slices: no bytes, however hostile, make this crate panic or loop for ever.
+//! Read [`image`] first; [`search`] says where libraries are looked for, [`inspect()`] what the command line shows.
+
+mod bind;
+mod dynamic;
+mod exports;
+pub mod host;
+pub mod image;
+pub mod inspect;
+mod lifecycle;
+mod needs;
+mod plan;
+mod read;
+mod relocate;
+pub mod search;
+mod symbol;
+mod tls;
+mod versions;
+
+pub use host::{Adopted, HostImage, adopt, generation};
+pub use image::ElfImage;
+pub use inspect::{Inspection, inspect};
+pub use search::Search;
+
+use loader_core::ErrorKind;
+
+/// A contradiction in the file: which part, and the offending number.
+fn malformed(what: &'static str, at: u64) -> ErrorKind {
+    ErrorKind::Malformed { what, at }
+}
