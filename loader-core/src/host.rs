@@ -5,7 +5,7 @@
 
 use crate::{
     ErrorKind, Export, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, Need, Query, Resolve,
-    Symbol, TlsTemplate,
+    Symbol, TlsTemplate, image::gnu_hash,
 };
 use std::{collections::HashMap, fmt};
 
@@ -44,6 +44,11 @@ impl fmt::Debug for HostFn {
 /// A table of functions that is known when the program is compiled.
 pub type HostTable = &'static [(&'static str, HostFn)];
 
+/// The bits of a hash in a module's bloom filter.
+const fn bits(hash: u32) -> u64 {
+    1 << (hash % 64) | 1 << (hash / 64 % 64)
+}
+
 /// Who may find a host module's functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
@@ -67,6 +72,8 @@ pub struct HostModule {
     key: Box<str>,
     table: HashMap<Box<str>, HostFn>,
     ordinals: HashMap<u16, HostFn>,
+    /// Two bits for each name's GNU hash: most names that are not here are known by that.
+    bloom: u64,
     reach: Reach,
     plan: MapPlan,
 }
@@ -81,6 +88,7 @@ impl HostModule {
             name: name.into(),
             table: HashMap::new(),
             ordinals: HashMap::new(),
+            bloom: 0,
             reach: Reach::Named,
             plan: MapPlan::nothing(),
         }
@@ -89,8 +97,13 @@ impl HostModule {
     /// Adds a function. It must keep the calling convention and the signature that its importers expect of that name.
     #[must_use]
     pub fn function(mut self, name: &str, at: *const ()) -> Self {
-        self.table.insert(name.into(), HostFn(at));
+        self.add(name, HostFn(at));
         self
+    }
+
+    fn add(&mut self, name: &str, function: HostFn) {
+        self.bloom |= bits(gnu_hash(name.as_bytes()));
+        self.table.insert(name.into(), function);
     }
 
     /// Adds a function under an ordinal.
@@ -103,7 +116,7 @@ impl HostModule {
     /// Adds a table of functions.
     #[must_use]
     pub fn functions(mut self, table: HostTable) -> Self {
-        self.table.extend(table.iter().map(|&(n, f)| (n.into(), f)));
+        table.iter().for_each(|&(name, function)| self.add(name, function));
         self
     }
 
@@ -156,6 +169,7 @@ impl Image for HostModule {
     }
     fn export(&self, query: &Query<'_>) -> Result<Option<Export>, ErrorKind> {
         let found = match query.symbol {
+            Symbol::Name(_) if self.bloom & bits(query.hash) != bits(query.hash) => None,
             Symbol::Name(n) => std::str::from_utf8(n).ok().and_then(|n| self.table.get(n)),
             Symbol::Ordinal(n) => self.ordinals.get(&n),
         };

@@ -31,7 +31,7 @@ pub(crate) enum Node {
 pub(crate) struct Link {
     pub(crate) key: Box<str>,
     pub(crate) node: Node,
-    reexported: bool,
+    pub(crate) reexported: bool,
 }
 
 /// What a need came to.
@@ -97,12 +97,14 @@ impl<'s> Session<'s> {
     /// Breadth first, each name once, the root first: the loadList. Nothing is in memory yet.
     pub(crate) fn find(&mut self, request: &Request<'_>) -> Result<Root> {
         let mut found: Vec<Module<Parsed>> = Vec::new();
-        let root = match self.node(&mut found, None, &request.need, request.source.clone())? {
-            Node::Old(id) => return Ok(Root::Loaded(id)),
-            Node::New(_) if request.refuses_to_load() => {
+        let root = match self.node(&mut found, None, &request.need, request.source.clone()) {
+            Ok(Node::Old(id)) => return Ok(Root::Loaded(id)),
+            // Whatever there is to say about its file: it is not loaded, and NOLOAD asked nothing else.
+            _ if request.refuses_to_load() => {
                 return Err(Error::new(&request.need.name, Stage::Find, ErrorKind::NotLoaded));
             }
-            Node::New(n) => n,
+            Ok(Node::New(n)) => n,
+            Err(error) => return Err(error),
         };
         debug_assert_eq!(root, 0);
         let mut next = 0;
@@ -119,7 +121,8 @@ impl<'s> Session<'s> {
 
     /// Adds an entry to a module's libList, once.
     fn link(&mut self, found: &mut Vec<Module<Parsed>>, by: usize, need: &Need) -> Result<Node> {
-        if let Some(link) = self.links[by].iter().find(|l| l.key == need.key) {
+        if let Some(link) = self.links[by].iter_mut().find(|l| l.key == need.key) {
+            link.reexported |= need.reexported;
             return Ok(link.node);
         }
         let node = self.node(found, Some(by), need, None)?;
@@ -475,11 +478,13 @@ impl<'s> Session<'s> {
         list.extend(self.links[n].iter().map(|l| l.node));
         let mut next = 1;
         while next < list.len() {
-            if let Node::New(m) = list[next] {
-                for link in self.links[m].iter().filter(|l| l.reexported) {
-                    if !list.contains(&link.node) {
-                        list.push(link.node);
-                    }
+            let reexports: Vec<Node> = match list[next] {
+                Node::New(m) => self.links[m].iter().filter(|l| l.reexported).map(|l| l.node).collect(),
+                Node::Old(id) => self.set.lock().reexports(id).iter().map(|&id| Node::Old(id)).collect(),
+            };
+            for node in reexports {
+                if !list.contains(&node) {
+                    list.push(node);
                 }
             }
             next += 1;
@@ -487,6 +492,7 @@ impl<'s> Session<'s> {
         list.into_iter().map(|node| (node, self.info(node))).collect()
     }
 
+    #[inline]
     fn ask(&self, n: usize, node: Node, info: &Arc<Info>, q: &Query<'_>) -> Result<Asked, ErrorKind> {
         if self.told.contains(Topics::SYMBOL_SEARCH) {
             let (from, of) = (&self.fresh[n].identity.name, &info.identity.name);

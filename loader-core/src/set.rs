@@ -288,6 +288,7 @@ impl LoadSet {
                 Ok(handle)
             }
             Err(error) => {
+                self.lock().disown(root);
                 self.take_back(handle);
                 self.collect();
                 Err(error)

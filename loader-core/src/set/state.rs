@@ -90,6 +90,8 @@ pub(crate) struct Loaded {
     pub(crate) thread_calls: bool,
     /// The libList.
     needs: Vec<ModuleId>,
+    /// What of the libList its clients also search.
+    reexports: Vec<ModuleId>,
     /// The libList and whatever else it is bound to.
     edges: Vec<ModuleId>,
     /// Whose edges lead here, for modules that may go.
@@ -149,6 +151,10 @@ impl State {
 
     pub(crate) fn needs(&self, id: ModuleId) -> &[ModuleId] {
         &self.modules[id].needs
+    }
+
+    pub(crate) fn reexports(&self, id: ModuleId) -> &[ModuleId] {
+        &self.modules[id].reexports
     }
 
     pub(crate) fn globals(&self) -> Arc<Vec<Member>> {
@@ -271,6 +277,7 @@ impl State {
             pinned: false,
             thread_calls: false,
             needs: Vec::new(),
+            reexports: Vec::new(),
             edges: Vec::new(),
             users: Vec::new(),
             opens: 0,
@@ -326,6 +333,7 @@ impl State {
                     pinned: false,
                     thread_calls: true,
                     needs: Vec::new(),
+                    reexports: Vec::new(),
                     edges: Vec::new(),
                     users: Vec::new(),
                     opens: 0,
@@ -351,6 +359,7 @@ impl State {
                 self.used(to, id);
             }
             let m = &mut self.modules[id];
+            m.reexports = links.iter().filter(|l| l.reexported).map(|l| id_of(l.node)).collect();
             (m.needs, m.edges) = (needs, edges);
         }
         Ok(ids[0])
@@ -394,6 +403,17 @@ impl State {
             self.used(to, from);
         }
         Some(self.info(to).clone())
+    }
+
+    /// What came with `root` does not belong to the program after all: its load failed.
+    pub(crate) fn disown(&mut self, root: ModuleId) {
+        let first = self.modules[root].nth;
+        for id in self.load_list_ids(root) {
+            let m = &mut self.modules[id];
+            if m.nth >= first && m.origin == Origin::Program {
+                m.origin = Origin::Open;
+            }
+        }
     }
 
     /// Says that a module may have lost what held it.

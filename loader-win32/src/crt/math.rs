@@ -1,0 +1,195 @@
+//! Mathematics: the host's, under the Windows calling convention.
+#![allow(unsafe_code)] // declarations of the host's functions, all of which are safe to call
+
+use crate::guest::Ptr;
+use std::num::FpCategory;
+
+macro_rules! host {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $ret:ty;)*) => {
+        mod host {
+            #[link(name = "m")]
+            unsafe extern "C" {
+                $(pub(super) safe fn $name($($arg: $type),*) -> $ret;)*
+            }
+        }
+        $(extern "win64" fn $name($($arg: $type),*) -> $ret {
+            host::$name($($arg),*)
+        })*
+        table! {
+            HOST: $($name),*
+        }
+    };
+}
+
+host! {
+    acos(x: f64) -> f64; acosf(x: f32) -> f32; acosh(x: f64) -> f64; acoshf(x: f32) -> f32;
+    asin(x: f64) -> f64; asinf(x: f32) -> f32; asinh(x: f64) -> f64; asinhf(x: f32) -> f32;
+    atan(x: f64) -> f64; atanf(x: f32) -> f32; atanh(x: f64) -> f64; atanhf(x: f32) -> f32;
+    atan2(y: f64, x: f64) -> f64; atan2f(y: f32, x: f32) -> f32;
+    cbrt(x: f64) -> f64; cbrtf(x: f32) -> f32; ceil(x: f64) -> f64; ceilf(x: f32) -> f32;
+    copysign(x: f64, y: f64) -> f64; copysignf(x: f32, y: f32) -> f32;
+    cos(x: f64) -> f64; cosf(x: f32) -> f32; cosh(x: f64) -> f64; coshf(x: f32) -> f32;
+    erf(x: f64) -> f64; erff(x: f32) -> f32; erfc(x: f64) -> f64; erfcf(x: f32) -> f32;
+    exp(x: f64) -> f64; expf(x: f32) -> f32; exp2(x: f64) -> f64; exp2f(x: f32) -> f32;
+    expm1(x: f64) -> f64; expm1f(x: f32) -> f32; fabs(x: f64) -> f64; fabsf(x: f32) -> f32;
+    fdim(x: f64, y: f64) -> f64; fdimf(x: f32, y: f32) -> f32;
+    floor(x: f64) -> f64; floorf(x: f32) -> f32;
+    fma(x: f64, y: f64, z: f64) -> f64; fmaf(x: f32, y: f32, z: f32) -> f32;
+    fmax(x: f64, y: f64) -> f64; fmaxf(x: f32, y: f32) -> f32; fmin(x: f64, y: f64) -> f64; fminf(x: f32, y: f32) -> f32;
+    fmod(x: f64, y: f64) -> f64; fmodf(x: f32, y: f32) -> f32;
+    hypot(x: f64, y: f64) -> f64; hypotf(x: f32, y: f32) -> f32; ilogb(x: f64) -> i32; ilogbf(x: f32) -> i32;
+    ldexp(x: f64, n: i32) -> f64; lgamma(x: f64) -> f64; lgammaf(x: f32) -> f32;
+    llrint(x: f64) -> i64; llrintf(x: f32) -> i64; llround(x: f64) -> i64; llroundf(x: f32) -> i64;
+    log(x: f64) -> f64; logf(x: f32) -> f32; log10(x: f64) -> f64; log10f(x: f32) -> f32;
+    log1p(x: f64) -> f64; log1pf(x: f32) -> f32; log2(x: f64) -> f64; log2f(x: f32) -> f32;
+    logb(x: f64) -> f64; logbf(x: f32) -> f32; nearbyint(x: f64) -> f64; nearbyintf(x: f32) -> f32;
+    nextafter(x: f64, y: f64) -> f64; nextafterf(x: f32, y: f32) -> f32;
+    pow(x: f64, y: f64) -> f64; powf(x: f32, y: f32) -> f32;
+    remainder(x: f64, y: f64) -> f64; remainderf(x: f32, y: f32) -> f32;
+    rint(x: f64) -> f64; rintf(x: f32) -> f32; round(x: f64) -> f64; roundf(x: f32) -> f32;
+    scalbn(x: f64, n: i32) -> f64; scalbnf(x: f32, n: i32) -> f32;
+    sin(x: f64) -> f64; sinf(x: f32) -> f32; sinh(x: f64) -> f64; sinhf(x: f32) -> f32;
+    sqrt(x: f64) -> f64; sqrtf(x: f32) -> f32; tan(x: f64) -> f64; tanf(x: f32) -> f32;
+    tanh(x: f64) -> f64; tanhf(x: f32) -> f32; tgamma(x: f64) -> f64; tgammaf(x: f32) -> f32;
+    trunc(x: f64) -> f64; truncf(x: f32) -> f32;
+}
+
+/// The fraction, between a half and one, and the power of two.
+extern "win64" fn frexp(x: f64, power: Ptr<i32>) -> f64 {
+    if x == 0.0 || !x.is_finite() {
+        power.put(0);
+        return x;
+    }
+    let n = host::ilogb(x) + 1;
+    power.put(n);
+    host::scalbn(x, -n)
+}
+
+extern "win64" fn frexpf(x: f32, power: Ptr<i32>) -> f32 {
+    frexp(x.into(), power) as f32
+}
+
+extern "win64" fn modf(x: f64, whole: Ptr<f64>) -> f64 {
+    whole.put(x.trunc());
+    if x.is_infinite() { 0.0f64.copysign(x) } else { (x - x.trunc()).copysign(x) }
+}
+
+extern "win64" fn modff(x: f32, whole: Ptr<f32>) -> f32 {
+    whole.put(x.trunc());
+    if x.is_infinite() { 0.0f32.copysign(x) } else { (x - x.trunc()).copysign(x) }
+}
+
+/// Windows' `long` has 32 bits; what does not fit is the lowest number.
+extern "win64" fn lround(x: f64) -> i32 {
+    i32::try_from(host::llround(x)).unwrap_or(i32::MIN)
+}
+
+extern "win64" fn lroundf(x: f32) -> i32 {
+    lround(x.into())
+}
+
+extern "win64" fn lrint(x: f64) -> i32 {
+    i32::try_from(host::llrint(x)).unwrap_or(i32::MIN)
+}
+
+extern "win64" fn lrintf(x: f32) -> i32 {
+    lrint(x.into())
+}
+
+fn category(c: FpCategory) -> i16 {
+    match c {
+        FpCategory::Nan => 2,
+        FpCategory::Infinite => 1,
+        FpCategory::Zero => 0,
+        FpCategory::Subnormal => -2,
+        FpCategory::Normal => -1,
+    }
+}
+
+extern "win64" fn _dclass(x: f64) -> i16 {
+    category(x.classify())
+}
+
+extern "win64" fn _fdclass(x: f32) -> i16 {
+    category(x.classify())
+}
+
+extern "win64" fn _dsign(x: f64) -> i32 {
+    if x.is_sign_negative() { 0x8000 } else { 0 }
+}
+
+extern "win64" fn _fdsign(x: f32) -> i32 {
+    _dsign(x.into())
+}
+
+extern "win64" fn _dtest(x: Ptr<f64>) -> i16 {
+    _dclass(x.get())
+}
+
+extern "win64" fn _fdtest(x: Ptr<f32>) -> i16 {
+    _fdclass(x.get())
+}
+
+extern "win64" fn _isnan(x: f64) -> i32 {
+    x.is_nan().into()
+}
+
+extern "win64" fn _finite(x: f64) -> i32 {
+    x.is_finite().into()
+}
+
+/// One bit for each class: 1 and 2 NaNs, 4 -infinity … 0x200 +infinity.
+extern "win64" fn _fpclass(x: f64) -> i32 {
+    let minus = x.is_sign_negative();
+    match (x.classify(), minus) {
+        (FpCategory::Nan, _) => 2,
+        (FpCategory::Infinite, true) => 4,
+        (FpCategory::Normal, true) => 8,
+        (FpCategory::Subnormal, true) => 0x10,
+        (FpCategory::Zero, true) => 0x20,
+        (FpCategory::Zero, false) => 0x40,
+        (FpCategory::Subnormal, false) => 0x80,
+        (FpCategory::Normal, false) => 0x100,
+        (FpCategory::Infinite, false) => 0x200,
+    }
+}
+
+extern "win64" fn abs(n: i32) -> i32 {
+    n.wrapping_abs()
+}
+
+extern "win64" fn llabs(n: i64) -> i64 {
+    n.wrapping_abs()
+}
+
+/// Both results in one register, the quotient in the low half.
+extern "win64" fn div(a: i32, b: i32) -> u64 {
+    let (q, r) = (a.checked_div(b).unwrap_or(0), a.checked_rem(b).unwrap_or(0));
+    u64::from(q.cast_unsigned()) | u64::from(r.cast_unsigned()) << 32
+}
+
+/// The guest's own handler for errors of mathematics; the host's functions call none, so it is never called.
+extern "win64" fn __setusermatherr(_handler: usize) {}
+
+table! {
+    OWN:
+        frexp, frexpf, modf, modff, lround, lroundf, lrint, lrintf, _dclass, _fdclass, _dsign, _fdsign, _dtest, _fdtest, _isnan,
+        _finite, _fpclass, abs, labs = abs, llabs, _abs64 = llabs, div, ldiv = div, __setusermatherr, _copysign = copysign,
+        _hypot = hypot, _hypotf = hypotf, _chgsign = negate, _logb = logb, _scalb = scalbn, _nextafter = nextafter, ldexpf = scalbnf,
+        scalbln = scalbn, scalblnf = scalbnf
+}
+
+extern "win64" fn negate(x: f64) -> f64 {
+    -x
+}
+
+/// Mathematics.
+pub(crate) const TABLE: loader_core::HostTable = &{
+    let mut all = [HOST[0]; HOST.len() + OWN.len()];
+    let mut i = 0;
+    while i < all.len() {
+        all[i] = if i < HOST.len() { HOST[i] } else { OWN[i - HOST.len()] };
+        i += 1;
+    }
+    all
+};

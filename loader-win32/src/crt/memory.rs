@@ -1,0 +1,142 @@
+//! The heap of the C runtime: the common one.
+
+use super::set_errno;
+use crate::{
+    guest::Ptr,
+    heap::{self, Block},
+    teb,
+};
+use std::sync::atomic::Ordering::Relaxed;
+
+const ENOMEM: i32 = 12;
+
+fn told(block: Block) -> Block {
+    if block.is_null() {
+        set_errno(ENOMEM);
+    }
+    block
+}
+
+pub(crate) extern "win64" fn malloc(len: usize) -> Block {
+    told(heap::alloc(len, false))
+}
+
+extern "win64" fn calloc(n: usize, len: usize) -> Block {
+    told(n.checked_mul(len).map_or(Block::NULL, |all| heap::alloc(all, true)))
+}
+
+pub(crate) extern "win64" fn free(block: Block) {
+    heap::free(block);
+}
+
+/// A length of zero frees, as Windows does it.
+extern "win64" fn realloc(block: Block, len: usize) -> Block {
+    if len == 0 && !block.is_null() {
+        heap::free(block);
+        return Block::NULL;
+    }
+    told(heap::resize(block, len, false))
+}
+
+extern "win64" fn _recalloc(block: Block, n: usize, len: usize) -> Block {
+    told(n.checked_mul(len).map_or(Block::NULL, |all| heap::resize(block, all, true)))
+}
+
+extern "win64" fn _msize(block: Block) -> usize {
+    if block.is_null() {
+        set_errno(libc::EINVAL);
+        return usize::MAX;
+    }
+    heap::size(block)
+}
+
+extern "win64" fn _aligned_malloc(len: usize, align: usize) -> Block {
+    if !align.is_power_of_two() {
+        set_errno(libc::EINVAL);
+        return Block::NULL;
+    }
+    told(heap::alloc_aligned(len, align))
+}
+
+extern "win64" fn _aligned_realloc(block: Block, len: usize, align: usize) -> Block {
+    if block.is_null() {
+        return _aligned_malloc(len, align);
+    }
+    if len == 0 {
+        heap::free(block);
+        return Block::NULL;
+    }
+    let new = _aligned_malloc(len, align);
+    if !new.is_null() {
+        new.fill(block.slice(heap::size(block).min(len)));
+        heap::free(block);
+    }
+    new
+}
+
+/// Asks the handler that `_set_new_handler` set for memory; zero without one: there is none to be had.
+extern "win64" fn _callnewh(len: usize) -> i32 {
+    let handler = teb::process().runtime.new_handler.load(Relaxed);
+    if handler == 0 {
+        return 0;
+    }
+    #[allow(unsafe_code)]
+    // SAFETY: guest code set the handler with `_set_new_handler`, which takes functions of this type; nothing is held.
+    unsafe {
+        std::mem::transmute::<usize, unsafe extern "win64" fn(usize) -> i32>(handler)(len)
+    }
+}
+
+extern "win64" fn _set_new_handler(handler: usize) -> usize {
+    teb::process().runtime.new_handler.swap(handler, Relaxed)
+}
+
+/// Whether `malloc` calls the handler too: it never does here, and the mode that was before says so.
+extern "win64" fn _set_new_mode(mode: i32) -> i32 {
+    if mode != 0 {
+        set_errno(libc::EINVAL);
+        return -1;
+    }
+    0
+}
+
+extern "win64" fn _heapmin() -> i32 {
+    0 // the host's heap gives back what it can by itself
+}
+
+extern "win64" fn _get_heap_handle() -> usize {
+    crate::kernel32::heaps::GetProcessHeap()
+}
+
+/// A copy of some bytes and a zero in a new block.
+pub(crate) fn copy_z(bytes: &[u8]) -> Block {
+    let block = malloc(bytes.len() + 1);
+    if !block.is_null() {
+        block.fill(bytes);
+        block.at(bytes.len()).set(0);
+    }
+    block
+}
+
+extern "win64" fn _strdup(text: Ptr<u8>) -> Block {
+    if text.is_null() { Block::NULL } else { copy_z(text.text()) }
+}
+
+extern "win64" fn _wcsdup(text: Ptr<u16>) -> Ptr<u16> {
+    if text.is_null() {
+        return Ptr::NULL;
+    }
+    let units = text.text();
+    let block = malloc((units.len() + 1) * 2).cast::<u16>();
+    block.fill(units);
+    block.at(units.len()).put(0);
+    block
+}
+
+table! {
+    /// The heap.
+    pub(crate) TABLE:
+        malloc, calloc, free, realloc, _recalloc, _msize, _aligned_malloc, _aligned_free = free, _aligned_realloc, _callnewh,
+        _set_new_handler, _set_new_mode, _heapmin, _get_heap_handle, _strdup, strdup = _strdup, _wcsdup, _free_base = free,
+        _malloc_base = malloc, _calloc_base = calloc, _realloc_base = realloc
+}

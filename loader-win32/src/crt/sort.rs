@@ -1,0 +1,88 @@
+//! Sorting and searching with the guest's comparison, which may do anything, even never come back: nothing is owned
+//! while it runs. Random numbers, too.
+#![allow(unsafe_code)] // calls into the guest
+
+use crate::{guest::Ptr, teb};
+
+/// The guest's comparison.
+type Compare = unsafe extern "win64" fn(*const u8, *const u8) -> i32;
+/// The same with a context in front.
+type CompareWith = unsafe extern "win64" fn(usize, *const u8, *const u8) -> i32;
+
+fn swap(a: Ptr<u8>, b: Ptr<u8>, len: usize) {
+    // SAFETY: two different elements of the caller's array.
+    unsafe { std::ptr::swap_nonoverlapping(a.raw(), b.raw(), len) };
+}
+
+/// A heap sort: in place, never quadratic, whatever the comparison says.
+fn sort(base: Ptr<u8>, n: usize, len: usize, greater: impl Fn(Ptr<u8>, Ptr<u8>) -> bool) {
+    let at = |i: usize| base.at(i * len);
+    let sift = |mut root: usize, end: usize| {
+        while let Some(left) = root.checked_mul(2).map(|r| r + 1).filter(|&l| l < end) {
+            let right = left + 1;
+            let child = if right < end && greater(at(right), at(left)) { right } else { left };
+            if !greater(at(child), at(root)) {
+                return;
+            }
+            swap(at(root), at(child), len);
+            root = child;
+        }
+    };
+    (0..n / 2).rev().for_each(|root| sift(root, n));
+    for end in (1..n).rev() {
+        swap(at(0), at(end), len);
+        sift(0, end);
+    }
+}
+
+extern "win64" fn qsort(base: Ptr<u8>, n: usize, len: usize, compare: Compare) {
+    // SAFETY: the caller passes a comparison of elements, as `qsort` asks.
+    sort(base, n, len, |a, b| unsafe { compare(a.raw(), b.raw()) > 0 });
+}
+
+extern "win64" fn qsort_s(base: Ptr<u8>, n: usize, len: usize, compare: CompareWith, context: usize) {
+    // SAFETY: the caller passes a comparison of elements, as `qsort_s` asks.
+    sort(base, n, len, |a, b| unsafe { compare(context, a.raw(), b.raw()) > 0 });
+}
+
+extern "win64" fn bsearch(key: Ptr<u8>, base: Ptr<u8>, n: usize, len: usize, compare: Compare) -> Ptr<u8> {
+    let (mut low, mut high) = (0, n);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let at = base.at(middle * len);
+        // SAFETY: the caller passes a comparison of the key with elements, as `bsearch` asks.
+        match unsafe { compare(key.raw(), at.raw()) } {
+            0 => return at,
+            less if less < 0 => high = middle,
+            _ => low = middle + 1,
+        }
+    }
+    Ptr::NULL
+}
+
+extern "win64" fn rand_s(out: Ptr<u32>) -> i32 {
+    if out.is_null() {
+        super::set_errno(libc::EINVAL);
+        return libc::EINVAL;
+    }
+    out.set(u32::from_le_bytes(crate::bcrypt::random()));
+    0
+}
+
+extern "win64" fn srand(seed: u32) {
+    teb::own(|o| o.seed.set(seed));
+}
+
+/// The sequence that Windows programs know: 15 bits of a linear congruence.
+extern "win64" fn rand() -> i32 {
+    teb::own(|o| {
+        let next = o.seed.get().wrapping_mul(214_013).wrapping_add(2_531_011);
+        o.seed.set(next);
+        (next >> 16 & 0x7fff).cast_signed()
+    })
+}
+
+table! {
+    /// Sorting.
+    pub(crate) TABLE: qsort, qsort_s, bsearch, rand_s, srand, rand
+}

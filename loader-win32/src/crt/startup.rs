@@ -1,0 +1,387 @@
+//! What a module's C runtime start calls: tables of initialisers, tables of functions for the end, arguments, locks.
+#![allow(unsafe_code)] // calls into the guest
+
+use super::set_errno;
+use crate::{guest::Ptr, heap, lock, object::current_thread_id, process, teb, text};
+use std::{
+    ffi::CString,
+    sync::{
+        OnceLock,
+        atomic::{
+            AtomicU32, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
+    },
+};
+
+/// An initialiser or terminator: no arguments; the result counts only where `_initterm_e` asks for it.
+type Function = unsafe extern "win64" fn() -> i32;
+
+fn call(f: usize) -> i32 {
+    // SAFETY: guest code passed the address in a table of functions of this type; no lock is held and nothing owned.
+    unsafe { std::mem::transmute::<usize, Function>(f)() }
+}
+
+/// Calls what is not null from `first` up to `last`.
+extern "win64" fn _initterm(first: Ptr<usize>, last: Ptr<usize>) {
+    let n = (last.addr() - first.addr()) / 8;
+    (0..n).map(|i| first.at(i).get()).filter(|&f| f != 0).for_each(|f| {
+        call(f);
+    });
+}
+
+/// The same, until one of them returns something else than zero.
+extern "win64" fn _initterm_e(first: Ptr<usize>, last: Ptr<usize>) -> i32 {
+    let n = (last.addr() - first.addr()) / 8;
+    (0..n).map(|i| first.at(i).get()).filter(|&f| f != 0).map(call).find(|&r| r != 0).unwrap_or(0)
+}
+
+/// `_onexit_table_t`: where its functions begin and end, and where the room ends. The pointers are encoded.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Table {
+    first: u64,
+    last: u64,
+    end: u64,
+}
+
+fn decode(p: u64) -> usize {
+    crate::kernel32::code::DecodePointer(p) as usize
+}
+
+fn encode(p: usize) -> u64 {
+    crate::kernel32::code::EncodePointer(p as u64)
+}
+
+fn functions(at: usize) -> Ptr<usize> {
+    // SAFETY: the address came out of a table that guest code keeps, and that only the functions below write to.
+    unsafe { Ptr::new(std::ptr::with_exposed_provenance_mut(at)) }
+}
+
+/// One lock for all tables: they change rarely. It is never held while guest code runs.
+static TABLES: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+extern "win64" fn _initialize_onexit_table(table: Ptr<Table>) -> i32 {
+    if table.is_null() {
+        return -1;
+    }
+    let t = table.get();
+    if t.first == t.end {
+        let nothing = encode(0);
+        table.set(Table { first: nothing, last: nothing, end: nothing });
+    }
+    0
+}
+
+extern "win64" fn _register_onexit_function(table: Ptr<Table>, f: usize) -> i32 {
+    if table.is_null() {
+        return -1;
+    }
+    let _one_at_a_time = lock(&TABLES);
+    let t = table.get();
+    let (mut first, mut last, mut end) = (decode(t.first), decode(t.last), decode(t.end));
+    if last == end {
+        let used = last - first;
+        let room = (used * 2).max(32 * 8);
+        let block = heap::resize(functions(first).cast(), room, false);
+        if block.is_null() {
+            return -1;
+        }
+        first = block.addr();
+        (last, end) = (first + used, first + room);
+    }
+    functions(last).set(encode(f) as usize);
+    table.set(Table { first: encode(first), last: encode(last + 8), end: encode(end) });
+    0
+}
+
+/// Takes the newest function out of a table; a table without functions gives its room back.
+fn pop(table: Ptr<Table>) -> Option<usize> {
+    let _one_at_a_time = lock(&TABLES);
+    let t = table.get();
+    let (first, last) = (decode(t.first), decode(t.last));
+    if last == first {
+        heap::free(functions(first).cast());
+        let nothing = encode(0);
+        table.set(Table { first: nothing, last: nothing, end: nothing });
+        return None;
+    }
+    table.set(Table { last: encode(last - 8), ..t });
+    Some(decode(functions(last - 8).get() as u64))
+}
+
+/// Calls the functions, the newest first; one that registers another has it called too.
+extern "win64" fn _execute_onexit_table(table: Ptr<Table>) -> i32 {
+    if table.is_null() {
+        return -1;
+    }
+    while let Some(f) = pop(table) {
+        if f != 0 {
+            call(f);
+        }
+    }
+    0
+}
+
+/// msvcrt's older form: two pointers of the module, not encoded, and a table that ends exactly at the second.
+extern "win64" fn __dllonexit(f: usize, first: Ptr<usize>, last: Ptr<usize>) -> usize {
+    let _one_at_a_time = lock(&TABLES);
+    let used = last.get() - first.get();
+    let block = heap::resize(functions(first.get()).cast(), used + 8, false);
+    if block.is_null() {
+        return 0;
+    }
+    block.at(used).cast::<usize>().set(f);
+    first.set(block.addr());
+    last.set(block.addr() + used + 8);
+    f
+}
+
+/// The process's own list: what the program, not a DLL, wants called at its end.
+extern "win64" fn _crt_atexit(f: usize) -> i32 {
+    lock(&teb::process().runtime.at_exit).push(f);
+    0
+}
+
+extern "win64" fn _onexit(f: usize) -> usize {
+    _crt_atexit(f);
+    f
+}
+
+/// Runs the process's own list, the newest first.
+extern "win64" fn _cexit() {
+    loop {
+        let next = lock(&teb::process().runtime.at_exit).pop();
+        match next {
+            Some(f) => call(f),
+            None => return,
+        };
+    }
+}
+
+extern "win64" fn exit(code: i32) {
+    _cexit();
+    std::process::exit(code)
+}
+
+extern "win64" fn _exit(code: i32) {
+    // SAFETY: ends the process; nothing runs afterwards.
+    unsafe { libc::_exit(code) }
+}
+
+extern "win64" fn abort() {
+    std::process::abort()
+}
+
+/// Says which of the runtime's own errors it was, and ends the program with 255.
+extern "win64" fn _amsg_exit(number: i32) {
+    eprintln!("runtime error {number}");
+    _exit(255);
+}
+
+/// Nobody handles invalid arguments: the functions here return errors for them.
+extern "win64" fn _invalid_parameter_noinfo() {
+    set_errno(libc::EINVAL);
+}
+
+// Arguments.
+
+fn arguments() -> Vec<String> {
+    std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect()
+}
+
+/// Argument vectors: made once, because callers keep their addresses.
+struct Arguments {
+    count: i32,
+    narrow: usize,
+    wide: usize,
+}
+
+fn vector<T: 'static>(texts: Vec<Box<[T]>>) -> usize {
+    let mut places: Vec<usize> =
+        texts.into_iter().map(|t| Box::leak(t).as_ptr().expose_provenance()).collect();
+    places.push(0);
+    Box::leak(places.into_boxed_slice()).as_ptr().expose_provenance()
+}
+
+fn kept() -> &'static Arguments {
+    static KEPT: OnceLock<Arguments> = OnceLock::new();
+    KEPT.get_or_init(|| {
+        let all = arguments();
+        Arguments {
+            count: all.len() as i32,
+            narrow: vector(
+                all.iter()
+                    .map(|a| CString::new(a.as_str()).unwrap_or_default().into_bytes_with_nul().into())
+                    .collect(),
+            ),
+            wide: vector(all.iter().map(|a| text::wide_z(a).into()).collect()),
+        }
+    })
+}
+
+extern "win64" fn __p___argc() -> *const i32 {
+    &raw const kept().count
+}
+
+extern "win64" fn __p___argv() -> *const usize {
+    &raw const kept().narrow
+}
+
+extern "win64" fn __p___wargv() -> *const usize {
+    &raw const kept().wide
+}
+
+/// Makes the argument vectors, in whatever mode was asked for.
+extern "win64" fn _configure_narrow_argv(_mode: i32) -> i32 {
+    kept();
+    0
+}
+
+/// The environment as a vector of `NAME=value`: a copy of this moment, as the first caller finds it.
+fn environment() -> &'static [usize; 2] {
+    static KEPT: OnceLock<[usize; 2]> = OnceLock::new();
+    KEPT.get_or_init(|| {
+        let lines = teb::process().environment.lines();
+        [
+            vector(
+                lines
+                    .iter()
+                    .map(|l| CString::new(l.as_str()).unwrap_or_default().into_bytes_with_nul().into())
+                    .collect(),
+            ),
+            vector(lines.iter().map(|l| text::wide_z(l).into()).collect()),
+        ]
+    })
+}
+
+extern "win64" fn __p__environ() -> *const usize {
+    &raw const environment()[0]
+}
+
+extern "win64" fn __p__wenviron() -> *const usize {
+    &raw const environment()[1]
+}
+
+extern "win64" fn _initialize_narrow_environment() -> i32 {
+    environment();
+    0
+}
+
+extern "win64" fn _get_initial_narrow_environment() -> usize {
+    environment()[0]
+}
+
+extern "win64" fn _get_initial_wide_environment() -> usize {
+    environment()[1]
+}
+
+// The runtime's own locks, by number: each can be taken several times by its thread.
+
+struct Recursive {
+    owner: AtomicU32,
+    depth: AtomicUsize,
+}
+
+static LOCKS: [Recursive; 64] =
+    [const { Recursive { owner: AtomicU32::new(0), depth: AtomicUsize::new(0) } }; 64];
+
+fn numbered(number: i32) -> &'static Recursive {
+    &LOCKS[number.unsigned_abs() as usize % LOCKS.len()]
+}
+
+impl Recursive {
+    fn enter(&self) {
+        let me = current_thread_id();
+        let mut now = self.owner.load(Relaxed);
+        while now != me {
+            match self.owner.compare_exchange(0, me, Acquire, Relaxed) {
+                Ok(_) => break,
+                Err(other) => crate::futex::wait(&self.owner, other, crate::futex::Deadline::after(u32::MAX)),
+            }
+            now = self.owner.load(Relaxed);
+        }
+        self.depth.fetch_add(1, Relaxed);
+    }
+
+    fn leave(&self) {
+        if self.owner.load(Relaxed) == current_thread_id() && self.depth.fetch_sub(1, Relaxed) == 1 {
+            self.owner.store(0, Release);
+            crate::futex::wake(&self.owner, 1);
+        }
+    }
+}
+
+extern "win64" fn _lock(number: i32) {
+    numbered(number).enter();
+}
+
+extern "win64" fn _unlock(number: i32) {
+    numbered(number).leave();
+}
+
+/// The number of the lock that guards the locale.
+const LOCALE: i32 = 19;
+
+extern "win64" fn _lock_locales() {
+    _lock(LOCALE);
+}
+
+extern "win64" fn _unlock_locales() {
+    _unlock(LOCALE);
+}
+
+/// Frees the names that C++ type information of a module had made for it.
+extern "win64" fn __std_type_info_destroy_list(head: Ptr<u64>) {
+    let mut next = if head.is_null() { 0 } else { list_take(head) };
+    while next != 0 {
+        let node = functions(next as usize);
+        next = node.get() as u64;
+        heap::free(node.cast());
+    }
+}
+
+/// Takes all entries off a list header.
+fn list_take(head: Ptr<u64>) -> u64 {
+    crate::kernel32::list::InterlockedFlushSList(head.cast()) as u64
+}
+
+/// The program's path, for messages.
+extern "win64" fn _get_pgmptr(out: Ptr<usize>) -> i32 {
+    static PATH: OnceLock<CString> = OnceLock::new();
+    let path = PATH.get_or_init(|| CString::new(process::program_path()).unwrap_or_default());
+    out.put(path.as_ptr().expose_provenance());
+    0
+}
+
+/// What kind of program it is: a console program, which changes nothing here.
+extern "win64" fn _set_app_type(_kind: i32) {}
+
+extern "win64" fn _getpid() -> i32 {
+    std::process::id().cast_signed()
+}
+
+table! {
+    /// The start and the end.
+    pub(crate) TABLE:
+        _initterm, _initterm_e, _onexit, atexit = _crt_atexit, _cexit, exit, _exit, abort, _lock, _unlock, __p___argc, __p___argv,
+        __p___wargv, __p__environ, __p__wenviron, _get_pgmptr, _getpid, _lock_locales, _unlock_locales
+}
+
+table! {
+    /// What ucrtbase has.
+    pub(crate) UCRT:
+        _initialize_onexit_table, _register_onexit_function, _execute_onexit_table, _crt_atexit,
+        _crt_at_quick_exit = _crt_atexit, _c_exit = _nothing, _configure_narrow_argv,
+        _configure_wide_argv = _configure_narrow_argv, _initialize_narrow_environment,
+        _initialize_wide_environment = _initialize_narrow_environment, _get_initial_narrow_environment,
+        _get_initial_wide_environment, __std_type_info_destroy_list, _set_app_type, _invalid_parameter_noinfo
+}
+
+/// What `_c_exit` leaves to do: nothing.
+extern "win64" fn _nothing() {}
+
+table! {
+    /// What msvcrt has.
+    pub(crate) MSVCRT: __dllonexit, _amsg_exit, __set_app_type = _set_app_type
+}

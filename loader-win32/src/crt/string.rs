@@ -1,0 +1,226 @@
+//! Bytes and byte strings.
+#![allow(unsafe_code)] // the host's functions do to guest memory what the guest asks for
+
+use super::set_errno;
+use crate::{guest::Ptr, teb};
+use libc::{c_char, c_int, c_void};
+use std::ffi::CString;
+
+forward! {
+    memcpy(to: *mut c_void, from: *const c_void, n: usize) -> *mut c_void;
+    memmove(to: *mut c_void, from: *const c_void, n: usize) -> *mut c_void;
+    memset(to: *mut c_void, byte: c_int, n: usize) -> *mut c_void;
+    memcmp(a: *const c_void, b: *const c_void, n: usize) -> c_int;
+    memchr(a: *const c_void, byte: c_int, n: usize) -> *mut c_void;
+    strlen(s: *const c_char) -> usize;
+    strnlen(s: *const c_char, n: usize) -> usize;
+    strcmp(a: *const c_char, b: *const c_char) -> c_int;
+    strncmp(a: *const c_char, b: *const c_char, n: usize) -> c_int;
+    strcpy(to: *mut c_char, from: *const c_char) -> *mut c_char;
+    strncpy(to: *mut c_char, from: *const c_char, n: usize) -> *mut c_char;
+    strcat(to: *mut c_char, from: *const c_char) -> *mut c_char;
+    strncat(to: *mut c_char, from: *const c_char, n: usize) -> *mut c_char;
+    strchr(s: *const c_char, c: c_int) -> *mut c_char;
+    strrchr(s: *const c_char, c: c_int) -> *mut c_char;
+    strstr(s: *const c_char, part: *const c_char) -> *mut c_char;
+    strspn(s: *const c_char, set: *const c_char) -> usize;
+    strcspn(s: *const c_char, set: *const c_char) -> usize;
+    strpbrk(s: *const c_char, set: *const c_char) -> *mut c_char;
+    strtok_r(s: *mut c_char, set: *const c_char, rest: *mut *mut c_char) -> *mut c_char;
+}
+
+/// Compares up to `n` bytes without regard to the case of ASCII letters.
+fn compare(a: Ptr<u8>, b: Ptr<u8>, n: usize) -> i32 {
+    for i in 0..n {
+        let (x, y) = (a.at(i).get().to_ascii_lowercase(), b.at(i).get().to_ascii_lowercase());
+        if x != y || x == 0 {
+            return i32::from(x) - i32::from(y);
+        }
+    }
+    0
+}
+
+extern "win64" fn _stricmp(a: Ptr<u8>, b: Ptr<u8>) -> i32 {
+    compare(a, b, usize::MAX)
+}
+
+extern "win64" fn _strnicmp(a: Ptr<u8>, b: Ptr<u8>, n: usize) -> i32 {
+    compare(a, b, n)
+}
+
+extern "win64" fn _memicmp(a: Ptr<u8>, b: Ptr<u8>, n: usize) -> i32 {
+    let lower = |p: Ptr<u8>| p.slice(n).to_ascii_lowercase();
+    lower(a).cmp(&lower(b)) as i32
+}
+
+/// Copies with a limit: what the `_s` functions do. Returns 0, `EINVAL` or `ERANGE`.
+pub(crate) fn copy_s<T: Copy + Default>(
+    to: Ptr<T>,
+    room: usize,
+    from: &[T],
+    start: usize,
+    truncate: bool,
+) -> i32 {
+    if to.is_null() || room == 0 {
+        set_errno(libc::EINVAL);
+        return libc::EINVAL;
+    }
+    let left = room.saturating_sub(start);
+    if from.len() < left {
+        to.at(start).fill(from);
+        to.at(start + from.len()).set(T::default());
+        return 0;
+    }
+    if truncate && left > 0 {
+        to.at(start).fill(&from[..left - 1]);
+        to.at(room - 1).set(T::default());
+        return 80; // STRUNCATE
+    }
+    to.set(T::default());
+    set_errno(libc::ERANGE);
+    libc::ERANGE
+}
+
+const TRUNCATE: usize = usize::MAX;
+
+extern "win64" fn strcpy_s(to: Ptr<u8>, room: usize, from: Ptr<u8>) -> i32 {
+    copy_s(to, room, from.text(), 0, false)
+}
+
+extern "win64" fn strncpy_s(to: Ptr<u8>, room: usize, from: Ptr<u8>, n: usize) -> i32 {
+    let len = from.count(n);
+    copy_s(to, room, from.slice(len), 0, n == TRUNCATE)
+}
+
+extern "win64" fn strcat_s(to: Ptr<u8>, room: usize, from: Ptr<u8>) -> i32 {
+    copy_s(to, room, from.text(), to.count(room), false)
+}
+
+extern "win64" fn strncat_s(to: Ptr<u8>, room: usize, from: Ptr<u8>, n: usize) -> i32 {
+    let len = from.count(n);
+    copy_s(to, room, from.slice(len), to.count(room), n == TRUNCATE)
+}
+
+extern "win64" fn memcpy_s(to: Ptr<u8>, room: usize, from: Ptr<u8>, n: usize) -> i32 {
+    if n == 0 {
+        return 0;
+    }
+    if to.is_null() || from.is_null() || n > room {
+        // SAFETY: the caller passed `room` writable bytes.
+        (!to.is_null()).then(|| unsafe { to.raw().write_bytes(0, room) });
+        let error = if to.is_null() || from.is_null() { libc::EINVAL } else { libc::ERANGE };
+        set_errno(error);
+        return error;
+    }
+    // SAFETY: the caller passed `n` readable and `room` writable bytes; `memmove_s` may overlap.
+    unsafe { std::ptr::copy(from.raw(), to.raw(), n) };
+    0
+}
+
+unsafe extern "win64" fn strtok(s: *mut c_char, set: *const c_char) -> *mut c_char {
+    let rest = teb::own_place(|o| &o.token).cast();
+    // SAFETY: the caller keeps the contract of `strtok`; what is left is kept for each thread, as on Windows.
+    unsafe { libc::strtok_r(s, set, rest) }
+}
+
+fn change(text: Ptr<u8>, f: impl Fn(u8) -> u8) -> Ptr<u8> {
+    for i in 0..text.count(usize::MAX) {
+        text.at(i).set(f(text.at(i).get()));
+    }
+    text
+}
+
+extern "win64" fn _strlwr(text: Ptr<u8>) -> Ptr<u8> {
+    change(text, |b| b.to_ascii_lowercase())
+}
+
+extern "win64" fn _strupr(text: Ptr<u8>) -> Ptr<u8> {
+    change(text, |b| b.to_ascii_uppercase())
+}
+
+extern "win64" fn _strrev(text: Ptr<u8>) -> Ptr<u8> {
+    let reversed: Vec<u8> = text.text().iter().rev().copied().collect();
+    text.fill(&reversed);
+    text
+}
+
+/// In the "C" locale the transformed text is the text.
+extern "win64" fn strxfrm(to: Ptr<u8>, from: Ptr<u8>, n: usize) -> usize {
+    let bytes = from.text();
+    if bytes.len() < n {
+        to.fill(bytes);
+        to.at(bytes.len()).set(0);
+    }
+    bytes.len()
+}
+
+/// What an error number means.
+fn message(number: i32) -> &'static str {
+    const TEXTS: [&str; 43] = [
+        "No error",
+        "Operation not permitted",
+        "No such file or directory",
+        "No such process",
+        "Interrupted function call",
+        "Input/output error",
+        "No such device or address",
+        "Arg list too long",
+        "Exec format error",
+        "Bad file descriptor",
+        "No child processes",
+        "Resource temporarily unavailable",
+        "Not enough space",
+        "Permission denied",
+        "Bad address",
+        "Unknown error",
+        "Resource device",
+        "File exists",
+        "Improper link",
+        "No such device",
+        "Not a directory",
+        "Is a directory",
+        "Invalid argument",
+        "Too many open files in system",
+        "Too many open files",
+        "Inappropriate I/O control operation",
+        "Unknown error",
+        "File too large",
+        "No space left on device",
+        "Invalid seek",
+        "Read-only file system",
+        "Too many links",
+        "Broken pipe",
+        "Domain error",
+        "Result too large",
+        "Unknown error",
+        "Resource deadlock avoided",
+        "Unknown error",
+        "Filename too long",
+        "No locks available",
+        "Function not implemented",
+        "Directory not empty",
+        "Illegal byte sequence",
+    ];
+    usize::try_from(number).ok().and_then(|n| TEXTS.get(n)).copied().unwrap_or("Unknown error")
+}
+
+extern "win64" fn strerror(number: i32) -> *const c_char {
+    teb::own(|o| {
+        *o.message.borrow_mut() = CString::new(message(number)).unwrap_or_default();
+        o.message.borrow().as_ptr()
+    })
+}
+
+extern "win64" fn strerror_s(to: Ptr<u8>, room: usize, number: i32) -> i32 {
+    copy_s(to, room, message(number).as_bytes(), 0, true) % 80 // cut off is fine here
+}
+
+table! {
+    /// Strings.
+    pub(crate) TABLE:
+        memcpy, memmove, memset, memcmp, memchr, strlen, strnlen, strcmp, strncmp, strcpy, strncpy, strcat, strncat, strchr,
+        strrchr, strstr, strspn, strcspn, strpbrk, strtok, strtok_s = strtok_r, strcoll = strcmp, _stricoll = _stricmp,
+        _strncoll = strncmp, _stricmp, stricmp = _stricmp, strcasecmp = _stricmp, _strnicmp, strnicmp = _strnicmp,
+        strncasecmp = _strnicmp, _memicmp, strcpy_s, strncpy_s, strcat_s, strncat_s, memcpy_s, memmove_s = memcpy_s, _strlwr,
+        _strupr, _strrev, strxfrm, strerror, strerror_s
+}

@@ -1,0 +1,335 @@
+//! Time of the C library: seconds since 1970 and broken-down dates.
+
+use super::{set_errno, string::copy_s};
+use crate::{
+    guest::Ptr,
+    kernel32::time::{date_of, days_of},
+    teb,
+};
+use rustix::time::{ClockId, clock_gettime};
+
+/// `struct tm`: second, minute, hour, day, month, year, weekday, day of the year, daylight saving.
+type Tm = [i32; 9];
+
+/// How many seconds local time is ahead of universal time, at a moment.
+#[allow(unsafe_code)]
+pub(crate) fn offset(at: i64) -> i64 {
+    let mut tm = std::mem::MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: both places are locals.
+    unsafe { libc::localtime_r(&raw const at, tm.as_mut_ptr()) };
+    // SAFETY: zeroed at least, which is valid.
+    unsafe { tm.assume_init() }.tm_gmtoff
+}
+
+fn is_daylight(at: i64) -> bool {
+    let (january, july) =
+        (offset(at - at.rem_euclid(31_556_952)), offset(at - at.rem_euclid(31_556_952) + 15_778_476));
+    january != july && offset(at) == january.max(july)
+}
+
+/// The date of a moment; `None` outside of the years that Windows knows (1970 to 3000).
+fn broken(at: i64) -> Option<Tm> {
+    if !(-43_200..32_536_850_400).contains(&at) {
+        return None;
+    }
+    let (days, second) = (at.div_euclid(86_400), at.rem_euclid(86_400));
+    let (year, month, day) = date_of(days);
+    let of_year = days - days_of(year, 1, 1);
+    let weekday = (days + 4).rem_euclid(7);
+    Some(
+        [second % 60, second / 60 % 60, second / 3600, day, month - 1, year - 1900, weekday, of_year, 0]
+            .map(|n| n as i32),
+    )
+}
+
+fn local(at: i64) -> Option<Tm> {
+    let mut tm = broken(at.checked_add(offset(at))?)?;
+    tm[8] = is_daylight(at).into();
+    Some(tm)
+}
+
+/// The thread's own place for a date, filled; null where there is none.
+fn give(tm: Option<Tm>) -> *const Tm {
+    match tm {
+        Some(tm) => {
+            teb::own(|o| o.tm.set(tm));
+            teb::own_place(|o| &o.tm)
+        }
+        None => {
+            set_errno(libc::EINVAL);
+            std::ptr::null()
+        }
+    }
+}
+
+fn give_s(out: Ptr<Tm>, tm: Option<Tm>) -> i32 {
+    match tm {
+        Some(tm) if !out.is_null() => {
+            out.set(tm);
+            0
+        }
+        _ => {
+            out.put([-1; 9]);
+            set_errno(libc::EINVAL);
+            libc::EINVAL
+        }
+    }
+}
+
+extern "win64" fn _time64(out: Ptr<i64>) -> i64 {
+    let now = clock_gettime(ClockId::Realtime).tv_sec;
+    out.put(now);
+    now
+}
+
+extern "win64" fn _time32(out: Ptr<i32>) -> i32 {
+    let now = i32::try_from(_time64(Ptr::NULL)).unwrap_or(-1);
+    out.put(now);
+    now
+}
+
+extern "win64" fn _gmtime64(at: Ptr<i64>) -> *const Tm {
+    give(broken(at.get()))
+}
+
+extern "win64" fn _gmtime64_s(out: Ptr<Tm>, at: Ptr<i64>) -> i32 {
+    give_s(out, broken(at.get()))
+}
+
+extern "win64" fn _localtime64(at: Ptr<i64>) -> *const Tm {
+    give(local(at.get()))
+}
+
+extern "win64" fn _localtime64_s(out: Ptr<Tm>, at: Ptr<i64>) -> i32 {
+    give_s(out, local(at.get()))
+}
+
+/// The moment of a date that need not be in its ranges, and the date in its ranges.
+fn made(tm: Ptr<Tm>, ahead: impl Fn(i64) -> i64, back: impl Fn(i64) -> Option<Tm>) -> i64 {
+    let [second, minute, hour, day, month, year, ..] = tm.get().map(i64::from);
+    let (years, month) = (month.div_euclid(12), month.rem_euclid(12));
+    let days = days_of(year + 1900 + years, month + 1, 1) + day - 1;
+    let seconds = days * 86_400 + hour * 3600 + minute * 60 + second;
+    let at = seconds - ahead(seconds);
+    match back(at) {
+        Some(date) if at >= 0 => {
+            tm.set(date);
+            at
+        }
+        _ => {
+            set_errno(libc::EINVAL);
+            -1
+        }
+    }
+}
+
+extern "win64" fn _mktime64(tm: Ptr<Tm>) -> i64 {
+    made(tm, |s| offset(s - offset(s)), local)
+}
+
+extern "win64" fn _mkgmtime64(tm: Ptr<Tm>) -> i64 {
+    made(tm, |_| 0, broken)
+}
+
+extern "win64" fn _difftime64(a: i64, b: i64) -> f64 {
+    a as f64 - b as f64
+}
+
+/// Milliseconds that the program has run: elapsed time, as on Windows.
+extern "win64" fn clock() -> i32 {
+    static START: std::sync::OnceLock<std::time::Duration> = std::sync::OnceLock::new();
+    let start = *START.get_or_init(crate::futex::now);
+    i32::try_from((crate::futex::now() - start).as_millis()).unwrap_or(-1)
+}
+
+/// The zone is the host's, read when it is needed.
+extern "win64" fn _tzset() {}
+
+static ZONE: std::sync::OnceLock<(i32, i32)> = std::sync::OnceLock::new();
+
+/// Seconds behind universal time in winter, and whether there is a summer time.
+fn zone() -> &'static (i32, i32) {
+    ZONE.get_or_init(|| {
+        let now = _time64(Ptr::NULL);
+        let year = now - now.rem_euclid(31_556_952);
+        let (winter, summer) = (offset(year), offset(year + 15_778_476));
+        (-winter.min(summer) as i32, (winter != summer).into())
+    })
+}
+
+extern "win64" fn __timezone() -> *const i32 {
+    &raw const zone().0
+}
+
+extern "win64" fn __daylight() -> *const i32 {
+    &raw const zone().1
+}
+
+extern "win64" fn _get_timezone(out: Ptr<i32>) -> i32 {
+    out.put(zone().0);
+    0
+}
+
+const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+fn name<'a>(names: &[&'a str], n: i32) -> &'a str {
+    usize::try_from(n).ok().and_then(|n| names.get(n)).copied().unwrap_or("?")
+}
+
+/// The week of the year, where weeks begin on `first`.
+fn week(tm: &Tm, first: i32) -> i32 {
+    (tm[7] + 7 - (tm[6] - first).rem_euclid(7)) / 7
+}
+
+/// The year and the week of ISO 8601.
+fn iso_week(tm: &Tm) -> (i32, i32) {
+    let monday = (tm[6] + 6) % 7;
+    let leap = |y: i32| y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
+    let (year, week) = (tm[5] + 1900, (tm[7] - monday + 10) / 7);
+    let length = |y: i32| if leap(y) { 366 } else { 365 };
+    if week < 1 {
+        let before = Tm::from([0, 0, 0, 0, 0, tm[5] - 1, tm[6], tm[7] + length(year - 1), 0]);
+        return (year - 1, (before[7] - monday + 10) / 7);
+    }
+    if week == 53 && tm[7] - monday + 3 >= length(year) { (year + 1, 1) } else { (year, week) }
+}
+
+/// What one letter of a format stands for; `None` for letters that stand for nothing.
+fn field(c: char, tm: &Tm) -> Option<String> {
+    let [second, minute, hour, day, month, year, weekday, of_year, _] = *tm;
+    let twelve = match hour % 12 {
+        0 => 12,
+        h => h,
+    };
+    let full = year + 1900;
+    Some(match c {
+        'a' => name(&DAYS, weekday).chars().take(3).collect(),
+        'A' => name(&DAYS, weekday).into(),
+        'b' | 'h' => name(&MONTHS, month).chars().take(3).collect(),
+        'B' => name(&MONTHS, month).into(),
+        'c' => format("%a %b %e %H:%M:%S %Y", tm)?,
+        'C' => format!("{:02}", full / 100),
+        'd' => format!("{day:02}"),
+        'D' | 'x' => format("%m/%d/%y", tm)?,
+        'e' => format!("{day:2}"),
+        'F' => format("%Y-%m-%d", tm)?,
+        'g' => format!("{:02}", iso_week(tm).0 % 100),
+        'G' => iso_week(tm).0.to_string(),
+        'H' => format!("{hour:02}"),
+        'I' => format!("{twelve:02}"),
+        'j' => format!("{:03}", of_year + 1),
+        'm' => format!("{:02}", month + 1),
+        'M' => format!("{minute:02}"),
+        'n' => "\n".into(),
+        'p' => if hour < 12 { "AM" } else { "PM" }.into(),
+        'r' => format("%I:%M:%S %p", tm)?,
+        'R' => format("%H:%M", tm)?,
+        'S' => format!("{second:02}"),
+        't' => "\t".into(),
+        'T' | 'X' => format("%H:%M:%S", tm)?,
+        'u' => if weekday == 0 { 7 } else { weekday }.to_string(),
+        'U' => format!("{:02}", week(tm, 0)),
+        'V' => format!("{:02}", iso_week(tm).1),
+        'w' => weekday.to_string(),
+        'W' => format!("{:02}", week(tm, 1)),
+        'y' => format!("{:02}", full.rem_euclid(100)),
+        'Y' => full.to_string(),
+        'z' => {
+            let ahead = -zone().0 / 60;
+            format!("{}{:02}{:02}", if ahead < 0 { '-' } else { '+' }, ahead.abs() / 60, ahead.abs() % 60)
+        }
+        'Z' => String::new(),
+        '%' => "%".into(),
+        _ => return None,
+    })
+}
+
+/// A date in words, as `strftime` makes them.
+fn format(pattern: &str, tm: &Tm) -> Option<String> {
+    let mut out = String::new();
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '%' => {
+                let letter = chars.by_ref().find(|c| !matches!(c, '#' | 'E' | 'O'))?;
+                out.push_str(&field(letter, tm)?);
+            }
+            c => out.push(c),
+        }
+    }
+    Some(out)
+}
+
+extern "win64" fn strftime(to: Ptr<u8>, room: usize, pattern: Ptr<u8>, tm: Ptr<Tm>) -> usize {
+    let Some(text) = format(&pattern.string(), &tm.get()) else {
+        set_errno(libc::EINVAL);
+        return 0;
+    };
+    if copy_s(to, room, text.as_bytes(), 0, false) == 0 { text.len() } else { 0 }
+}
+
+extern "win64" fn wcsftime(to: Ptr<u16>, room: usize, pattern: Ptr<u16>, tm: Ptr<Tm>) -> usize {
+    let Some(text) = format(&pattern.string(), &tm.get()) else {
+        set_errno(libc::EINVAL);
+        return 0;
+    };
+    let text = crate::text::wide(&text);
+    if copy_s(to, room, &text, 0, false) == 0 { text.len() } else { 0 }
+}
+
+/// A date in the thread's own place: 24 letters, a line end, a zero.
+fn dated(tm: Option<Tm>) -> *const [u8; 32] {
+    let Some(text) = tm.and_then(|tm| format("%a %b %d %H:%M:%S %Y\n", &tm)) else {
+        return std::ptr::null();
+    };
+    let mut bytes = [0; 32];
+    bytes.iter_mut().take(31).zip(text.bytes()).for_each(|(to, b)| *to = b);
+    teb::own(|o| o.date.set(bytes));
+    teb::own_place(|o| &o.date)
+}
+
+extern "win64" fn asctime(tm: Ptr<Tm>) -> *const [u8; 32] {
+    dated(Some(tm.get()))
+}
+
+extern "win64" fn _ctime64(at: Ptr<i64>) -> *const [u8; 32] {
+    dated(local(at.get()))
+}
+
+table! {
+    /// Time.
+    pub(crate) TABLE:
+        _time64, time = _time64, _time32, _gmtime64, gmtime = _gmtime64, _gmtime64_s, _localtime64, localtime = _localtime64,
+        _localtime64_s, _mktime64, mktime = _mktime64, _mkgmtime64, _difftime64, difftime = _difftime64, clock, _tzset,
+        __timezone, __daylight, _get_timezone, strftime, wcsftime, asctime, _ctime64, ctime = _ctime64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        let tm = broken(1_000_000_000).unwrap(); // 2001-09-09 01:46:40 UTC, a Sunday
+        assert_eq!(tm, [40, 46, 1, 9, 8, 101, 0, 251, 0]);
+        assert_eq!(format("%Y-%m-%d %H:%M:%S %a %b %j", &tm).unwrap(), "2001-09-09 01:46:40 Sun Sep 252");
+        assert_eq!(format("%G-%V %U %W", &tm).unwrap(), "2001-36 36 35");
+        assert_eq!(format("%q", &tm), None);
+        let new_year = broken(days_of(2005, 1, 1) * 86_400).unwrap(); // belongs to 2004's last week
+        assert_eq!(format("%G-%V", &new_year).unwrap(), "2004-53");
+    }
+}

@@ -1,0 +1,292 @@
+//! Wide strings: 16-bit units, so nothing of the host's C library fits.
+
+use super::{set_errno, string::copy_s};
+use crate::{guest::Ptr, kernel32::strings::to_case};
+
+const EILSEQ: i32 = 42;
+
+extern "win64" fn wcslen(s: Ptr<u16>) -> usize {
+    s.count(usize::MAX)
+}
+
+extern "win64" fn wcsnlen(s: Ptr<u16>, n: usize) -> usize {
+    s.count(n)
+}
+
+fn compare(a: Ptr<u16>, b: Ptr<u16>, n: usize, key: impl Fn(u16) -> u16) -> i32 {
+    for i in 0..n {
+        let (x, y) = (key(a.at(i).get()), key(b.at(i).get()));
+        if x != y || x == 0 {
+            return x.cmp(&y) as i32;
+        }
+    }
+    0
+}
+
+extern "win64" fn wcscmp(a: Ptr<u16>, b: Ptr<u16>) -> i32 {
+    compare(a, b, usize::MAX, |u| u)
+}
+
+extern "win64" fn wcsncmp(a: Ptr<u16>, b: Ptr<u16>, n: usize) -> i32 {
+    compare(a, b, n, |u| u)
+}
+
+extern "win64" fn _wcsicmp(a: Ptr<u16>, b: Ptr<u16>) -> i32 {
+    compare(a, b, usize::MAX, |u| to_case(u, false))
+}
+
+extern "win64" fn _wcsnicmp(a: Ptr<u16>, b: Ptr<u16>, n: usize) -> i32 {
+    compare(a, b, n, |u| to_case(u, false))
+}
+
+/// Copies up to `n` units and a zero to `to`.
+fn put(to: Ptr<u16>, from: Ptr<u16>, n: usize) {
+    let len = from.count(n);
+    to.fill(from.slice(len));
+    to.at(len).set(0);
+}
+
+extern "win64" fn wcscpy(to: Ptr<u16>, from: Ptr<u16>) -> Ptr<u16> {
+    put(to, from, usize::MAX);
+    to
+}
+
+/// What is left of `n` is filled with zeros, and nothing ends the text where `n` was too small.
+extern "win64" fn wcsncpy(to: Ptr<u16>, from: Ptr<u16>, n: usize) -> Ptr<u16> {
+    let len = from.count(n);
+    to.fill(from.slice(len));
+    (len..n).for_each(|i| to.at(i).set(0));
+    to
+}
+
+extern "win64" fn wcscat(to: Ptr<u16>, from: Ptr<u16>) -> Ptr<u16> {
+    put(to.at(to.count(usize::MAX)), from, usize::MAX);
+    to
+}
+
+extern "win64" fn wcsncat(to: Ptr<u16>, from: Ptr<u16>, n: usize) -> Ptr<u16> {
+    put(to.at(to.count(usize::MAX)), from, n);
+    to
+}
+
+extern "win64" fn wcscpy_s(to: Ptr<u16>, room: usize, from: Ptr<u16>) -> i32 {
+    copy_s(to, room, from.text(), 0, false)
+}
+
+extern "win64" fn wcscat_s(to: Ptr<u16>, room: usize, from: Ptr<u16>) -> i32 {
+    copy_s(to, room, from.text(), to.count(room), false)
+}
+
+extern "win64" fn wcsncpy_s(to: Ptr<u16>, room: usize, from: Ptr<u16>, n: usize) -> i32 {
+    let len = from.count(n);
+    copy_s(to, room, from.slice(len), 0, n == usize::MAX)
+}
+
+extern "win64" fn wcschr(s: Ptr<u16>, unit: u16) -> Ptr<u16> {
+    let len = s.count(usize::MAX);
+    (0..=len).find(|&i| s.at(i).get() == unit).map_or(Ptr::NULL, |i| s.at(i))
+}
+
+extern "win64" fn wcsrchr(s: Ptr<u16>, unit: u16) -> Ptr<u16> {
+    let len = s.count(usize::MAX);
+    (0..=len).rfind(|&i| s.at(i).get() == unit).map_or(Ptr::NULL, |i| s.at(i))
+}
+
+extern "win64" fn wcsstr(s: Ptr<u16>, part: Ptr<u16>) -> Ptr<u16> {
+    let (text, part) = (s.text(), part.text());
+    let last = text.len().checked_sub(part.len());
+    let found = last.and_then(|last| (0..=last).find(|&i| text[i..].starts_with(part)));
+    found.map_or(Ptr::NULL, |i| s.at(i))
+}
+
+/// How many units at the start are in the set, or are not.
+fn span(s: Ptr<u16>, set: Ptr<u16>, inside: bool) -> usize {
+    s.text().iter().take_while(|u| set.text().contains(u) == inside).count()
+}
+
+extern "win64" fn wcsspn(s: Ptr<u16>, set: Ptr<u16>) -> usize {
+    span(s, set, true)
+}
+
+extern "win64" fn wcscspn(s: Ptr<u16>, set: Ptr<u16>) -> usize {
+    span(s, set, false)
+}
+
+extern "win64" fn wcspbrk(s: Ptr<u16>, set: Ptr<u16>) -> Ptr<u16> {
+    let at = s.at(span(s, set, false));
+    if at.get() == 0 { Ptr::NULL } else { at }
+}
+
+/// The next token; `rest` remembers where to go on.
+extern "win64" fn wcstok_s(s: Ptr<u16>, set: Ptr<u16>, rest: Ptr<Ptr<u16>>) -> Ptr<u16> {
+    let s = if s.is_null() { rest.get() } else { s };
+    if s.is_null() {
+        return s;
+    }
+    let token = s.at(span(s, set, true));
+    if token.get() == 0 {
+        rest.set(token);
+        return Ptr::NULL;
+    }
+    let end = token.at(span(token, set, false));
+    let more = end.get() != 0;
+    end.set(0);
+    rest.set(if more { end.at(1) } else { end });
+    token
+}
+
+fn change(s: Ptr<u16>, upper: bool) -> Ptr<u16> {
+    (0..s.count(usize::MAX)).for_each(|i| s.at(i).set(to_case(s.at(i).get(), upper)));
+    s
+}
+
+extern "win64" fn _wcslwr(s: Ptr<u16>) -> Ptr<u16> {
+    change(s, false)
+}
+
+extern "win64" fn _wcsupr(s: Ptr<u16>) -> Ptr<u16> {
+    change(s, true)
+}
+
+#[allow(unsafe_code)]
+extern "win64" fn wmemcpy(to: Ptr<u16>, from: Ptr<u16>, n: usize) -> Ptr<u16> {
+    // SAFETY: the caller passed `n` units on both sides; `wmemmove` may overlap.
+    unsafe { std::ptr::copy(from.raw(), to.raw(), n) };
+    to
+}
+
+extern "win64" fn wmemset(to: Ptr<u16>, unit: u16, n: usize) -> Ptr<u16> {
+    (0..n).for_each(|i| to.at(i).set(unit));
+    to
+}
+
+extern "win64" fn wmemchr(s: Ptr<u16>, unit: u16, n: usize) -> Ptr<u16> {
+    s.slice(n).iter().position(|&u| u == unit).map_or(Ptr::NULL, |i| s.at(i))
+}
+
+extern "win64" fn wmemcmp(a: Ptr<u16>, b: Ptr<u16>, n: usize) -> i32 {
+    a.slice(n).cmp(b.slice(n)) as i32
+}
+
+// Between bytes and units: in the "C" locale a byte is a unit.
+
+fn to_byte(unit: u16) -> Option<u8> {
+    let byte = u8::try_from(unit).ok();
+    if byte.is_none() {
+        set_errno(EILSEQ);
+    }
+    byte
+}
+
+extern "win64" fn mbtowc(to: Ptr<u16>, from: Ptr<u8>, n: usize) -> i32 {
+    if from.is_null() || n == 0 {
+        return 0;
+    }
+    to.put(from.get().into());
+    (from.get() != 0).into()
+}
+
+extern "win64" fn mbrtowc(to: Ptr<u16>, from: Ptr<u8>, n: usize, _state: usize) -> usize {
+    match n {
+        _ if from.is_null() => 0,
+        0 => usize::MAX - 1, // incomplete
+        _ => mbtowc(to, from, n) as usize,
+    }
+}
+
+extern "win64" fn mbrlen(from: Ptr<u8>, n: usize, state: usize) -> usize {
+    mbrtowc(Ptr::NULL, from, n, state)
+}
+
+extern "win64" fn wctomb(to: Ptr<u8>, unit: u16) -> i32 {
+    if to.is_null() {
+        return 0;
+    }
+    to_byte(unit).map_or(-1, |b| {
+        to.set(b);
+        1
+    })
+}
+
+extern "win64" fn wcrtomb(to: Ptr<u8>, unit: u16, _state: usize) -> usize {
+    if to.is_null() { 1 } else { wctomb(to, unit) as isize as usize }
+}
+
+extern "win64" fn btowc(byte: i32) -> u16 {
+    u8::try_from(byte).map_or(u16::MAX, u16::from)
+}
+
+extern "win64" fn wctob(unit: u16) -> i32 {
+    u8::try_from(unit).map_or(-1, i32::from)
+}
+
+extern "win64" fn mbstowcs(to: Ptr<u16>, from: Ptr<u8>, n: usize) -> usize {
+    let bytes = from.text();
+    if to.is_null() {
+        return bytes.len();
+    }
+    let len = bytes.len().min(n);
+    bytes[..len].iter().enumerate().for_each(|(i, &b)| to.at(i).set(b.into()));
+    (len < n).then(|| to.at(len).set(0));
+    len
+}
+
+extern "win64" fn wcstombs(to: Ptr<u8>, from: Ptr<u16>, n: usize) -> usize {
+    let Some(bytes) = from.text().iter().map(|&u| to_byte(u)).collect::<Option<Vec<u8>>>() else {
+        return usize::MAX;
+    };
+    if to.is_null() {
+        return bytes.len();
+    }
+    let len = bytes.len().min(n);
+    to.fill(&bytes[..len]);
+    (len < n).then(|| to.at(len).set(0));
+    len
+}
+
+/// As `mbstowcs`, with the text's address going on and null at its end.
+extern "win64" fn mbsrtowcs(to: Ptr<u16>, from: Ptr<Ptr<u8>>, n: usize, _state: usize) -> usize {
+    let text = from.get();
+    let done = mbstowcs(to, text, n);
+    if !to.is_null() {
+        from.set(if done < n { Ptr::NULL } else { text.at(done) });
+    }
+    done
+}
+
+extern "win64" fn wcsrtombs(to: Ptr<u8>, from: Ptr<Ptr<u16>>, n: usize, _state: usize) -> usize {
+    let text = from.get();
+    let done = wcstombs(to, text, n);
+    if !to.is_null() && done != usize::MAX {
+        from.set(if done < n { Ptr::NULL } else { text.at(done) });
+    }
+    done
+}
+
+extern "win64" fn mbstowcs_s(done: Ptr<usize>, to: Ptr<u16>, room: usize, from: Ptr<u8>, n: usize) -> i32 {
+    let units: Vec<u16> = from.text().iter().take(n).map(|&b| b.into()).collect();
+    done.put(units.len() + 1);
+    if to.is_null() { 0 } else { copy_s(to, room, &units, 0, n == usize::MAX) }
+}
+
+extern "win64" fn wcstombs_s(done: Ptr<usize>, to: Ptr<u8>, room: usize, from: Ptr<u16>, n: usize) -> i32 {
+    let Some(bytes) = from.text().iter().take(n).map(|&u| to_byte(u)).collect::<Option<Vec<u8>>>() else {
+        return EILSEQ;
+    };
+    done.put(bytes.len() + 1);
+    if to.is_null() { 0 } else { copy_s(to, room, &bytes, 0, n == usize::MAX) }
+}
+
+/// A conversion state that is always at the start.
+extern "win64" fn mbsinit(_state: usize) -> i32 {
+    1
+}
+
+table! {
+    /// Wide strings.
+    pub(crate) TABLE:
+        wcslen, wcsnlen, wcscmp, wcsncmp, wcscoll = wcscmp, _wcsicmp, wcsicmp = _wcsicmp, _wcsnicmp, wcscpy, wcsncpy, wcscat,
+        wcsncat, wcscpy_s, wcscat_s, wcsncpy_s, wcschr, wcsrchr, wcsstr, wcsspn, wcscspn, wcspbrk, wcstok_s, _wcslwr,
+        _wcsupr, wmemcpy, wmemmove = wmemcpy, wmemset, wmemchr, wmemcmp, mbtowc, mbrtowc, mbrlen, wctomb, wcrtomb, btowc,
+        wctob, mbstowcs, wcstombs, mbsrtowcs, wcsrtombs, mbstowcs_s, wcstombs_s, mbsinit
+}

@@ -1,0 +1,130 @@
+//! Pointers that Windows code hands us.
+//!
+//! A [`Ptr`] comes into being in one way only: guest code passes it as an argument (or a test makes one and vouches for
+//! it). Whoever passes it promises what the called function's documentation asks, so the functions themselves need no
+//! `unsafe` to use it; that promise is the whole reason why this module may allow it.
+#![allow(unsafe_code)]
+
+use std::{mem::size_of, slice};
+
+/// A pointer from guest code: null, or valid for what the called function is documented to do with it.
+#[repr(transparent)]
+#[derive(Debug)]
+pub(crate) struct Ptr<T>(*mut T);
+
+impl<T> Clone for Ptr<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Ptr<T> {}
+
+impl<T> Ptr<T> {
+    /// The null pointer, which nothing may be read from.
+    pub(crate) const NULL: Self = Self(std::ptr::null_mut());
+
+    /// # Safety
+    /// `at` is null or valid for what the function it is passed to is documented to do with it.
+    pub(crate) const unsafe fn new(at: *mut T) -> Self {
+        Self(at)
+    }
+
+    /// Whether it is null.
+    pub(crate) fn is_null(self) -> bool {
+        self.0.is_null()
+    }
+
+    /// The address.
+    pub(crate) fn addr(self) -> usize {
+        self.0.expose_provenance()
+    }
+
+    /// The bare pointer.
+    pub(crate) fn raw(self) -> *mut T {
+        self.0
+    }
+
+    /// The same place, as something else.
+    pub(crate) fn cast<U>(self) -> Ptr<U> {
+        Ptr(self.0.cast())
+    }
+
+    /// The element `n` further on: still the caller's memory where the function's contract says so.
+    pub(crate) fn at(self, n: usize) -> Self {
+        Self(self.0.wrapping_add(n))
+    }
+
+    /// The thing itself, for types that are made to be shared (atomics, cells).
+    pub(crate) fn shared<'a>(self) -> &'a T {
+        // SAFETY: the caller of the Windows function keeps the object alive during the call, as every one of them asks.
+        unsafe { &*self.0 }
+    }
+}
+
+impl<T: Copy> Ptr<T> {
+    /// Reads it.
+    pub(crate) fn get(self) -> T {
+        // SAFETY: the caller passed a readable place, as the function's contract says.
+        unsafe { self.0.read_unaligned() }
+    }
+
+    /// Writes it.
+    pub(crate) fn set(self, value: T) {
+        // SAFETY: the caller passed a writable place, as the function's contract says.
+        unsafe { self.0.write_unaligned(value) }
+    }
+
+    /// Writes an optional result: nothing happens where the caller passed null.
+    pub(crate) fn put(self, value: T) {
+        if !self.is_null() {
+            self.set(value);
+        }
+    }
+
+    /// `len` elements, or none where the pointer is null.
+    pub(crate) fn slice(&self, len: usize) -> &[T] {
+        if self.is_null() || len > isize::MAX as usize / size_of::<T>().max(1) {
+            return &[];
+        }
+        // SAFETY: the caller passed `len` readable elements, as the function's contract says; x86-64 Windows code keeps
+        // its arrays aligned.
+        unsafe { slice::from_raw_parts(self.0, len) }
+    }
+
+    /// Copies elements there.
+    pub(crate) fn fill(self, from: &[T]) {
+        if !self.is_null() {
+            // SAFETY: the caller passed room for that many, as the function's contract says; ours is other memory.
+            unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), self.0, from.len()) }
+        }
+    }
+}
+
+impl<T: Copy + Default + PartialEq> Ptr<T> {
+    /// The elements before the first zero; none where the pointer is null.
+    pub(crate) fn text(&self) -> &[T] {
+        self.slice(self.count(usize::MAX))
+    }
+
+    /// How many elements come before the first zero, at most `limit`.
+    pub(crate) fn count(&self, limit: usize) -> usize {
+        if self.is_null() {
+            return 0;
+        }
+        (0..limit).find(|&i| self.at(i).get() == T::default()).unwrap_or(limit)
+    }
+}
+
+impl Ptr<u8> {
+    /// A zero-terminated text as a `String`; what is not UTF-8 is replaced.
+    pub(crate) fn string(&self) -> String {
+        String::from_utf8_lossy(self.text()).into_owned()
+    }
+}
+
+impl Ptr<u16> {
+    /// A zero-terminated wide text as a `String`; lone surrogates are replaced.
+    pub(crate) fn string(&self) -> String {
+        String::from_utf16_lossy(self.text())
+    }
+}

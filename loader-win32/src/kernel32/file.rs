@@ -1,0 +1,717 @@
+//! Files, folders and sections, over the host's.
+
+use super::{
+    Bool, FALSE, TRUE, answer,
+    error::{code, from_io},
+    fail, time,
+    wait::{create, object},
+};
+use crate::{
+    guest::Ptr,
+    lock,
+    object::{Kind, Object},
+    path, teb,
+    text::{self, length},
+};
+use std::{
+    fs::{self, File, Metadata, OpenOptions},
+    io::{IsTerminal, Read, Seek, SeekFrom, Write},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{FileExt, FileTypeExt, MetadataExt},
+    },
+    path::Path,
+    sync::Arc,
+};
+
+const INVALID_HANDLE_VALUE: usize = usize::MAX;
+const GENERIC_READ: u32 = 0x8000_0000;
+const GENERIC_WRITE: u32 = 0x4000_0000;
+const GENERIC_ALL: u32 = 0x1000_0000;
+const WRITE_DATA: u32 = 2;
+const APPEND_DATA: u32 = 4;
+const DIRECTORY: u32 = 0x10;
+const READONLY: u32 = 1;
+const NORMAL: u32 = 0x80;
+const REPARSE_POINT: u32 = 0x400;
+const INVALID_ATTRIBUTES: u32 = u32::MAX;
+
+/// The host path of a Windows path, or the error.
+fn host(path: &str) -> Result<String, u32> {
+    path::to_host(path).filter(|p| !p.contains('\0')).ok_or(code::PATH_NOT_FOUND)
+}
+
+/// Runs a host call on the host path of a guest path.
+fn on_path<R>(path: &str, f: impl FnOnce(String) -> std::io::Result<R>) -> Result<R, u32> {
+    f(host(path)?).map_err(|e| from_io(&e))
+}
+
+/// Runs a host call on the file behind a handle.
+fn on_file<R>(handle: usize, f: impl FnOnce(&File) -> std::io::Result<R>) -> Result<R, u32> {
+    match &object(handle)?.kind {
+        Kind::File(file) => f(file).map_err(|e| from_io(&e)),
+        _ => Err(code::INVALID_HANDLE),
+    }
+}
+
+/// How a file is opened: `dwCreationDisposition`.
+fn options(access: u32, disposition: u32) -> Option<OpenOptions> {
+    let write = access & (GENERIC_WRITE | GENERIC_ALL | WRITE_DATA) != 0;
+    let append = !write && access & APPEND_DATA != 0;
+    let mut o = OpenOptions::new();
+    o.read(access & (GENERIC_READ | GENERIC_ALL | 1) != 0 || !(write || append)).write(write).append(append);
+    let creates = write || append;
+    match disposition {
+        1 if creates => o.create_new(true),
+        2 if creates => o.create(true).truncate(write),
+        3 => &mut o,
+        4 if creates => o.create(true),
+        5 if write => o.truncate(true),
+        1 | 2 | 4 => o.write(true).create(true).create_new(disposition == 1).truncate(disposition == 2),
+        _ => return None,
+    };
+    Some(o)
+}
+
+fn open(name: &str, access: u32, disposition: u32) -> Result<usize, u32> {
+    let options = options(access, disposition).ok_or(code::INVALID_PARAMETER)?;
+    let existed = Path::new(&host(name)?).exists();
+    let file =
+        on_path(name, |p| options.open(p)).map_err(|e| if e == code::ALREADY_EXISTS { 80 } else { e })?;
+    teb::set_last_error(if existed && [2, 4].contains(&disposition) { code::ALREADY_EXISTS } else { 0 });
+    Ok(teb::process().objects.open(Kind::File(file)))
+}
+
+fn or_invalid(result: Result<usize, u32>) -> usize {
+    result.unwrap_or_else(|e| {
+        fail(e);
+        INVALID_HANDLE_VALUE
+    })
+}
+
+extern "win64" fn CreateFileW(
+    name: Ptr<u16>,
+    access: u32,
+    _share: u32,
+    _security: usize,
+    disposition: u32,
+    _flags: u32,
+    _template: usize,
+) -> usize {
+    or_invalid(open(&name.string(), access, disposition))
+}
+
+extern "win64" fn CreateFileA(
+    name: Ptr<u8>,
+    access: u32,
+    _share: u32,
+    _security: usize,
+    disposition: u32,
+    _flags: u32,
+    _template: usize,
+) -> usize {
+    or_invalid(open(&name.string(), access, disposition))
+}
+
+/// `OVERLAPPED`: what is read or written at a place of the caller's choice is done when the call returns.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Overlapped {
+    status: u64,
+    transferred: u64,
+    offset: u64,
+    event: usize,
+}
+
+extern "win64" fn ReadFile(
+    handle: usize,
+    to: Ptr<u8>,
+    len: u32,
+    done: Ptr<u32>,
+    overlapped: Ptr<Overlapped>,
+) -> Bool {
+    done.put(0);
+    let mut buffer = vec![0; len as usize];
+    let read = on_file(handle, |f| {
+        let mut f = f;
+        if overlapped.is_null() {
+            f.read(&mut buffer)
+        } else {
+            f.read_at(&mut buffer, overlapped.get().offset)
+        }
+    });
+    answer(read.and_then(|n| {
+        to.fill(&buffer[..n]);
+        done.put(length(n));
+        finish(overlapped, n);
+        if n == 0 && len != 0 && !overlapped.is_null() { Err(code::HANDLE_EOF) } else { Ok(()) }
+    }))
+}
+
+extern "win64" fn WriteFile(
+    handle: usize,
+    from: Ptr<u8>,
+    len: u32,
+    done: Ptr<u32>,
+    overlapped: Ptr<Overlapped>,
+) -> Bool {
+    done.put(0);
+    let bytes = from.slice(len as usize);
+    let written = on_file(handle, |f| {
+        let mut f = f;
+        if overlapped.is_null() { f.write_all(bytes) } else { f.write_all_at(bytes, overlapped.get().offset) }
+    });
+    answer(written.map(|()| {
+        done.put(len);
+        finish(overlapped, bytes.len());
+    }))
+}
+
+/// Says in an `OVERLAPPED` that all is done.
+fn finish(overlapped: Ptr<Overlapped>, n: usize) {
+    if !overlapped.is_null() {
+        let o = overlapped.get();
+        overlapped.set(Overlapped { status: 0, transferred: n as u64, ..o });
+    }
+}
+
+extern "win64" fn FlushFileBuffers(handle: usize) -> Bool {
+    answer(on_file(handle, File::sync_all))
+}
+
+/// Moves the place where the next read or write happens.
+fn seek(handle: usize, distance: i64, from: u32) -> Result<u64, u32> {
+    let to = match from {
+        0 => SeekFrom::Start(u64::try_from(distance).map_err(|_| 131u32)?), // ERROR_NEGATIVE_SEEK
+        1 => SeekFrom::Current(distance),
+        2 => SeekFrom::End(distance),
+        _ => return Err(code::INVALID_PARAMETER),
+    };
+    on_file(handle, |f| {
+        let mut f = f;
+        f.seek(to)
+    })
+}
+
+extern "win64" fn SetFilePointerEx(handle: usize, distance: i64, out: Ptr<u64>, from: u32) -> Bool {
+    answer(seek(handle, distance, from).map(|at| out.put(at)))
+}
+
+extern "win64" fn SetFilePointer(handle: usize, low: i32, high: Ptr<i32>, from: u32) -> u32 {
+    let distance = if high.is_null() {
+        low.into()
+    } else {
+        i64::from(high.get()) << 32 | i64::from(low.cast_unsigned())
+    };
+    match seek(handle, distance, from) {
+        Ok(at) => {
+            teb::set_last_error(0);
+            high.put((at >> 32) as i32);
+            at as u32
+        }
+        Err(e) => {
+            fail(e);
+            u32::MAX
+        }
+    }
+}
+
+extern "win64" fn SetEndOfFile(handle: usize) -> Bool {
+    answer(on_file(handle, |f| {
+        let mut place = f;
+        f.set_len(place.stream_position()?)
+    }))
+}
+
+extern "win64" fn GetFileSizeEx(handle: usize, out: Ptr<u64>) -> Bool {
+    answer(on_file(handle, File::metadata).map(|m| out.put(m.len())))
+}
+
+extern "win64" fn GetFileSize(handle: usize, high: Ptr<u32>) -> u32 {
+    match on_file(handle, File::metadata) {
+        Ok(m) => {
+            high.put((m.len() >> 32) as u32);
+            m.len() as u32
+        }
+        Err(e) => {
+            fail(e);
+            u32::MAX
+        }
+    }
+}
+
+/// 1 a disk file, 2 a character device, 3 a pipe or socket, 0 unknown.
+extern "win64" fn GetFileType(handle: usize) -> u32 {
+    let kind = on_file(handle, |f| {
+        let t = f.metadata()?.file_type();
+        Ok(match () {
+            () if t.is_char_device() || f.is_terminal() => 2,
+            () if t.is_fifo() || t.is_socket() => 3,
+            () => 1,
+        })
+    });
+    teb::set_last_error(0);
+    kind.unwrap_or_else(|e| fail(e) as u32)
+}
+
+fn attributes(m: &Metadata) -> u32 {
+    let read_only = if m.permissions().readonly() { READONLY } else { 0 };
+    let link = if m.is_symlink() { REPARSE_POINT } else { 0 };
+    match (if m.is_dir() { DIRECTORY } else { 0 }) | read_only | link {
+        0 => NORMAL,
+        some => some,
+    }
+}
+
+/// The times of a file: created, read, written.
+fn times(m: &Metadata) -> [i64; 3] {
+    [(m.ctime(), m.ctime_nsec()), (m.atime(), m.atime_nsec()), (m.mtime(), m.mtime_nsec())]
+        .map(|(s, n)| time::from_unix(s, n))
+}
+
+/// `WIN32_FILE_ATTRIBUTE_DATA`.
+#[repr(C, packed(4))]
+#[derive(Clone, Copy)]
+struct AttributeData {
+    attributes: u32,
+    times: [i64; 3],
+    size_high: u32,
+    size_low: u32,
+}
+
+fn attribute_data(m: &Metadata) -> AttributeData {
+    AttributeData {
+        attributes: attributes(m),
+        times: times(m),
+        size_high: (m.len() >> 32) as u32,
+        size_low: m.len() as u32,
+    }
+}
+
+fn get_attributes(name: &str) -> u32 {
+    match on_path(name, fs::metadata) {
+        Ok(m) => attributes(&m),
+        Err(e) => {
+            fail(e);
+            INVALID_ATTRIBUTES
+        }
+    }
+}
+
+extern "win64" fn GetFileAttributesA(name: Ptr<u8>) -> u32 {
+    get_attributes(&name.string())
+}
+
+extern "win64" fn GetFileAttributesW(name: Ptr<u16>) -> u32 {
+    get_attributes(&name.string())
+}
+
+extern "win64" fn GetFileAttributesExW(name: Ptr<u16>, level: u32, out: Ptr<AttributeData>) -> Bool {
+    if level != 0 {
+        return fail(code::INVALID_PARAMETER);
+    }
+    answer(on_path(&name.string(), fs::metadata).map(|m| out.put(attribute_data(&m))))
+}
+
+extern "win64" fn GetFileAttributesExA(name: Ptr<u8>, level: u32, out: Ptr<AttributeData>) -> Bool {
+    if level != 0 {
+        return fail(code::INVALID_PARAMETER);
+    }
+    answer(on_path(&name.string(), fs::metadata).map(|m| out.put(attribute_data(&m))))
+}
+
+/// `BY_HANDLE_FILE_INFORMATION`.
+#[repr(C, packed(4))]
+#[derive(Clone, Copy)]
+struct HandleInformation {
+    attributes: u32,
+    times: [i64; 3],
+    volume: u32,
+    size_high: u32,
+    size_low: u32,
+    links: u32,
+    index_high: u32,
+    index_low: u32,
+}
+
+extern "win64" fn GetFileInformationByHandle(handle: usize, out: Ptr<HandleInformation>) -> Bool {
+    answer(on_file(handle, File::metadata).map(|m| {
+        out.put(HandleInformation {
+            attributes: attributes(&m),
+            times: times(&m),
+            volume: m.dev() as u32,
+            size_high: (m.len() >> 32) as u32,
+            size_low: m.len() as u32,
+            links: u32::try_from(m.nlink()).unwrap_or(u32::MAX),
+            index_high: (m.ino() >> 32) as u32,
+            index_low: m.ino() as u32,
+        });
+    }))
+}
+
+extern "win64" fn GetFileTime(handle: usize, created: Ptr<i64>, read: Ptr<i64>, written: Ptr<i64>) -> Bool {
+    answer(on_file(handle, File::metadata).map(|m| {
+        let [c, r, w] = times(&m);
+        created.put(c);
+        read.put(r);
+        written.put(w);
+    }))
+}
+
+extern "win64" fn DeleteFileW(name: Ptr<u16>) -> Bool {
+    answer(on_path(&name.string(), fs::remove_file))
+}
+
+extern "win64" fn DeleteFileA(name: Ptr<u8>) -> Bool {
+    answer(on_path(&name.string(), fs::remove_file))
+}
+
+extern "win64" fn CreateDirectoryW(name: Ptr<u16>, _security: usize) -> Bool {
+    answer(on_path(&name.string(), fs::create_dir))
+}
+
+extern "win64" fn CreateDirectoryA(name: Ptr<u8>, _security: usize) -> Bool {
+    answer(on_path(&name.string(), fs::create_dir))
+}
+
+extern "win64" fn RemoveDirectoryW(name: Ptr<u16>) -> Bool {
+    answer(on_path(&name.string(), fs::remove_dir))
+}
+
+extern "win64" fn RemoveDirectoryA(name: Ptr<u8>) -> Bool {
+    answer(on_path(&name.string(), fs::remove_dir))
+}
+
+const REPLACE_EXISTING: u32 = 1;
+
+fn rename(from: &str, to: &str, flags: u32) -> Bool {
+    answer(host(to).and_then(|to| {
+        if flags & REPLACE_EXISTING == 0 && Path::new(&to).exists() {
+            return Err(code::ALREADY_EXISTS);
+        }
+        on_path(from, |from| fs::rename(from, to))
+    }))
+}
+
+extern "win64" fn MoveFileExW(from: Ptr<u16>, to: Ptr<u16>, flags: u32) -> Bool {
+    rename(&from.string(), &to.string(), flags)
+}
+
+extern "win64" fn MoveFileExA(from: Ptr<u8>, to: Ptr<u8>, flags: u32) -> Bool {
+    rename(&from.string(), &to.string(), flags)
+}
+
+extern "win64" fn MoveFileW(from: Ptr<u16>, to: Ptr<u16>) -> Bool {
+    MoveFileExW(from, to, 0)
+}
+
+fn current() -> String {
+    std::env::current_dir().map_or_else(|_| r"Z:\".into(), |p| path::to_guest(&p.to_string_lossy()))
+}
+
+extern "win64" fn GetCurrentDirectoryW(room: u32, to: Ptr<u16>) -> u32 {
+    text::answer(&text::wide(&current()), to, room)
+}
+
+extern "win64" fn GetCurrentDirectoryA(room: u32, to: Ptr<u8>) -> u32 {
+    text::answer(current().as_bytes(), to, room)
+}
+
+fn temporary() -> String {
+    path::to_guest(std::env::temp_dir().to_string_lossy().trim_end_matches('/')) + r"\"
+}
+
+extern "win64" fn GetTempPathW(room: u32, to: Ptr<u16>) -> u32 {
+    text::answer(&text::wide(&temporary()), to, room)
+}
+
+extern "win64" fn GetTempPathA(room: u32, to: Ptr<u8>) -> u32 {
+    text::answer(temporary().as_bytes(), to, room)
+}
+
+/// Where the last part of a full path begins, in elements; `None` where it ends with a separator.
+fn last_part(full: &str) -> Option<usize> {
+    full.rfind('\\')
+        .map(|at| full[..=at].encode_utf16().count())
+        .filter(|&at| at < full.encode_utf16().count())
+}
+
+extern "win64" fn GetFullPathNameW(name: Ptr<u16>, room: u32, to: Ptr<u16>, part: Ptr<usize>) -> u32 {
+    let full = path::absolute(&name.string(), &current());
+    part.put(last_part(&full).map_or(0, |n| to.at(n).addr()));
+    text::answer(&text::wide(&full), to, room)
+}
+
+extern "win64" fn GetFullPathNameA(name: Ptr<u8>, room: u32, to: Ptr<u8>, part: Ptr<usize>) -> u32 {
+    let full = path::absolute(&name.string(), &current());
+    part.put(full.rfind('\\').filter(|&n| n + 1 < full.len()).map_or(0, |n| to.at(n + 1).addr()));
+    text::answer(full.as_bytes(), to, room)
+}
+
+extern "win64" fn AreFileApisANSI() -> Bool {
+    TRUE
+}
+
+extern "win64" fn GetDriveTypeW(root: Ptr<u16>) -> u32 {
+    let name = root.string();
+    let known = root.is_null() || host(&name).is_ok_and(|p| Path::new(&p).is_dir());
+    if known { 3 } else { 1 } // a fixed disk, or no such root
+}
+
+// Searches.
+
+/// A search of a folder: what is left of it.
+pub(crate) struct Search(std::vec::IntoIter<(String, Metadata)>);
+
+/// `WIN32_FIND_DATAW`.
+#[repr(C, packed(4))]
+#[derive(Clone, Copy)]
+struct FindData {
+    file: AttributeData,
+    reserved: [u32; 2],
+    name: [u16; 260],
+    short: [u16; 14],
+}
+
+const _: () = assert!(size_of::<FindData>() == 592);
+
+/// Whether a name fits a pattern of `*` and `?`; case does not count.
+fn fits(pattern: &[char], name: &[char]) -> bool {
+    match (pattern.split_first(), name.split_first()) {
+        (None, None) => true,
+        (Some(('*', rest)), _) if fits(rest, name) => true,
+        (Some(('*', _)), Some((_, tail))) => fits(pattern, tail),
+        (Some((p, rest)), Some((n, tail))) => (*p == '?' || p == n) && fits(rest, tail),
+        _ => false,
+    }
+}
+
+fn search(pattern: &str) -> Result<Search, u32> {
+    let host = host(pattern)?;
+    let (folder, last) = host.rsplit_once('/').unwrap_or((".", &host));
+    let folder = if folder.is_empty() { "/" } else { folder };
+    let last = if last == "*.*" { "*" } else { last };
+    let pattern: Vec<char> = last.to_lowercase().chars().collect();
+    let entries = fs::read_dir(folder).map_err(|_| code::PATH_NOT_FOUND)?;
+    let names = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned());
+    let mut all: Vec<String> = [".".into(), "..".into()].into_iter().chain(names).collect();
+    all.retain(|n| fits(&pattern, &n.to_lowercase().chars().collect::<Vec<_>>()));
+    all.sort();
+    let found: Vec<_> = all
+        .into_iter()
+        .filter_map(|n| Some((n.clone(), fs::metadata(format!("{folder}/{n}")).ok()?)))
+        .collect();
+    Ok(Search(found.into_iter()))
+}
+
+impl Search {
+    /// Gives the next entry to the caller.
+    fn next(&mut self, out: Ptr<FindData>) -> Result<(), u32> {
+        let (name, m) = self.0.next().ok_or(code::NO_MORE_FILES)?;
+        let mut data =
+            FindData { file: attribute_data(&m), reserved: [0; 2], name: [0; 260], short: [0; 14] };
+        let mut wide = [0; 260];
+        wide.iter_mut().take(259).zip(name.encode_utf16()).for_each(|(to, c)| *to = c);
+        data.name = wide;
+        out.put(data);
+        Ok(())
+    }
+}
+
+extern "win64" fn FindFirstFileW(pattern: Ptr<u16>, out: Ptr<FindData>) -> usize {
+    let first = search(&pattern.string()).and_then(|mut s| {
+        s.next(out).map_err(|_| code::FILE_NOT_FOUND)?;
+        Ok(teb::process().objects.open(Kind::Find(s.into())))
+    });
+    or_invalid(first)
+}
+
+extern "win64" fn FindFirstFileExW(
+    pattern: Ptr<u16>,
+    _level: u32,
+    out: Ptr<FindData>,
+    _op: u32,
+    _filter: usize,
+    _flags: u32,
+) -> usize {
+    FindFirstFileW(pattern, out)
+}
+
+extern "win64" fn FindNextFileW(handle: usize, out: Ptr<FindData>) -> Bool {
+    answer(object(handle).and_then(|o| match &o.kind {
+        Kind::Find(s) => lock(s).next(out),
+        _ => Err(code::INVALID_HANDLE),
+    }))
+}
+
+extern "win64" fn FindClose(handle: usize) -> Bool {
+    answer(teb::process().objects.close(handle).map(drop).ok_or(code::INVALID_HANDLE))
+}
+
+// Sections.
+
+/// A section: a file, or memory that several views share, with its length.
+pub(crate) struct Section {
+    file: File,
+    len: u64,
+    writable: bool,
+}
+
+const PAGE_READWRITE: u32 = 4;
+const FILE_MAP_COPY: u32 = 1;
+const FILE_MAP_WRITE: u32 = 2;
+
+/// What a section is made over: a file, or new memory without a name in the file system.
+fn backing(handle: usize, len: u64) -> Result<(File, u64), u32> {
+    if handle != INVALID_HANDLE_VALUE {
+        return on_file(handle, |f| {
+            let now = f.metadata()?.len();
+            if len > now {
+                f.set_len(len)?;
+            }
+            Ok((f.try_clone()?, if len == 0 { now } else { len }))
+        });
+    }
+    if len == 0 {
+        return Err(code::INVALID_PARAMETER);
+    }
+    let memory = rustix::fs::memfd_create("section", rustix::fs::MemfdFlags::CLOEXEC)
+        .map_err(|e| super::error::from_os(e.raw_os_error()))?;
+    let file = File::from(memory);
+    file.set_len(len).map_err(|e| from_io(&e))?;
+    Ok((file, len))
+}
+
+fn section(handle: usize, protect: u32, len: u64, name: &str) -> usize {
+    match backing(handle, len) {
+        Ok((_, 0)) => fail(1006) as usize, // ERROR_FILE_INVALID
+        Ok((file, len)) => {
+            create(name, Kind::Section(Section { file, len, writable: protect & 0xff == PAGE_READWRITE }))
+        }
+        Err(e) => fail(e) as usize,
+    }
+}
+
+extern "win64" fn CreateFileMappingA(
+    file: usize,
+    _security: usize,
+    protect: u32,
+    high: u32,
+    low: u32,
+    name: Ptr<u8>,
+) -> usize {
+    section(file, protect, u64::from(high) << 32 | u64::from(low), &name.string())
+}
+
+extern "win64" fn CreateFileMappingW(
+    file: usize,
+    _security: usize,
+    protect: u32,
+    high: u32,
+    low: u32,
+    name: Ptr<u16>,
+) -> usize {
+    section(file, protect, u64::from(high) << 32 | u64::from(low), &name.string())
+}
+
+/// Maps a view. Unsafe because the view is the caller's to use and to give back.
+#[allow(unsafe_code)]
+fn map(object: &Arc<Object>, access: u32, offset: u64, len: usize) -> Result<usize, u32> {
+    let Kind::Section(s) = &object.kind else {
+        return Err(code::INVALID_HANDLE);
+    };
+    let rest = s.len.checked_sub(offset).filter(|&r| r >= len as u64).ok_or(code::ACCESS_DENIED)?;
+    let len = if len == 0 { rest as usize } else { len };
+    let write = access & FILE_MAP_WRITE != 0 && s.writable;
+    if access & FILE_MAP_WRITE != 0 && !write || offset % 0x1_0000 != 0 {
+        return Err(if offset % 0x1_0000 == 0 { code::ACCESS_DENIED } else { 1132 }); // ERROR_MAPPED_ALIGNMENT
+    }
+    let copy = access & FILE_MAP_COPY != 0 && !write;
+    let rights = libc::PROT_READ | if write || copy { libc::PROT_WRITE } else { 0 };
+    let kind = if copy { libc::MAP_PRIVATE } else { libc::MAP_SHARED };
+    // SAFETY: a view at a place of the kernel's choice touches nobody's memory.
+    let at = unsafe {
+        libc::mmap(std::ptr::null_mut(), len, rights, kind, s.file.as_raw_fd(), offset.cast_signed())
+    };
+    if at == libc::MAP_FAILED {
+        return Err(from_io(&std::io::Error::last_os_error()));
+    }
+    teb::process().views.add(at.expose_provenance(), len);
+    Ok(at.expose_provenance())
+}
+
+/// The views that guest code mapped: only these are ever unmapped by address.
+#[derive(Default)]
+pub(crate) struct Views(std::sync::Mutex<std::collections::HashMap<usize, usize>>);
+
+impl Views {
+    fn add(&self, at: usize, len: usize) {
+        lock(&self.0).insert(at, len);
+    }
+
+    #[allow(unsafe_code)]
+    fn remove(&self, at: usize) -> bool {
+        let Some(len) = lock(&self.0).remove(&at) else {
+            return false;
+        };
+        // SAFETY: the view was mapped by `map`, and guest code gives it back.
+        unsafe { libc::munmap(std::ptr::with_exposed_provenance_mut(at), len) == 0 }
+    }
+}
+
+impl Drop for Views {
+    fn drop(&mut self) {
+        let all: Vec<usize> = lock(&self.0).keys().copied().collect();
+        for at in all {
+            self.remove(at);
+        }
+    }
+}
+
+extern "win64" fn MapViewOfFile(handle: usize, access: u32, high: u32, low: u32, len: usize) -> usize {
+    let offset = u64::from(high) << 32 | u64::from(low);
+    object(handle).and_then(|o| map(&o, access, offset, len)).unwrap_or_else(|e| fail(e) as usize)
+}
+
+extern "win64" fn UnmapViewOfFile(at: usize) -> Bool {
+    if teb::process().views.remove(at) { TRUE } else { fail(code::INVALID_ADDRESS) }
+}
+
+extern "win64" fn FlushViewOfFile(at: usize, len: usize) -> Bool {
+    let known = lock(&teb::process().views.0).get(&at).copied();
+    let Some(whole) = known else {
+        return fail(code::INVALID_ADDRESS);
+    };
+    let len = if len == 0 { whole } else { len.min(whole) };
+    #[allow(unsafe_code)]
+    // SAFETY: the range lies in a view that is mapped.
+    let failed = unsafe { libc::msync(std::ptr::with_exposed_provenance_mut(at), len, libc::MS_ASYNC) };
+    if failed == 0 { TRUE } else { FALSE }
+}
+
+table! {
+    /// Files.
+    pub(crate) TABLE:
+        CreateFileW, CreateFileA, ReadFile, WriteFile, FlushFileBuffers, SetFilePointerEx, SetFilePointer, SetEndOfFile,
+        GetFileSizeEx, GetFileSize, GetFileType, GetFileAttributesA, GetFileAttributesW, GetFileAttributesExW,
+        GetFileAttributesExA, GetFileInformationByHandle, GetFileTime, DeleteFileW, DeleteFileA, CreateDirectoryW,
+        CreateDirectoryA, RemoveDirectoryW, RemoveDirectoryA, MoveFileExW, MoveFileExA, MoveFileW, GetCurrentDirectoryW,
+        GetCurrentDirectoryA, GetTempPathW, GetTempPathA, GetFullPathNameW, GetFullPathNameA, AreFileApisANSI,
+        GetDriveTypeW, FindFirstFileW, FindFirstFileExW, FindNextFileW, FindClose, CreateFileMappingA, CreateFileMappingW,
+        MapViewOfFile, UnmapViewOfFile, FlushViewOfFile
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn patterns() {
+        let chars = |s: &str| s.chars().collect::<Vec<_>>();
+        for (pattern, name, expected) in
+            [("*.dll", "a.dll", true), ("?.d*", "a.dll", true), ("a", "ab", false), ("*", "", true)]
+        {
+            assert_eq!(fits(&chars(pattern), &chars(name)), expected, "{pattern} {name}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! KERNEL32 and KERNELBASE: one table for each subject. Windows' own spellings are kept, so that a reader can look
+//! every function up where it is documented.
+#![allow(non_snake_case)]
+
+pub(crate) mod code;
+pub(crate) mod console;
+pub(crate) mod environment;
+pub(crate) mod error;
+pub(crate) mod exception;
+pub(crate) mod file;
+pub(crate) mod heaps;
+pub(crate) mod list;
+pub(crate) mod memory;
+pub(crate) mod module;
+pub(crate) mod strings;
+pub(crate) mod sync;
+pub(crate) mod system;
+pub(crate) mod thread;
+pub(crate) mod time;
+pub(crate) mod tls;
+pub(crate) mod wait;
+
+use loader_core::HostTable;
+
+/// Windows' `BOOL`.
+pub(crate) type Bool = i32;
+/// Success.
+pub(crate) const TRUE: Bool = 1;
+/// Failure: the last error says why.
+pub(crate) const FALSE: Bool = 0;
+
+/// All of it.
+pub(crate) const TABLES: &[HostTable] = &[
+    code::TABLE,
+    console::TABLE,
+    environment::TABLE,
+    error::TABLE,
+    exception::TABLE,
+    file::TABLE,
+    heaps::TABLE,
+    list::TABLE,
+    memory::TABLE,
+    module::TABLE,
+    strings::TABLE,
+    sync::TABLE,
+    system::TABLE,
+    thread::TABLE,
+    time::TABLE,
+    tls::TABLE,
+    wait::TABLE,
+];
+
+/// Fails with an error number.
+pub(crate) fn fail(code: u32) -> Bool {
+    crate::teb::set_last_error(code);
+    FALSE
+}
+
+/// Turns a result into a `BOOL` and the last error.
+pub(crate) fn answer(result: Result<(), u32>) -> Bool {
+    result.map_or_else(fail, |()| TRUE)
+}

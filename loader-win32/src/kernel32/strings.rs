@@ -1,0 +1,360 @@
+//! Text: code pages, classes of characters, comparison, and the small `lstr` functions.
+//!
+//! The ANSI and OEM code pages are UTF-8. Also known: 1252 and 28591 (both as Latin-1) and 20127 (ASCII).
+
+use super::{Bool, FALSE, TRUE, error::code, fail};
+use crate::{guest::Ptr, text};
+
+const UTF8: u32 = 65001;
+const ERR_INVALID_CHARS: u32 = 8;
+const WC_ERR_INVALID_CHARS: u32 = 0x80;
+
+/// The code page that a number stands for, or `None` where it is not known.
+fn code_page(number: u32) -> Option<u32> {
+    match number {
+        0..=3 | UTF8 => Some(UTF8), // ACP, OEMCP, MACCP, THREAD_ACP
+        1252 | 28591 | 20127 => Some(number),
+        _ => None,
+    }
+}
+
+/// UTF-16 of bytes; `None` where `strict` and a byte means nothing.
+fn decode(page: u32, bytes: &[u8], strict: bool) -> Option<Vec<u16>> {
+    match page {
+        UTF8 => match (std::str::from_utf8(bytes), strict) {
+            (Ok(text), _) => Some(text::wide(text)),
+            (Err(_), true) => None,
+            (Err(_), false) => Some(text::wide(&String::from_utf8_lossy(bytes))),
+        },
+        20127 if strict && !bytes.is_ascii() => None,
+        _ => Some(bytes.iter().map(|&b| b.into()).collect()),
+    }
+}
+
+/// Bytes of UTF-16 and whether something was replaced; `None` where `strict` and a unit stands alone.
+fn encode(page: u32, units: &[u16], strict: bool, default: u8) -> Option<(Vec<u8>, bool)> {
+    let mut replaced = false;
+    let mut out = Vec::with_capacity(units.len());
+    for c in char::decode_utf16(units.iter().copied()) {
+        let c = match c {
+            Ok(c) => c,
+            Err(_) if strict => return None,
+            Err(_) => char::REPLACEMENT_CHARACTER,
+        };
+        let limit = if page == 20127 { 0x80 } else { 0x100 };
+        match (page, u32::from(c)) {
+            (UTF8, _) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            (_, n) if n < limit => out.push(n as u8),
+            _ => {
+                replaced = true;
+                out.push(default);
+            }
+        }
+    }
+    Some((out, replaced))
+}
+
+/// The elements that a length stands for: a count, or -1 for everything up to and with the zero.
+fn counted<T: Copy + Default + PartialEq>(from: &Ptr<T>, len: i32) -> &[T] {
+    match usize::try_from(len) {
+        Ok(len) => from.slice(len),
+        Err(_) => from.slice(from.count(usize::MAX).saturating_add(1)),
+    }
+}
+
+/// Gives a converted text: its length where there is no room asked for, otherwise all of it or the error.
+fn give<T: Copy>(text: &[T], to: Ptr<T>, room: i32) -> i32 {
+    let len = i32::try_from(text.len()).unwrap_or(i32::MAX);
+    if room == 0 {
+        return len;
+    }
+    if len > room {
+        return fail(code::INSUFFICIENT_BUFFER);
+    }
+    to.fill(text);
+    len
+}
+
+extern "win64" fn MultiByteToWideChar(
+    page: u32,
+    flags: u32,
+    from: Ptr<u8>,
+    len: i32,
+    to: Ptr<u16>,
+    room: i32,
+) -> i32 {
+    let Some(page) = code_page(page).filter(|_| len != 0 && room >= 0 && !from.is_null()) else {
+        return fail(code::INVALID_PARAMETER);
+    };
+    match decode(page, counted(&from, len), flags & ERR_INVALID_CHARS != 0) {
+        Some(wide) => give(&wide, to, room),
+        None => fail(code::NO_UNICODE_TRANSLATION),
+    }
+}
+
+extern "win64" fn WideCharToMultiByte(
+    page: u32,
+    flags: u32,
+    from: Ptr<u16>,
+    len: i32,
+    to: Ptr<u8>,
+    room: i32,
+    default: Ptr<u8>,
+    used: Ptr<Bool>,
+) -> i32 {
+    let Some(page) = code_page(page).filter(|_| len != 0 && room >= 0 && !from.is_null()) else {
+        return fail(code::INVALID_PARAMETER);
+    };
+    if page == UTF8 && !(default.is_null() && used.is_null()) {
+        return fail(code::INVALID_PARAMETER);
+    }
+    let instead = if default.is_null() { b'?' } else { default.get() };
+    match encode(page, counted(&from, len), flags & WC_ERR_INVALID_CHARS != 0, instead) {
+        Some((bytes, replaced)) => {
+            used.put(replaced.into());
+            give(&bytes, to, room)
+        }
+        None => fail(code::NO_UNICODE_TRANSLATION),
+    }
+}
+
+extern "win64" fn GetACP() -> u32 {
+    UTF8
+}
+
+extern "win64" fn IsValidCodePage(page: u32) -> Bool {
+    (page > 3 && code_page(page).is_some()).into()
+}
+
+/// `CPINFO`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CodePageInfo {
+    max_char_size: u32,
+    default_char: [u8; 2],
+    lead_bytes: [u8; 12],
+}
+
+extern "win64" fn GetCPInfo(page: u32, out: Ptr<CodePageInfo>) -> Bool {
+    let Some(page) = code_page(page) else {
+        return fail(code::INVALID_PARAMETER);
+    };
+    let max_char_size = if page == UTF8 { 4 } else { 1 };
+    out.put(CodePageInfo { max_char_size, default_char: [b'?', 0], lead_bytes: [0; 12] });
+    TRUE
+}
+
+/// UTF-8 has no lead bytes in the sense of the double-byte code pages.
+extern "win64" fn IsDBCSLeadByteEx(_page: u32, _byte: u8) -> Bool {
+    FALSE
+}
+
+extern "win64" fn IsDBCSLeadByte(_byte: u8) -> Bool {
+    FALSE
+}
+
+const CTYPE1: u32 = 1;
+const CTYPE2: u32 = 2;
+const CTYPE3: u32 = 4;
+
+/// The class bits of a UTF-16 unit. Surrogates belong to no class of the first kind.
+pub(crate) fn class(unit: u16) -> u16 {
+    let Some(c) = char::from_u32(unit.into()) else {
+        return 0x200;
+    };
+    let bits = [
+        (c.is_uppercase(), 1),
+        (c.is_lowercase(), 2),
+        (c.is_ascii_digit() || c.is_numeric() && c.to_digit(10).is_some(), 4),
+        (matches!(c, '\t'..='\r' | ' ' | '\u{85}' | '\u{a0}') || c.is_whitespace(), 8),
+        (c.is_ascii_punctuation() || is_latin_sign(c), 0x10),
+        (c.is_control(), 0x20),
+        (matches!(c, ' ' | '\t' | '\u{a0}'), 0x40),
+        (c.is_ascii_hexdigit(), 0x80),
+        (c.is_alphabetic(), 0x100),
+    ];
+    bits.iter().filter(|b| b.0).fold(0x200, |sum, b| sum | b.1)
+}
+
+fn is_latin_sign(c: char) -> bool {
+    matches!(c, '\u{a1}'..='\u{bf}' | '\u{d7}' | '\u{f7}') && !c.is_alphanumeric()
+}
+
+extern "win64" fn GetStringTypeW(kind: u32, from: Ptr<u16>, len: i32, out: Ptr<u16>) -> Bool {
+    let of = |unit: u16| match kind {
+        CTYPE1 => Some(class(unit)),
+        CTYPE2 => Some(match class(unit) {
+            c if c & 0x100 != 0 => 1, // left to right
+            c if c & 4 != 0 => 3,     // European number
+            c if c & 8 != 0 => 10,    // white space
+            _ => 11,                  // other neutral
+        }),
+        CTYPE3 => Some(if class(unit) & 0x100 != 0 { 0x8000 } else { 0 }),
+        _ => None,
+    };
+    let classes: Option<Vec<u16>> = counted(&from, len).iter().map(|&u| of(u)).collect();
+    match classes {
+        Some(classes) => {
+            out.fill(&classes);
+            TRUE
+        }
+        None => fail(code::INVALID_PARAMETER),
+    }
+}
+
+extern "win64" fn GetStringTypeExW(_locale: u32, kind: u32, from: Ptr<u16>, len: i32, out: Ptr<u16>) -> Bool {
+    GetStringTypeW(kind, from, len, out)
+}
+
+const LOWERCASE: u32 = 0x100;
+const UPPERCASE: u32 = 0x200;
+const SORTKEY: u32 = 0x400;
+const BYTEREV: u32 = 0x800;
+
+/// A UTF-16 unit in the other case, where that is one unit too.
+pub(crate) fn to_case(unit: u16, upper: bool) -> u16 {
+    let Some(c) = char::from_u32(unit.into()) else {
+        return unit;
+    };
+    let mut turned = c.to_uppercase();
+    let mut lowered = c.to_lowercase();
+    let (first, rest) = if upper { (turned.next(), turned.next()) } else { (lowered.next(), lowered.next()) };
+    match (first, rest) {
+        (Some(c), None) => u16::try_from(u32::from(c)).unwrap_or(unit),
+        _ => unit,
+    }
+}
+
+/// Maps case; a sort key is the text itself, which sorts by code.
+fn map_string(flags: u32, from: Ptr<u16>, len: i32, to: Ptr<u16>, room: i32) -> i32 {
+    let units = counted(&from, len);
+    if units.is_empty() || room < 0 || flags & BYTEREV != 0 {
+        return fail(code::INVALID_PARAMETER);
+    }
+    if flags & SORTKEY != 0 {
+        let key: Vec<u8> = units.iter().flat_map(|u| u.to_be_bytes()).chain([0]).collect();
+        return give(&key, to.cast(), room);
+    }
+    let mapped: Vec<u16> = units
+        .iter()
+        .map(|&u| match flags & (LOWERCASE | UPPERCASE) {
+            LOWERCASE => to_case(u, false),
+            UPPERCASE => to_case(u, true),
+            _ => u,
+        })
+        .collect();
+    give(&mapped, to, room)
+}
+
+extern "win64" fn LCMapStringEx(
+    _locale: Ptr<u16>,
+    flags: u32,
+    from: Ptr<u16>,
+    len: i32,
+    to: Ptr<u16>,
+    room: i32,
+    _version: usize,
+    _reserved: usize,
+    _sort: usize,
+) -> i32 {
+    map_string(flags, from, len, to, room)
+}
+
+extern "win64" fn LCMapStringW(
+    _locale: u32,
+    flags: u32,
+    from: Ptr<u16>,
+    len: i32,
+    to: Ptr<u16>,
+    room: i32,
+) -> i32 {
+    map_string(flags, from, len, to, room)
+}
+
+const LESS: i32 = 1;
+const EQUAL: i32 = 2;
+const GREATER: i32 = 3;
+const NORM_IGNORECASE: u32 = 1;
+
+/// Compares by code, with or without case: the order of the invariant locale for plain text, not its collation.
+fn compare(one: &[u16], other: &[u16], ignore_case: bool) -> i32 {
+    let key = |units: &[u16]| -> Vec<u16> {
+        units.iter().map(|&u| if ignore_case { to_case(u, true) } else { u }).collect()
+    };
+    match key(one).cmp(&key(other)) {
+        std::cmp::Ordering::Less => LESS,
+        std::cmp::Ordering::Equal => EQUAL,
+        std::cmp::Ordering::Greater => GREATER,
+    }
+}
+
+/// Without the zero that a length of -1 includes.
+fn bare(units: &[u16], len: i32) -> &[u16] {
+    if len < 0 { units.split_last().map_or(&[], |(_, rest)| rest) } else { units }
+}
+
+extern "win64" fn CompareStringOrdinal(
+    one: Ptr<u16>,
+    n: i32,
+    other: Ptr<u16>,
+    m: i32,
+    ignore_case: Bool,
+) -> i32 {
+    compare(bare(counted(&one, n), n), bare(counted(&other, m), m), ignore_case != 0)
+}
+
+extern "win64" fn CompareStringW(
+    _locale: u32,
+    flags: u32,
+    one: Ptr<u16>,
+    n: i32,
+    other: Ptr<u16>,
+    m: i32,
+) -> i32 {
+    compare(bare(counted(&one, n), n), bare(counted(&other, m), m), flags & NORM_IGNORECASE != 0)
+}
+
+extern "win64" fn CompareStringEx(
+    _locale: Ptr<u16>,
+    flags: u32,
+    one: Ptr<u16>,
+    n: i32,
+    other: Ptr<u16>,
+    m: i32,
+    _version: usize,
+    _reserved: usize,
+    _param: usize,
+) -> i32 {
+    CompareStringW(0, flags, one, n, other, m)
+}
+
+extern "win64" fn lstrlenA(text: Ptr<u8>) -> i32 {
+    text.text().len() as i32
+}
+
+extern "win64" fn lstrlenW(text: Ptr<u16>) -> i32 {
+    text.text().len() as i32
+}
+
+/// The user's language: English (United States), the one whose messages are known.
+extern "win64" fn GetUserDefaultLCID() -> u32 {
+    0x409
+}
+
+extern "win64" fn GetUserDefaultLocaleName(to: Ptr<u16>, room: i32) -> i32 {
+    give(&text::wide_z("en-US"), to, room.max(1))
+}
+
+extern "win64" fn IsValidLocale(locale: u32, _flags: u32) -> Bool {
+    [0, 0x400, 0x409, 0x7f, 0x800].contains(&locale).into()
+}
+
+table! {
+    /// Text.
+    pub(crate) TABLE:
+        MultiByteToWideChar, WideCharToMultiByte, GetACP, GetOEMCP = GetACP, IsValidCodePage, GetCPInfo, IsDBCSLeadByteEx,
+        IsDBCSLeadByte, GetStringTypeW, GetStringTypeExW, LCMapStringEx, LCMapStringW, CompareStringOrdinal, CompareStringW,
+        CompareStringEx, lstrlenA, lstrlenW, GetUserDefaultLCID, GetSystemDefaultLCID = GetUserDefaultLCID,
+        GetThreadLocale = GetUserDefaultLCID, GetUserDefaultLocaleName, GetSystemDefaultLocaleName = GetUserDefaultLocaleName,
+        IsValidLocale
+}

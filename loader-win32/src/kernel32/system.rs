@@ -1,0 +1,353 @@
+//! The machine and the process: processors, memory, versions, ends.
+
+use super::{Bool, FALSE, TRUE, answer, error::code, fail, wait::object};
+use crate::{
+    guest::Ptr,
+    object::Kind,
+    peb::VERSION,
+    process, teb,
+    text::{self, length},
+};
+use std::arch::x86_64::{__cpuid, __cpuid_count};
+
+/// `SYSTEM_INFO`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SystemInfo {
+    architecture: u16,
+    reserved: u16,
+    page_size: u32,
+    lowest: u64,
+    highest: u64,
+    processors_mask: u64,
+    processors: u32,
+    processor_type: u32,
+    granularity: u32,
+    level: u16,
+    revision: u16,
+}
+
+const _: () = assert!(size_of::<SystemInfo>() == 48);
+
+/// A mask of that many processors, at most 64.
+fn mask(n: u32) -> u64 {
+    1u64.checked_shl(n).map_or(u64::MAX, |bit| bit - 1)
+}
+
+extern "win64" fn GetSystemInfo(out: Ptr<SystemInfo>) {
+    let n = process::processors();
+    let signature = __cpuid(1).eax;
+    out.put(SystemInfo {
+        architecture: 9, // AMD64
+        reserved: 0,
+        page_size: 4096,
+        lowest: 0x1_0000,
+        highest: 0x7fff_fffe_ffff,
+        processors_mask: mask(n),
+        processors: n,
+        processor_type: 8664,
+        granularity: 0x1_0000,
+        level: (signature >> 8 & 0xf) as u16
+            + if signature >> 8 & 0xf == 0xf { (signature >> 20 & 0xff) as u16 } else { 0 },
+        revision: ((signature >> 4 & 0xf | signature >> 12 & 0xf0) << 8 | signature & 0xf) as u16,
+    });
+}
+
+/// Which of Windows' processor features this processor has; unknown numbers are absent features.
+extern "win64" fn IsProcessorFeaturePresent(feature: u32) -> Bool {
+    let one = __cpuid(1);
+    let seven = __cpuid_count(7, 0);
+    let bit = |register: u32, n: u32| register >> n & 1 != 0;
+    let here = match feature {
+        2 | 8 | 14 | 23 => true, // compare-exchange, time stamp, 16-byte compare-exchange, fast fail
+        3 => bit(one.edx, 23),   // MMX
+        6 => bit(one.edx, 25),   // SSE
+        9 => bit(one.edx, 6),    // physical address extension
+        10 => bit(one.edx, 26),  // SSE2
+        12 => true,              // no-execute
+        13 => bit(one.ecx, 0),   // SSE3
+        17 => bit(one.ecx, 26),  // XSAVE
+        20 => false,             // second-level translation says nothing to a process
+        22 => bit(seven.ebx, 0), // FSGSBASE
+        28 => bit(one.ecx, 30),  // RDRAND
+        32 => true,              // RDTSCP
+        36 => bit(one.ecx, 9),   // SSSE3
+        37 => bit(one.ecx, 19),  // SSE4.1
+        38 => bit(one.ecx, 20),  // SSE4.2
+        39 => std::is_x86_feature_detected!("avx"),
+        40 => std::is_x86_feature_detected!("avx2"),
+        41 => std::is_x86_feature_detected!("avx512f"),
+        _ => false,
+    };
+    here.into()
+}
+
+/// `OSVERSIONINFOEXW`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct VersionInfo {
+    size: u32,
+    major: u32,
+    minor: u32,
+    build: u32,
+    platform: u32,
+    service_pack: [u16; 128],
+    service_pack_major: u16,
+    service_pack_minor: u16,
+    suite: u16,
+    product: u8,
+    reserved: u8,
+}
+
+const VERSION_SIZE: u32 = 276;
+const VERSION_EX_SIZE: u32 = size_of::<VersionInfo>() as u32;
+
+pub(crate) extern "win64" fn GetVersionExW(out: Ptr<VersionInfo>) -> Bool {
+    let size = out.cast::<u32>().get();
+    if ![VERSION_SIZE, VERSION_EX_SIZE].contains(&size) {
+        return fail(code::INSUFFICIENT_BUFFER);
+    }
+    let head = out.cast::<u32>();
+    let (major, minor, build) = VERSION;
+    [major, minor, build, 2].iter().zip(1..).for_each(|(&n, i)| head.at(i).set(n));
+    head.at(5).cast::<[u16; 128]>().set([0; 128]);
+    if size == VERSION_EX_SIZE {
+        head.at(69).cast::<[u16; 3]>().set([0, 0, 0x100]); // no service pack; single-user terminal services
+        head.at(69).cast::<u8>().at(6).set(1); // a workstation
+    }
+    TRUE
+}
+
+/// As `GetVersionEx` says: the low byte is the major version, then the minor, then the build.
+extern "win64" fn GetVersion() -> u32 {
+    VERSION.0 | VERSION.1 << 8 | VERSION.2 << 16
+}
+
+pub(crate) extern "win64" fn VerSetConditionMask(mask: u64, kinds: u32, condition: u8) -> u64 {
+    let condition = u64::from(condition & 7);
+    // Three bits for each kind that can be compared, the minor version's first.
+    (0..8).filter(|kind| kinds >> kind & 1 != 0).fold(mask, |m, kind| m | condition << (kind * 3))
+}
+
+/// Compares one part of a version; `None`: no condition was set for it.
+fn holds(mask: u64, kind: u32, ours: u32, theirs: u32) -> Option<bool> {
+    match mask >> (kind * 3) & 7 {
+        1 => Some(ours == theirs),
+        2 => Some(ours > theirs),
+        3 => Some(ours >= theirs),
+        4 => Some(ours < theirs),
+        5 => Some(ours <= theirs),
+        6 => Some(ours & theirs == theirs),
+        7 => Some(ours & theirs != 0),
+        _ => None,
+    }
+}
+
+const VER_MINOR: u32 = 0;
+const VER_MAJOR: u32 = 1;
+const VER_BUILD: u32 = 2;
+const VER_PLATFORM: u32 = 3;
+const VER_PACK_MINOR: u32 = 4;
+const VER_PACK_MAJOR: u32 = 5;
+const VER_SUITE: u32 = 6;
+const VER_PRODUCT: u32 = 7;
+
+/// Major, minor and service pack are one number with several digits: a lower one counts only where the higher are equal.
+fn version_holds(wanted: &VersionInfo, kinds: u32, mask: u64) -> Option<bool> {
+    let asked = |kind: u32| kinds >> kind & 1 != 0;
+    let single = [
+        (VER_BUILD, VERSION.2, wanted.build),
+        (VER_PLATFORM, 2, wanted.platform),
+        (VER_SUITE, 0x100, wanted.suite.into()),
+        (VER_PRODUCT, 1, wanted.product.into()),
+    ];
+    for (kind, ours, theirs) in single.into_iter().filter(|s| asked(s.0)) {
+        if !holds(mask, kind, ours, theirs)? {
+            return Some(false);
+        }
+    }
+    let digits = [
+        (VER_MAJOR, VERSION.0, wanted.major),
+        (VER_MINOR, VERSION.1, wanted.minor),
+        (VER_PACK_MAJOR, 0, wanted.service_pack_major.into()),
+        (VER_PACK_MINOR, 0, wanted.service_pack_minor.into()),
+    ];
+    let mut digits = digits.into_iter().filter(|d| asked(d.0)).peekable();
+    while let Some((kind, ours, theirs)) = digits.next() {
+        if ours != theirs || digits.peek().is_none() {
+            return holds(mask, kind, ours, theirs);
+        }
+    }
+    Some(true)
+}
+
+extern "win64" fn VerifyVersionInfoW(wanted: Ptr<VersionInfo>, kinds: u32, mask: u64) -> Bool {
+    match version_holds(&wanted.get(), kinds, mask) {
+        Some(true) => TRUE,
+        Some(false) => fail(code::OLD_WIN_VERSION),
+        None => fail(code::INVALID_PARAMETER),
+    }
+}
+
+/// Bytes of memory: all of it, and what is free.
+fn memory() -> (u64, u64) {
+    let info = rustix::system::sysinfo();
+    let unit = u64::from(info.mem_unit.max(1));
+    (info.totalram * unit, info.freeram * unit)
+}
+
+extern "win64" fn GetPhysicallyInstalledSystemMemory(kilobytes: Ptr<u64>) -> Bool {
+    if kilobytes.is_null() {
+        return fail(code::INVALID_PARAMETER);
+    }
+    kilobytes.set(memory().0 / 1024);
+    TRUE
+}
+
+/// `MEMORYSTATUSEX`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct MemoryStatus {
+    length: u32,
+    load: u32,
+    total: u64,
+    free: u64,
+    total_page_file: u64,
+    free_page_file: u64,
+    total_virtual: u64,
+    free_virtual: u64,
+    free_extended: u64,
+}
+
+extern "win64" fn GlobalMemoryStatusEx(out: Ptr<MemoryStatus>) -> Bool {
+    const SPACE: u64 = 0x7fff_fffe_0000;
+    if out.cast::<u32>().get() as usize != size_of::<MemoryStatus>() {
+        return fail(code::INVALID_PARAMETER);
+    }
+    let (total, free) = memory();
+    out.set(MemoryStatus {
+        length: size_of::<MemoryStatus>() as u32,
+        load: u32::try_from((total - free) * 100 / total.max(1)).unwrap_or(100),
+        total,
+        free,
+        total_page_file: total,
+        free_page_file: free,
+        total_virtual: SPACE,
+        free_virtual: SPACE,
+        free_extended: 0,
+    });
+    TRUE
+}
+
+fn is_this_process(handle: usize) -> Result<(), u32> {
+    match object(handle)?.kind {
+        Kind::Process => Ok(()),
+        _ => Err(code::INVALID_HANDLE),
+    }
+}
+
+extern "win64" fn GetProcessAffinityMask(handle: usize, ours: Ptr<u64>, system: Ptr<u64>) -> Bool {
+    answer(is_this_process(handle).map(|()| {
+        ours.put(mask(process::processors()));
+        system.put(mask(process::processors()));
+    }))
+}
+
+extern "win64" fn GetActiveProcessorCount(_group: u16) -> u32 {
+    process::processors()
+}
+
+extern "win64" fn OpenProcess(_access: u32, _inherit: Bool, id: u32) -> usize {
+    if id != std::process::id() {
+        return fail(code::INVALID_PARAMETER) as usize; // other processes are not Windows processes
+    }
+    teb::process().objects.open(Kind::Process)
+}
+
+extern "win64" fn GetProcessId(handle: usize) -> u32 {
+    is_this_process(handle).map_or_else(|e| fail(e) as u32, |()| std::process::id())
+}
+
+/// `TerminateProcess` of this process: at once, and nobody is told.
+#[allow(unsafe_code)]
+extern "win64" fn TerminateProcess(handle: usize, code: u32) -> Bool {
+    if let Err(e) = is_this_process(handle) {
+        return fail(e);
+    }
+    // SAFETY: ends the process; nothing runs afterwards.
+    unsafe { libc::_exit(code.cast_signed()) }
+}
+
+/// The program ends as Rust's and C's do: what is registered to run at exit does.
+extern "win64" fn ExitProcess(code: u32) {
+    std::process::exit(code.cast_signed())
+}
+
+/// No debugger that Windows code could talk to.
+extern "win64" fn IsDebuggerPresent() -> Bool {
+    FALSE
+}
+
+extern "win64" fn CheckRemoteDebuggerPresent(_process: usize, out: Ptr<Bool>) -> Bool {
+    out.put(FALSE);
+    TRUE
+}
+
+extern "win64" fn IsWow64Process(_process: usize, out: Ptr<Bool>) -> Bool {
+    out.put(FALSE);
+    TRUE
+}
+
+fn computer_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The length comes in and goes out through the same place; it does not count the zero on success.
+fn name<T: Copy + Default>(text: &[T], to: Ptr<T>, len: Ptr<u32>) -> Bool {
+    let room = len.get();
+    if text.len() >= room as usize {
+        len.set(length(text.len() + 1));
+        return fail(111); // ERROR_BUFFER_OVERFLOW
+    }
+    text::answer(text, to, room);
+    len.set(length(text.len()));
+    TRUE
+}
+
+extern "win64" fn GetComputerNameA(to: Ptr<u8>, len: Ptr<u32>) -> Bool {
+    name(computer_name().as_bytes(), to, len)
+}
+
+extern "win64" fn GetComputerNameW(to: Ptr<u16>, len: Ptr<u32>) -> Bool {
+    name(&text::wide(&computer_name()), to, len)
+}
+
+/// A Windows folder that exists nowhere: nothing of Windows is installed here.
+extern "win64" fn GetSystemDirectoryW(to: Ptr<u16>, room: u32) -> u32 {
+    text::answer(&text::wide(r"C:\windows\system32"), to, room)
+}
+
+extern "win64" fn GetSystemDirectoryA(to: Ptr<u8>, room: u32) -> u32 {
+    text::answer(br"C:\windows\system32", to, room)
+}
+
+extern "win64" fn GetWindowsDirectoryW(to: Ptr<u16>, room: u32) -> u32 {
+    text::answer(&text::wide(r"C:\windows"), to, room)
+}
+
+/// The kinds of message boxes that a failure would show: none are shown in any case, the number is kept.
+extern "win64" fn SetErrorMode(mode: u32) -> u32 {
+    static MODE: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    MODE.swap(mode, std::sync::atomic::Ordering::Relaxed)
+}
+
+table! {
+    /// The machine and the process.
+    pub(crate) TABLE:
+        GetSystemInfo, GetNativeSystemInfo = GetSystemInfo, IsProcessorFeaturePresent, GetVersionExW, GetVersion,
+        VerSetConditionMask, VerifyVersionInfoW, GetPhysicallyInstalledSystemMemory, GlobalMemoryStatusEx,
+        GetProcessAffinityMask, GetActiveProcessorCount, OpenProcess, GetProcessId, TerminateProcess, ExitProcess,
+        IsDebuggerPresent, CheckRemoteDebuggerPresent, IsWow64Process, GetComputerNameA, GetComputerNameW,
+        GetSystemDirectoryW, GetSystemDirectoryA, GetWindowsDirectoryW, GetSystemWindowsDirectoryW = GetWindowsDirectoryW,
+        SetErrorMode
+}

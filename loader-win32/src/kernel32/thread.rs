@@ -1,0 +1,350 @@
+//! Threads. A guest thread is a thread of the host whose start leaves a mark on its stack: `ExitThread` goes straight
+//! back to that mark, past the guest's frames, as on Windows. Unsafe because of that jump and the calls into the guest.
+#![allow(unsafe_code)]
+
+use super::{Bool, TRUE, answer, error::code, fail, wait::object};
+use crate::{
+    Process,
+    futex::{self, Deadline},
+    guest::Ptr,
+    object::{CURRENT_PROCESS, CURRENT_THREAD, Object, STILL_ACTIVE, Thread, current_thread_id},
+    teb,
+};
+use std::{
+    arch::naked_asm,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+    thread::Builder,
+};
+
+/// Where a thread starts.
+pub(crate) type Start = unsafe extern "win64" fn(usize) -> u32;
+
+const CREATE_SUSPENDED: u32 = 4;
+const PRIORITY_ERROR: i32 = i32::MAX;
+
+/// Calls `start(argument)`, after noting at `mark` where [`leap`] leads.
+#[unsafe(naked)]
+unsafe extern "sysv64" fn call_with_mark(start: Start, argument: usize, mark: *mut usize) -> u32 {
+    naked_asm!(
+        "push rbx",
+        "push rbp",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "sub rsp, 40",
+        "mov [rdx], rsp",
+        "mov rcx, rsi",
+        "call rdi",
+        "add rsp, 40",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbp",
+        "pop rbx",
+        "ret",
+    )
+}
+
+/// Returns from the [`call_with_mark`] that left `mark`, with `code`.
+#[unsafe(naked)]
+unsafe extern "sysv64" fn leap(mark: usize, code: u32) -> ! {
+    naked_asm!(
+        "mov rsp, rdi",
+        "mov eax, esi",
+        "add rsp, 40",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbp",
+        "pop rbx",
+        "ret",
+    )
+}
+
+/// What a new thread is given.
+struct Birth {
+    process: Arc<Process>,
+    object: Arc<Object>,
+    start: Start,
+    argument: usize,
+}
+
+impl Birth {
+    /// The whole life of a guest thread, on that thread.
+    fn live(self) {
+        let Self { process, object, start, argument } = self;
+        if process.enter().is_err() {
+            return object.thread_is_gone();
+        }
+        let thread = object.thread().expect("a thread's object is one");
+        thread.id.store(current_thread_id(), SeqCst);
+        futex::wake(&thread.id, u32::MAX >> 1);
+        teb::own(|o| o.thread.replace(Some(Arc::clone(&object))));
+        wait_until_resumed(thread);
+        let services = process.services();
+        services.iter().for_each(|s| s.thread_starts());
+        let code = run(start, argument);
+        let _ = thread.exit_code.compare_exchange(STILL_ACTIVE, code, SeqCst, SeqCst);
+        super::tls::run_callbacks();
+        services.iter().for_each(|s| s.thread_ends());
+    }
+}
+
+fn run(start: Start, argument: usize) -> u32 {
+    let mark = teb::own_place(|o| &o.escape);
+    // SAFETY: the guest passed a thread function, as `CreateThread` asks; the mark lives as long as the thread.
+    let code = unsafe { call_with_mark(start, argument, mark) };
+    teb::own(|o| o.escape.set(0));
+    code
+}
+
+fn wait_until_resumed(thread: &Thread) {
+    loop {
+        match thread.suspended.load(SeqCst) {
+            0 => return,
+            n => futex::wait(&thread.suspended, n, Deadline::after(u32::MAX)),
+        }
+    }
+}
+
+/// Starts a thread and returns a handle of it and its number.
+fn create(stack: usize, start: Option<Start>, argument: usize, flags: u32) -> Result<(usize, u32), u32> {
+    let start = start.ok_or(code::INVALID_PARAMETER)?;
+    let process = teb::process();
+    process.services().iter().for_each(|s| s.note("CreateThread"));
+    let object = process.objects.new_thread((flags & CREATE_SUSPENDED != 0).into());
+    let birth = Birth { process: Arc::clone(&process), object: Arc::clone(&object), start, argument };
+    let stack = stack.max(1 << 20); // what the program's header would say where nothing is asked for
+    Builder::new()
+        .name("guest".into())
+        .stack_size(stack)
+        .spawn(move || birth.live())
+        .map_err(|_| code::NOT_ENOUGH_MEMORY)?;
+    let id = wait_for_id(&object);
+    Ok((process.objects.add(object), id))
+}
+
+fn wait_for_id(object: &Object) -> u32 {
+    let nobody = AtomicU32::new(0);
+    let id = object.thread().map_or(&nobody, |t| &t.id);
+    while id.load(SeqCst) == 0 && exit_code(object) == Some(STILL_ACTIVE) {
+        futex::wait(id, 0, Deadline::after(10));
+    }
+    id.load(SeqCst)
+}
+
+fn exit_code(object: &Object) -> Option<u32> {
+    object.thread().map(|t| t.exit_code.load(SeqCst))
+}
+
+pub(crate) extern "win64" fn CreateThread(
+    _security: usize,
+    stack: usize,
+    start: Option<Start>,
+    argument: usize,
+    flags: u32,
+    id: Ptr<u32>,
+) -> usize {
+    match create(stack, start, argument, flags) {
+        Ok((handle, number)) => {
+            id.put(number);
+            handle
+        }
+        Err(code) => fail(code) as usize,
+    }
+}
+
+/// Ends the calling thread. A thread of the host has no start to go back to: for it this returns, and the last error
+/// says that it was refused.
+pub(crate) fn exit(code: u32) {
+    let mark = teb::own(|o| {
+        o.thread.borrow().iter().filter_map(|t| t.thread()).for_each(|t| t.exit_code.store(code, SeqCst));
+        o.escape.get()
+    });
+    if mark == 0 {
+        fail(code::ACCESS_DENIED);
+        return;
+    }
+    // SAFETY: the mark was left by `run` on this very stack, which is still in that call; what lies in between are
+    // frames of the guest and of functions that own nothing.
+    unsafe { leap(mark, code) }
+}
+
+extern "win64" fn ExitThread(code: u32) {
+    exit(code);
+}
+
+/// Ends the calling thread because somebody called `TerminateThread` for it.
+pub(crate) fn end_doomed() {
+    let code = teb::own(|o| o.thread.borrow().as_deref().and_then(exit_code));
+    exit(code.unwrap_or(0));
+}
+
+/// The thread ends at its next wait. One that makes none within a moment is not ended, and the caller is told so.
+extern "win64" fn TerminateThread(handle: usize, exit_code: u32) -> Bool {
+    let Ok(object) = object(handle) else {
+        return fail(code::INVALID_HANDLE);
+    };
+    let Some(thread) = object.thread() else {
+        return fail(code::INVALID_HANDLE);
+    };
+    if thread.id.load(SeqCst) == current_thread_id() {
+        drop(object);
+        exit(exit_code);
+        return super::FALSE;
+    }
+    object.doom(exit_code);
+    thread.suspended.store(0, SeqCst);
+    futex::wake(&thread.suspended, 1);
+    let ended = teb::process().objects.wait(&[Arc::clone(&object)], false, Deadline::after(200));
+    answer(match ended {
+        crate::object::Waited::Object(_) => Ok(()),
+        _ => Err(code::ACCESS_DENIED),
+    })
+}
+
+extern "win64" fn ResumeThread(handle: usize) -> u32 {
+    with_thread(handle, u32::MAX, |t| {
+        let before = t.suspended.fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1));
+        futex::wake(&t.suspended, 1);
+        before.unwrap_or(0)
+    })
+}
+
+/// Runs `f` on a thread's state, or fails with `otherwise`.
+fn with_thread<R>(handle: usize, otherwise: R, f: impl FnOnce(&Thread) -> R) -> R {
+    match object(handle) {
+        Ok(o) if o.thread().is_some() => o.thread().map_or(otherwise, f),
+        _ => {
+            fail(code::INVALID_HANDLE);
+            otherwise
+        }
+    }
+}
+
+extern "win64" fn GetExitCodeThread(handle: usize, out: Ptr<u32>) -> Bool {
+    with_thread(handle, super::FALSE, |t| {
+        out.put(t.exit_code.load(SeqCst));
+        TRUE
+    })
+}
+
+extern "win64" fn GetThreadId(handle: usize) -> u32 {
+    with_thread(handle, 0, |t| t.id.load(SeqCst))
+}
+
+extern "win64" fn GetThreadPriority(handle: usize) -> i32 {
+    with_thread(handle, PRIORITY_ERROR, |t| t.priority.load(SeqCst))
+}
+
+/// The priority is kept, and given to the host as far as the host allows it to an ordinary user (downwards).
+extern "win64" fn SetThreadPriority(handle: usize, priority: i32) -> Bool {
+    let nice = match priority {
+        -15 => 19,
+        -2 => 10,
+        -1 => 5,
+        0 => 0,
+        1 => -5,
+        2 => -10,
+        15 => -20,
+        _ => return fail(code::INVALID_PARAMETER),
+    };
+    with_thread(handle, super::FALSE, |t| {
+        t.priority.store(priority, SeqCst);
+        // SAFETY: names a thread by number; a wrong number is an error without effect.
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, t.id.load(SeqCst), nice) };
+        TRUE
+    })
+}
+
+extern "win64" fn GetCurrentThread() -> usize {
+    CURRENT_THREAD
+}
+
+extern "win64" fn GetCurrentThreadId() -> u32 {
+    current_thread_id()
+}
+
+extern "win64" fn GetCurrentProcess() -> usize {
+    CURRENT_PROCESS
+}
+
+pub(crate) extern "win64" fn GetCurrentProcessId() -> u32 {
+    std::process::id()
+}
+
+/// Times as counts of 100 ns: created (unknown, so zero), ended, in the kernel, in user code.
+extern "win64" fn GetThreadTimes(
+    handle: usize,
+    created: Ptr<u64>,
+    ended: Ptr<u64>,
+    kernel: Ptr<u64>,
+    user: Ptr<u64>,
+) -> Bool {
+    let id = with_thread(handle, 0, |t| t.id.load(SeqCst));
+    let Some((u, k)) = times(id) else {
+        return fail(code::INVALID_HANDLE);
+    };
+    created.put(0);
+    ended.put(0);
+    kernel.put(k);
+    user.put(u);
+    TRUE
+}
+
+/// A thread's times in user code and in the kernel, as the kernel tells them.
+fn times(id: u32) -> Option<(u64, u64)> {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{id}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+    let ticks = |i: usize| fields.get(i)?.parse::<u64>().ok();
+    let second = rustix::param::clock_ticks_per_second();
+    let hundred_ns = |t: u64| t.saturating_mul(10_000_000) / second.max(1);
+    Some((hundred_ns(ticks(11)?), hundred_ns(ticks(12)?)))
+}
+
+extern "win64" fn GetCurrentProcessorNumber() -> u32 {
+    crate::text::length(rustix::thread::sched_getcpu())
+}
+
+/// `_beginthreadex`: as `CreateThread`, with the C library's error number.
+pub(crate) extern "win64" fn _beginthreadex(
+    security: usize,
+    stack: u32,
+    start: Option<Start>,
+    argument: usize,
+    flags: u32,
+    id: Ptr<u32>,
+) -> usize {
+    let handle = CreateThread(security, stack as usize, start, argument, flags, id);
+    if handle == 0 {
+        crate::crt::set_errno(22); // EINVAL
+    }
+    handle
+}
+
+/// `_beginthread`: the handle closes itself when the thread ends, so only a number that stands for success is returned.
+pub(crate) extern "win64" fn _beginthread(start: Option<Start>, stack: u32, argument: usize) -> usize {
+    _beginthreadex(0, stack, start, argument, 0, Ptr::NULL)
+}
+
+pub(crate) extern "win64" fn _endthreadex(code: u32) {
+    exit(code);
+}
+
+pub(crate) extern "win64" fn _endthread() {
+    exit(0);
+}
+
+table! {
+    /// Threads.
+    pub(crate) TABLE:
+        CreateThread, ExitThread, TerminateThread, ResumeThread, GetExitCodeThread, GetThreadId, GetThreadPriority,
+        SetThreadPriority, GetCurrentThread, GetCurrentThreadId, GetCurrentProcess, GetCurrentProcessId, GetThreadTimes,
+        GetCurrentProcessorNumber
+}

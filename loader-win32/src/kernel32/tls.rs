@@ -1,0 +1,153 @@
+//! Thread-local and fiber-local slots. A thread has one block, whatever processes it enters, so the numbers of slots
+//! are given out once for all of them.
+
+use super::{Bool, TRUE, error::code, fail};
+use crate::{
+    lock,
+    teb::{self, FLS_SLOTS, TLS_EXPANSION, TLS_SLOTS, Teb},
+};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+const SLOTS: usize = TLS_SLOTS + TLS_EXPANSION;
+const OUT_OF_INDEXES: u32 = u32::MAX;
+
+/// What a fiber-local slot wants called with a thread's value when the thread ends or the slot is freed.
+type Callback = unsafe extern "win64" fn(usize);
+
+static TLS: Mutex<[bool; SLOTS]> = Mutex::new([false; SLOTS]);
+static FLS: Mutex<[Option<Option<Callback>>; FLS_SLOTS]> = Mutex::new([None; FLS_SLOTS]);
+
+/// The calling thread's slot.
+fn slot(teb: &Teb, index: u32) -> Option<&AtomicUsize> {
+    let index = index as usize;
+    match index.checked_sub(TLS_SLOTS) {
+        None => teb.tls_slots.get(index),
+        Some(n) if n < TLS_EXPANSION => teb::table(&teb.tls_expansion).get(n),
+        Some(_) => None,
+    }
+}
+
+extern "win64" fn TlsAlloc() -> u32 {
+    let mut taken = lock(&TLS);
+    let Some(free) = taken.iter().position(|t| !t) else {
+        teb::set_last_error(259); // ERROR_NO_MORE_ITEMS
+        return OUT_OF_INDEXES;
+    };
+    taken[free] = true;
+    drop(taken);
+    teb::clear_tls_slot(free);
+    crate::text::length(free)
+}
+
+extern "win64" fn TlsFree(index: u32) -> Bool {
+    let mut taken = lock(&TLS);
+    match taken.get_mut(index as usize) {
+        Some(t) if *t => *t = false,
+        _ => return fail(code::INVALID_PARAMETER),
+    }
+    drop(taken);
+    teb::clear_tls_slot(index as usize);
+    TRUE
+}
+
+/// Says "no error" too, because zero is a value like any other.
+extern "win64" fn TlsGetValue(index: u32) -> usize {
+    teb::with(|t| match slot(t, index) {
+        Some(s) => {
+            t.last_error.set(0);
+            s.load(Relaxed)
+        }
+        None => fail(code::INVALID_PARAMETER) as usize,
+    })
+}
+
+extern "win64" fn TlsSetValue(index: u32, value: usize) -> Bool {
+    teb::with(|t| match slot(t, index) {
+        Some(s) => {
+            s.store(value, Relaxed);
+            TRUE
+        }
+        None => fail(code::INVALID_PARAMETER),
+    })
+}
+
+pub(crate) extern "win64" fn FlsAlloc(callback: Option<Callback>) -> u32 {
+    let mut slots = lock(&FLS);
+    let Some(free) = slots.iter().skip(1).position(Option::is_none) else {
+        teb::set_last_error(259); // ERROR_NO_MORE_ITEMS
+        return OUT_OF_INDEXES;
+    };
+    slots[free + 1] = Some(callback); // slot 0 is never given out, as on Windows
+    drop(slots);
+    crate::text::length(free + 1)
+}
+
+/// The calling thread's value of a slot, taken out.
+fn take(index: usize) -> usize {
+    teb::with(|t| {
+        if t.fls.load(Relaxed).is_null() {
+            return 0;
+        }
+        teb::table(&t.fls).get(index).map_or(0, |s| s.swap(0, Relaxed))
+    })
+}
+
+/// Calls a slot's callback with the calling thread's value, if there is one.
+#[allow(unsafe_code)]
+fn call(index: usize, callback: Option<Callback>) {
+    let value = take(index);
+    if let Some(callback) = callback
+        && value != 0
+    {
+        // SAFETY: whoever registered the callback keeps it callable until `FlsFree`, as `FlsAlloc` asks; no lock is held.
+        unsafe { callback(value) };
+    }
+}
+
+/// The callback runs for the calling thread; the values of other threads are forgotten with the threads.
+pub(crate) extern "win64" fn FlsFree(index: u32) -> Bool {
+    let index = index as usize;
+    let Some(callback) = lock(&FLS).get_mut(index).and_then(Option::take) else {
+        return fail(code::INVALID_PARAMETER);
+    };
+    call(index, callback);
+    TRUE
+}
+
+fn is_known(index: u32) -> bool {
+    lock(&FLS).get(index as usize).is_some_and(Option::is_some)
+}
+
+extern "win64" fn FlsGetValue(index: u32) -> usize {
+    if index as usize >= FLS_SLOTS {
+        return fail(code::INVALID_PARAMETER) as usize;
+    }
+    teb::with(|t| {
+        t.last_error.set(0);
+        teb::table(&t.fls)[index as usize].load(Relaxed)
+    })
+}
+
+pub(crate) extern "win64" fn FlsSetValue(index: u32, value: usize) -> Bool {
+    if !is_known(index) {
+        return fail(code::INVALID_PARAMETER);
+    }
+    teb::with(|t| teb::table(&t.fls)[index as usize].store(value, Relaxed));
+    TRUE
+}
+
+/// The calling thread runs no more guest code: every value it still has goes to its callback.
+pub(crate) fn run_callbacks() {
+    for index in 1..FLS_SLOTS {
+        let callback = lock(&FLS)[index];
+        call(index, callback.flatten());
+    }
+}
+
+table! {
+    /// Slots.
+    pub(crate) TABLE: TlsAlloc, TlsFree, TlsGetValue, TlsSetValue, FlsAlloc, FlsFree, FlsGetValue, FlsSetValue
+}

@@ -1,0 +1,44 @@
+//! What a Windows image expects of its process: a thread block behind GS, a process block, and the functions of
+//! KERNEL32, ntdll and the C runtime, offered as modules without an image.
+//!
+//! ```text
+//! engine ── Process::new(services) ──► modules(): KERNEL32.dll, ntdll.dll, ucrtbase.dll, msvcrt.dll …
+//!        └─ process.enter() ─────────► the calling thread has a TEB of this process behind GS
+//! guest  ── call through its IAT ────► extern "win64" fn ── what only the engine knows ──► Services
+//! ```
+//! Read in this order: [`Services`] (what is asked of the engine) → [`Process`] → `teb` and `peb` (what images read
+//! without asking) → `guest` (pointers that images hand in) → `table` (how a function becomes one of a module) →
+//! `kernel32` and `crt`, one file a subject. A function that is not in a table does not exist: nothing here is a
+//! stub that pretends.
+//!
+//! Choices that hold everywhere:
+//! - "ANSI" text is UTF-8 (code page 65001), as a Windows program can choose it too.
+//! - The host's file tree is drive `Z:`; other drives do not exist. Text files keep their line ends.
+//! - One heap serves `malloc`, `HeapAlloc` and `LocalAlloc`; its blocks are the host's `malloc` blocks.
+//! - The environment is a copy that the process takes when it is made; changing it does not change the host's.
+
+#[macro_use]
+mod table;
+
+mod bcrypt;
+mod crt;
+mod futex;
+mod guest;
+mod heap;
+mod kernel32;
+mod ntdll;
+mod object;
+mod path;
+mod peb;
+mod process;
+mod services;
+mod teb;
+mod text;
+
+pub use process::Process;
+pub use services::Services;
+
+/// Locks a mutex; what a panicking holder left behind is taken as it is, because guest code cannot be told.
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

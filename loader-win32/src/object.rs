@@ -1,0 +1,336 @@
+//! Kernel objects: what a handle stands for, and waiting for one or several of them.
+//!
+//! All states change under one lock a process (the dispatcher's), so that "take all of these or none" is one step. A
+//! thread that has to wait leaves its [`Parker`] with each object and sleeps on its own word; no lock is held then.
+
+use crate::{
+    futex::{self, Deadline},
+    lock, teb,
+};
+use std::{
+    collections::HashMap,
+    fs::File,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{
+            AtomicBool, AtomicI32, AtomicU32,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+};
+
+/// `GetCurrentProcess()`.
+pub(crate) const CURRENT_PROCESS: usize = usize::MAX;
+/// `GetCurrentThread()`.
+pub(crate) const CURRENT_THREAD: usize = usize::MAX - 1;
+/// The handles of standard input, output and error: the first three of every process.
+pub(crate) const STD_HANDLES: [usize; 3] = [4, 8, 12];
+/// What `GetExitCodeThread` says of a thread that still runs.
+pub(crate) const STILL_ACTIVE: u32 = 259;
+
+/// A kernel object.
+pub(crate) struct Object {
+    pub kind: Kind,
+    dispatcher: Arc<Mutex<()>>,
+    waiters: Mutex<Vec<Arc<Parker>>>,
+}
+
+/// What kind of object, with its state.
+pub(crate) enum Kind {
+    /// An event; `manual`: it stays set until it is reset.
+    Event { manual: bool, set: AtomicBool },
+    /// A semaphore.
+    Semaphore { count: AtomicI32, max: i32 },
+    /// A mutex: its owner's thread id and how often it holds it.
+    Mutex { owner: AtomicU32, depth: AtomicU32 },
+    /// A thread.
+    Thread(Thread),
+    /// This process: never over while anyone can ask.
+    Process,
+    /// An open file of the host.
+    File(File),
+    /// A section of a file, or of memory: see `kernel32::file`.
+    Section(crate::kernel32::file::Section),
+    /// A search of a folder.
+    Find(Mutex<crate::kernel32::file::Search>),
+}
+
+/// The state of a thread object.
+#[derive(Default)]
+pub(crate) struct Thread {
+    pub id: AtomicU32,
+    pub exit_code: AtomicU32,
+    pub priority: AtomicI32,
+    /// How often it was suspended; it starts when this is zero.
+    pub suspended: AtomicU32,
+    /// Somebody asked it to end: it does at its next wait.
+    pub doomed: AtomicBool,
+    gone: AtomicBool,
+    parked: Mutex<Option<Arc<Parker>>>,
+}
+
+/// One thread's sleep.
+#[derive(Default)]
+pub(crate) struct Parker(AtomicU32);
+
+impl Parker {
+    fn wake(&self) {
+        self.0.store(1, SeqCst);
+        futex::wake(&self.0, 1);
+    }
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// With the object of this number.
+    Object(usize),
+    /// Without one.
+    TimedOut,
+    /// With the request that this thread end.
+    Doomed,
+}
+
+impl Object {
+    /// Changes the state and lets those who wait look again.
+    pub(crate) fn change<R>(&self, f: impl FnOnce(&Kind) -> R) -> R {
+        let _dispatcher = lock(&self.dispatcher);
+        let result = f(&self.kind);
+        lock(&self.waiters).iter().for_each(|w| w.wake());
+        result
+    }
+
+    /// The thread has ended and nothing of it is left.
+    pub(crate) fn thread_is_gone(&self) {
+        self.change(|kind| {
+            if let Kind::Thread(t) = kind {
+                let _ = t.exit_code.compare_exchange(STILL_ACTIVE, 0, SeqCst, SeqCst);
+                t.gone.store(true, SeqCst);
+            }
+        });
+    }
+
+    /// Asks the thread to end at its next wait.
+    pub(crate) fn doom(&self, code: u32) {
+        self.change(|kind| {
+            if let Kind::Thread(t) = kind
+                && !t.gone.load(SeqCst)
+            {
+                t.exit_code.store(code, SeqCst);
+                t.doomed.store(true, SeqCst);
+                lock(&t.parked).iter().for_each(|p| p.wake());
+            }
+        });
+    }
+
+    /// The thread's state, where this is one.
+    pub(crate) fn thread(&self) -> Option<&Thread> {
+        match &self.kind {
+            Kind::Thread(t) => Some(t),
+            _ => None,
+        }
+    }
+
+    /// Whether a wait for it would end at once. Under the dispatcher's lock.
+    fn is_signalled(&self, me: u32) -> bool {
+        match &self.kind {
+            Kind::Event { set, .. } => set.load(Relaxed),
+            Kind::Semaphore { count, .. } => count.load(Relaxed) > 0,
+            Kind::Mutex { owner, .. } => [0, me].contains(&owner.load(Relaxed)),
+            Kind::Thread(t) => t.gone.load(Relaxed),
+            Kind::File(_) => true,
+            Kind::Process | Kind::Section(_) | Kind::Find(_) => false,
+        }
+    }
+
+    /// What a wait that ends does to it. Under the dispatcher's lock.
+    fn take(&self, me: u32) {
+        match &self.kind {
+            Kind::Event { manual: false, set } => set.store(false, Relaxed),
+            Kind::Semaphore { count, .. } => {
+                count.fetch_sub(1, Relaxed);
+            }
+            Kind::Mutex { owner, depth } => {
+                owner.store(me, Relaxed);
+                depth.fetch_add(1, Relaxed);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The objects of a process: its handles and its names.
+pub(crate) struct Objects {
+    dispatcher: Arc<Mutex<()>>,
+    handles: Mutex<Vec<Option<Arc<Object>>>>,
+    names: Mutex<HashMap<String, Weak<Object>>>,
+}
+
+impl Objects {
+    /// The standard files, and nothing else.
+    pub(crate) fn new() -> Self {
+        let objects = Self { dispatcher: Arc::default(), handles: Mutex::default(), names: Mutex::default() };
+        for fd in 0..3 {
+            match standard(fd) {
+                Some(file) => drop(objects.open(Kind::File(file))),
+                None => lock(&objects.handles).push(None),
+            }
+        }
+        objects
+    }
+
+    /// A new object without a handle.
+    pub(crate) fn make(&self, kind: Kind) -> Arc<Object> {
+        Arc::new(Object { kind, dispatcher: Arc::clone(&self.dispatcher), waiters: Mutex::default() })
+    }
+
+    /// A new object and a handle of it.
+    pub(crate) fn open(&self, kind: Kind) -> usize {
+        self.add(self.make(kind))
+    }
+
+    /// A handle of an object: a multiple of four, as on Windows.
+    pub(crate) fn add(&self, object: Arc<Object>) -> usize {
+        let mut handles = lock(&self.handles);
+        let free = handles.iter().skip(3).position(Option::is_none);
+        let index = free.map_or(handles.len(), |i| i + 3);
+        match handles.get_mut(index) {
+            Some(slot) => *slot = Some(object),
+            None => handles.push(Some(object)),
+        }
+        (index + 1) * 4
+    }
+
+    /// The object of that name, or a new one that gets it; whether it was there.
+    pub(crate) fn named(&self, name: &str, kind: Kind) -> (Arc<Object>, bool) {
+        if name.is_empty() {
+            return (self.make(kind), false);
+        }
+        let mut names = lock(&self.names);
+        if let Some(old) = names.get(name).and_then(Weak::upgrade) {
+            return (old, true);
+        }
+        let new = self.make(kind);
+        names.retain(|_, o| o.strong_count() > 0);
+        names.insert(name.into(), Arc::downgrade(&new));
+        (new, false)
+    }
+
+    /// The object behind a handle.
+    pub(crate) fn get(&self, handle: usize) -> Option<Arc<Object>> {
+        match handle {
+            CURRENT_PROCESS => Some(self.make(Kind::Process)),
+            CURRENT_THREAD => Some(self.current_thread()),
+            _ => {
+                let handles = lock(&self.handles);
+                let index = (handle / 4).checked_sub(1).filter(|_| handle % 4 == 0)?;
+                handles.get(index)?.clone()
+            }
+        }
+    }
+
+    /// Gives a handle back.
+    pub(crate) fn close(&self, handle: usize) -> Option<Arc<Object>> {
+        let index = (handle / 4).checked_sub(1).filter(|_| handle % 4 == 0)?;
+        lock(&self.handles).get_mut(index)?.take() // the object itself goes after the lock
+    }
+
+    /// A new thread object; the thread that it is for adopts it.
+    pub(crate) fn new_thread(&self, suspended: u32) -> Arc<Object> {
+        let thread = Thread::default();
+        thread.exit_code.store(STILL_ACTIVE, Relaxed);
+        thread.suspended.store(suspended, Relaxed);
+        self.make(Kind::Thread(thread))
+    }
+
+    /// The calling thread's object.
+    pub(crate) fn current_thread(&self) -> Arc<Object> {
+        teb::own(|own| {
+            let mut mine = own.thread.borrow_mut();
+            Arc::clone(mine.get_or_insert_with(|| {
+                let new = self.new_thread(0);
+                new.thread().iter().for_each(|t| t.id.store(current_thread_id(), Relaxed));
+                new
+            }))
+        })
+    }
+
+    /// Waits for one of the objects or for all of them.
+    pub(crate) fn wait(&self, objects: &[Arc<Object>], all: bool, until: Deadline) -> Waited {
+        let me = current_thread_id();
+        let mine = teb::own(|o| o.thread.borrow().clone());
+        let mut parker: Option<Arc<Parker>> = None;
+        let outcome = loop {
+            let guard = lock(&self.dispatcher);
+            if mine.as_ref().is_some_and(|t| t.thread().is_some_and(|t| t.doomed.load(Relaxed))) {
+                break Waited::Doomed;
+            }
+            if let Some(found) = take(objects, all, me) {
+                break Waited::Object(found);
+            }
+            if until.is_over() {
+                break Waited::TimedOut;
+            }
+            let parked = parker.get_or_insert_with(|| enlist(objects, mine.as_deref()));
+            parked.0.store(0, SeqCst);
+            drop(guard);
+            futex::wait(&parked.0, 0, until);
+        };
+        if let Some(parker) = parker {
+            let _dispatcher = lock(&self.dispatcher);
+            withdraw(objects, mine.as_deref(), &parker);
+        }
+        outcome
+    }
+}
+
+/// Takes the objects if they can be had. Under the dispatcher's lock.
+fn take(objects: &[Arc<Object>], all: bool, me: u32) -> Option<usize> {
+    let ready = |o: &Arc<Object>| o.is_signalled(me);
+    if all {
+        let possible = !objects.is_empty() && objects.iter().all(ready);
+        possible.then(|| objects.iter().for_each(|o| o.take(me)))?;
+        return Some(0);
+    }
+    let found = objects.iter().position(ready)?;
+    objects[found].take(me);
+    Some(found)
+}
+
+/// Leaves a new parker wherever a change must wake us. Under the dispatcher's lock.
+fn enlist(objects: &[Arc<Object>], mine: Option<&Object>) -> Arc<Parker> {
+    let parker = Arc::<Parker>::default();
+    for o in objects {
+        lock(&o.waiters).push(Arc::clone(&parker));
+    }
+    if let Some(t) = mine.and_then(Object::thread) {
+        *lock(&t.parked) = Some(Arc::clone(&parker));
+    }
+    parker
+}
+
+/// Takes it away again. Under the dispatcher's lock.
+fn withdraw(objects: &[Arc<Object>], mine: Option<&Object>, parker: &Arc<Parker>) {
+    for o in objects {
+        lock(&o.waiters).retain(|w| !Arc::ptr_eq(w, parker));
+    }
+    if let Some(t) = mine.and_then(Object::thread) {
+        *lock(&t.parked) = None;
+    }
+}
+
+/// The calling thread's number.
+pub(crate) fn current_thread_id() -> u32 {
+    teb::with(|t| u32::try_from(t.thread_id.get()).unwrap_or(0))
+}
+
+/// A copy of a standard file, so that closing the handle closes nothing of the host.
+fn standard(fd: u8) -> Option<File> {
+    use std::os::fd::AsFd;
+    let copy = match fd {
+        0 => std::io::stdin().as_fd().try_clone_to_owned(),
+        1 => std::io::stdout().as_fd().try_clone_to_owned(),
+        _ => std::io::stderr().as_fd().try_clone_to_owned(),
+    };
+    copy.ok().map(File::from)
+}

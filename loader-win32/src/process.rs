@@ -1,0 +1,135 @@
+//! One process, as Windows images see it: what [`Process::enter`] puts behind GS and what the functions keep.
+
+use crate::{
+    Services, bcrypt, crt,
+    heap::Heaps,
+    kernel32::{self, environment::Environment, exception::Handlers, file::Views, memory::Book},
+    ntdll,
+    object::Objects,
+    peb, teb, text,
+};
+use loader_core::{Addr, ErrorKind, HostModule, HostTable};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock, Weak},
+};
+
+/// One Windows process inside this one: the state behind the built-in modules.
+///
+/// A thread that has entered keeps its process alive until it ends or enters another one.
+pub struct Process {
+    services: Weak<dyn Services>,
+    peb: peb::Block,
+    pub(crate) objects: Objects,
+    pub(crate) heaps: Heaps,
+    pub(crate) memory: Book,
+    pub(crate) environment: Environment,
+    pub(crate) handlers: Handlers,
+    pub(crate) views: Views,
+    pub(crate) runtime: crt::Runtime,
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process").field("program", &self.program()).finish_non_exhaustive()
+    }
+}
+
+impl Process {
+    /// A process whose functions ask `services` for what only the engine knows.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Space`] where the system gives no pages for the process block.
+    pub fn new(services: Weak<dyn Services>) -> Result<Arc<Self>, ErrorKind> {
+        let environment = Environment::of_host();
+        let texts = [
+            text::wide_z(&program_path()).into(),
+            text::wide_z(&command_line()).into(),
+            environment.block().into(),
+        ];
+        Ok(Arc::new(Self {
+            services,
+            peb: peb::Block::new(texts)?,
+            objects: Objects::new(),
+            heaps: Heaps::default(),
+            memory: Book::default(),
+            environment,
+            handlers: Handlers::default(),
+            views: Views::default(),
+            runtime: crt::Runtime::default(),
+        }))
+    }
+
+    /// Makes the calling thread ready to run Windows code of this process. Costs about a nanosecond when it is already.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Space`] where the system gives no pages for the thread block.
+    #[inline]
+    pub fn enter(self: &Arc<Self>) -> Result<(), ErrorKind> {
+        if teb::is_ready_for(Arc::as_ptr(self)) {
+            return Ok(());
+        }
+        teb::prepare(self)
+    }
+
+    /// The built-in modules. Nothing in them is bound to this process: a function finds its process through GS.
+    #[must_use]
+    pub fn modules(&self) -> Vec<HostModule> {
+        modules()
+            .iter()
+            .map(|(name, tables)| tables.iter().fold(HostModule::new(name), |m, t| m.functions(t)))
+            .collect()
+    }
+
+    /// The address that stands for the program's own image: what `GetModuleHandle(NULL)` should return.
+    #[must_use]
+    pub fn program(&self) -> Addr {
+        Addr(self.peb.program() as u64)
+    }
+
+    pub(crate) fn peb(&self) -> &peb::Block {
+        &self.peb
+    }
+
+    /// The engine, while it exists.
+    pub(crate) fn services(&self) -> Option<Arc<dyn Services>> {
+        self.services.upgrade()
+    }
+}
+
+/// Which tables make which module.
+fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
+    static MODULES: OnceLock<Vec<(&'static str, Vec<HostTable>)>> = OnceLock::new();
+    MODULES.get_or_init(|| {
+        vec![
+            ("KERNEL32.dll", kernel32::TABLES.to_vec()),
+            ("KERNELBASE.dll", kernel32::TABLES.to_vec()),
+            ("ntdll.dll", ntdll::TABLES.to_vec()),
+            ("ucrtbase.dll", [crt::SHARED, crt::UCRT].concat()),
+            ("msvcrt.dll", [crt::SHARED, crt::MSVCRT].concat()),
+            ("bcrypt.dll", vec![bcrypt::BCRYPT]),
+            ("ADVAPI32.dll", vec![bcrypt::ADVAPI32]),
+        ]
+    })
+}
+
+/// How many processors this process may use.
+pub(crate) fn processors() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| text::length(n.get()))
+}
+
+/// The program's path, in Windows form.
+pub(crate) fn program_path() -> String {
+    std::env::current_exe()
+        .map_or_else(|_| r"Z:\program.exe".into(), |p| crate::path::to_guest(&p.to_string_lossy()))
+}
+
+/// The command line that a Windows program would see: arguments with spaces in quotes.
+pub(crate) fn command_line() -> String {
+    let quoted = std::env::args_os().map(|a| {
+        let a = a.to_string_lossy().into_owned();
+        let plain = !a.is_empty() && !a.contains([' ', '\t', '"']);
+        if plain { a } else { format!("\"{}\"", a.replace('"', "\\\"")) }
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}

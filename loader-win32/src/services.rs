@@ -1,0 +1,61 @@
+//! What the Windows functions ask of the engine.
+
+use loader_core::{Addr, Error, Symbol};
+
+/// What KERNEL32 cannot know by itself. The front door implements it; every call comes from guest code, on a thread
+/// that has entered, with no lock of this crate held. Names are as the caller spelled them.
+pub trait Services: Send + Sync {
+    /// `LoadLibraryEx`: opens a library (one more reference) and says where it is.
+    ///
+    /// # Errors
+    /// Why it cannot be loaded; the caller sees [`Error::win32`].
+    fn load_library(&self, name: &str, flags: u32) -> Result<Addr, Error>;
+
+    /// `FreeLibrary`: gives one reference back.
+    ///
+    /// # Errors
+    /// The Win32 error number.
+    fn free_library(&self, base: Addr) -> Result<(), u32>;
+
+    /// `GetProcAddress`: an export of one loaded library.
+    ///
+    /// # Errors
+    /// Why there is none; the caller sees [`Error::win32`].
+    fn get_proc_address(&self, base: Addr, symbol: Symbol<'_>) -> Result<Addr, Error>;
+
+    /// `GetModuleHandle`: a loaded library by name, or the program itself; no reference is taken.
+    fn module_handle(&self, name: Option<&str>) -> Option<Addr>;
+
+    /// Takes one more reference to a loaded library.
+    ///
+    /// # Errors
+    /// The Win32 error number.
+    fn add_ref(&self, base: Addr) -> Result<(), u32>;
+
+    /// Keeps a loaded library for the engine's whole life.
+    ///
+    /// # Errors
+    /// The Win32 error number.
+    fn pin(&self, base: Addr) -> Result<(), u32>;
+
+    /// The host path of a loaded library, or of the program.
+    fn module_file_name(&self, base: Option<Addr>) -> Option<String>;
+
+    /// The base of the loaded library that holds an address.
+    fn module_at(&self, at: Addr) -> Option<Addr>;
+
+    /// `DisableThreadLibraryCalls`: no thread notices for this library from now on.
+    ///
+    /// # Errors
+    /// The Win32 error number (126 for a library with static thread-local storage).
+    fn disable_thread_library_calls(&self, base: Addr) -> Result<(), u32>;
+
+    /// The calling thread was made by guest code and is about to run its start routine.
+    fn thread_starts(&self);
+
+    /// The calling thread, for which [`Services::thread_starts`] was called, will run no more guest code.
+    fn thread_ends(&self);
+
+    /// Guest code did something that a lint may want to know (`LoadLibrary`, `CreateThread`, a wait).
+    fn note(&self, what: &'static str);
+}

@@ -1,0 +1,340 @@
+//! The thread block: what Windows code finds behind GS, one for every thread that ever entered.
+//!
+//! Everything here is unsafe because the block lives in pages of its own that images read and write by offset without
+//! asking anyone, and because the GS base is the processor's. The block belongs to its thread: only that thread reaches
+//! it through [`with`], except for the slots that [`clear_tls_slot`] zeroes under the list's lock.
+//!
+//! A thread's block goes when the thread ends, in a destructor of the C library that runs after all of Rust's.
+#![allow(unsafe_code)]
+
+use crate::{Process, lock, object::Object, peb::Peb};
+use loader_core::ErrorKind;
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use std::{
+    arch::asm,
+    cell::{Cell, RefCell},
+    ffi::CString,
+    mem::offset_of,
+    ptr,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+const SIZE: usize = 0x2000;
+
+/// How many TLS slots lie in the block itself, and how many follow on demand.
+pub(crate) const TLS_SLOTS: usize = 64;
+/// Slots of the table that [`Teb::tls_expansion`] leads to.
+pub(crate) const TLS_EXPANSION: usize = 1024;
+/// Slots of the fiber-local table.
+pub(crate) const FLS_SLOTS: usize = 128;
+
+/// The block. Offsets are Windows' up to `0x1900`; what follows is ours.
+#[repr(C)]
+#[allow(missing_docs)]
+pub(crate) struct Teb {
+    pub exception_list: Cell<usize>,
+    pub stack_base: Cell<usize>,
+    pub stack_limit: Cell<usize>,
+    _sub_system: [usize; 3],
+    pub this: Cell<*const Teb>,
+    _environment: usize,
+    pub process_id: Cell<usize>,
+    pub thread_id: Cell<usize>,
+    _rpc: usize,
+    pub tls_vector: Cell<*mut *mut u8>,
+    pub peb: Cell<*const Peb>,
+    pub last_error: Cell<u32>,
+    _70: [u8; 0x1478 - 0x6c],
+    pub deallocation_stack: Cell<usize>,
+    pub tls_slots: [AtomicUsize; TLS_SLOTS],
+    _1680: [u8; 0x1780 - 0x1680],
+    pub tls_expansion: AtomicPtr<[AtomicUsize; TLS_EXPANSION]>,
+    _1788: [u8; 0x17c8 - 0x1788],
+    pub fls: AtomicPtr<[AtomicUsize; FLS_SLOTS]>,
+    _17d0: [u8; 0x1900 - 0x17d0],
+    process: Cell<*const Process>,
+    ours: Cell<*const Own>,
+}
+
+/// What this crate keeps for a thread.
+#[derive(Default)]
+pub(crate) struct Own {
+    /// The thread's object, once somebody asked for a handle of it.
+    pub thread: RefCell<Option<Arc<Object>>>,
+    /// Where `ExitThread` leads: the stack pointer that the thread's start saved; 0 for threads of the host.
+    pub escape: Cell<usize>,
+    /// The C library's `errno`.
+    pub errno: Cell<i32>,
+    /// The C library's `_doserrno`.
+    pub doserrno: Cell<u32>,
+    /// The state of `rand`.
+    pub seed: Cell<u32>,
+    /// Where `strtok` goes on.
+    pub token: Cell<usize>,
+    /// The last text that `strerror` gave out.
+    pub message: RefCell<CString>,
+    /// The last broken-down time that `gmtime` or `localtime` gave out.
+    pub tm: Cell<[i32; 9]>,
+    /// The last text that `asctime` or `ctime` gave out.
+    pub date: Cell<[u8; 32]>,
+}
+
+const _: () = {
+    assert!(offset_of!(Teb, this) == 0x30);
+    assert!(offset_of!(Teb, process_id) == 0x40);
+    assert!(offset_of!(Teb, tls_vector) == 0x58);
+    assert!(offset_of!(Teb, peb) == 0x60);
+    assert!(offset_of!(Teb, last_error) == 0x68);
+    assert!(offset_of!(Teb, deallocation_stack) == 0x1478);
+    assert!(offset_of!(Teb, tls_slots) == 0x1480);
+    assert!(offset_of!(Teb, tls_expansion) == 0x1780);
+    assert!(offset_of!(Teb, fls) == 0x17c8);
+    assert!(size_of::<Teb>() <= SIZE);
+};
+
+thread_local! {
+    /// This thread's block. Without a destructor, so it can be asked for until the very end.
+    static MINE: Cell<*const Teb> = const { Cell::new(ptr::null()) };
+    /// Runs the fiber-local callbacks while the thread's other Rust values still live.
+    static LAST_WORDS: LastWords = const { LastWords };
+}
+
+/// Every thread's block, for clearing a slot in all of them.
+static ALL: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+struct LastWords;
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        if !MINE.get().is_null() && base() == MINE.get() {
+            crate::kernel32::tls::run_callbacks();
+        }
+    }
+}
+
+/// Whether the processor's own instructions for the GS base may be used (Linux says so in `AT_HWCAP2`).
+fn fsgsbase() -> bool {
+    const HWCAP2_FSGSBASE: usize = 1 << 1;
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    *KNOWN.get_or_init(|| rustix::param::linux_hwcap().1 & HWCAP2_FSGSBASE != 0)
+}
+
+/// The GS base, as far as it can be known: without the instruction, what this thread last set.
+#[inline]
+fn base() -> *const Teb {
+    if !fsgsbase() {
+        return MINE.get();
+    }
+    let base: *const Teb;
+    // SAFETY: the kernel says that the instruction is enabled; it only reads a register.
+    unsafe { asm!("rdgsbase {}", out(reg) base, options(nomem, nostack, preserves_flags)) };
+    base
+}
+
+fn set_base(teb: *const Teb) {
+    if fsgsbase() {
+        // SAFETY: the kernel says that the instruction is enabled; nothing of the host uses GS on x86-64 Linux.
+        unsafe { asm!("wrgsbase {}", in(reg) teb, options(nostack, preserves_flags)) };
+        return;
+    }
+    const ARCH_SET_GS: i32 = 0x1001;
+    // SAFETY: sets the GS base of the calling thread, which nothing of the host uses on x86-64 Linux.
+    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SET_GS, teb) };
+}
+
+/// Whether the calling thread is ready to run code of `process`: about a nanosecond.
+#[inline]
+pub(crate) fn is_ready_for(process: *const Process) -> bool {
+    let mine = MINE.get();
+    if mine.is_null() || base() != mine {
+        return false;
+    }
+    // SAFETY: the block lives as long as its thread, and this is the thread.
+    let owner = unsafe { &(*mine).process };
+    owner.get() == process
+}
+
+/// Makes the calling thread ready to run code of `process`.
+pub(crate) fn prepare(process: &Arc<Process>) -> Result<(), ErrorKind> {
+    if MINE.get().is_null() {
+        create()?;
+    }
+    let mine = MINE.get();
+    set_base(mine);
+    // SAFETY: the block lives as long as its thread, and this is the thread.
+    let teb = unsafe { &*mine };
+    let before = teb.process.replace(Arc::into_raw(Arc::clone(process)));
+    teb.peb.set(process.peb().block());
+    drop_process(before);
+    Ok(())
+}
+
+fn drop_process(process: *const Process) {
+    if !process.is_null() {
+        // SAFETY: the pointer came from `Arc::into_raw` in `prepare` and leaves the block here, once.
+        drop(unsafe { Arc::from_raw(process) });
+    }
+}
+
+fn create() -> Result<(), ErrorKind> {
+    let vector = loader_core::tls::thread_table(); // first, so that its blocks outlive LAST_WORDS
+    // SAFETY: new pages at a place of the kernel's choice touch nobody's memory.
+    let pages = unsafe {
+        mmap_anonymous(ptr::null_mut(), SIZE, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
+    };
+    let pages = pages.map_err(|e| ErrorKind::Space { what: "make a thread block", os: e.raw_os_error() })?;
+    let block: *const Teb = pages.cast();
+    // SAFETY: zeroed pages of sufficient size and alignment are a valid `Teb`, and nobody else knows them yet.
+    let teb = unsafe { &*block };
+    let (low, high) = stack();
+    teb.stack_base.set(high);
+    teb.stack_limit.set(low);
+    teb.deallocation_stack.set(low);
+    teb.exception_list.set(usize::MAX);
+    teb.this.set(block);
+    teb.process_id.set(std::process::id() as usize);
+    teb.thread_id.set(thread_id());
+    teb.tls_vector.set(vector);
+    let own = Own::default();
+    own.seed.set(1);
+    teb.ours.set(Box::into_raw(Box::new(own)));
+    lock(&ALL).push(block.expose_provenance());
+    MINE.set(block);
+    let _ = LAST_WORDS.try_with(|_| ()); // registers its destructor
+    let value = pages.cast_const();
+    // SAFETY: the key was made by `ending`; the value is this thread's own.
+    unsafe { libc::pthread_setspecific(ending(), value) };
+    Ok(())
+}
+
+fn thread_id() -> usize {
+    rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs() as usize
+}
+
+/// The lowest and the highest address of the calling thread's stack.
+fn stack() -> (usize, usize) {
+    let mut attr = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: the calling thread exists; the attributes are ours to be written.
+    if unsafe { libc::pthread_getattr_np(libc::pthread_self(), attr.as_mut_ptr()) } != 0 {
+        return (0, usize::MAX);
+    }
+    let (mut low, mut size) = (ptr::null_mut(), 0);
+    // SAFETY: the attributes were written by the call above.
+    unsafe { libc::pthread_attr_getstack(attr.as_ptr(), &raw mut low, &raw mut size) };
+    // SAFETY: as above; they are not used afterwards.
+    unsafe { libc::pthread_attr_destroy(attr.as_mut_ptr()) };
+    (low.addr(), low.addr() + size)
+}
+
+/// The key whose destructor frees the blocks of threads that end.
+fn ending() -> libc::pthread_key_t {
+    static KEY: OnceLock<libc::pthread_key_t> = OnceLock::new();
+    *KEY.get_or_init(|| {
+        let mut key = 0;
+        // SAFETY: the destructor takes what `create` stores. Without a key the blocks would merely stay.
+        unsafe { libc::pthread_key_create(&raw mut key, Some(end)) };
+        key
+    })
+}
+
+/// The last thing that happens to a thread.
+unsafe extern "C" fn end(block: *mut libc::c_void) {
+    let block = block.cast::<Teb>();
+    lock(&ALL).retain(|&t| t != block.addr());
+    MINE.set(ptr::null());
+    set_base(ptr::null());
+    // SAFETY: `create` stored the block, which lives until the `munmap` below; nobody else reaches it any more.
+    let teb = unsafe { &*block };
+    // SAFETY: `create` boxed it; it is taken out here, once.
+    let own = unsafe { Box::from_raw(teb.ours.get().cast_mut()) };
+    let process = teb.process.get();
+    free_table(teb.tls_expansion.load(Relaxed));
+    free_table(teb.fls.load(Relaxed));
+    // SAFETY: the pages are those that `create` mapped, and the last reference into them was used above.
+    let _ = unsafe { munmap(block.cast(), SIZE) };
+    if let Some(thread) = own.thread.take() {
+        thread.thread_is_gone(); // whoever waits for the thread finds nothing of it left
+    }
+    drop_process(process);
+}
+
+fn free_table<const N: usize>(table: *mut [AtomicUsize; N]) {
+    if !table.is_null() {
+        // SAFETY: `table` boxed it, and its thread has ended.
+        drop(unsafe { Box::from_raw(table) });
+    }
+}
+
+/// Hands the calling thread's block to `f`. The thread must have entered, as every thread that runs guest code has.
+#[inline]
+pub(crate) fn with<R>(f: impl FnOnce(&Teb) -> R) -> R {
+    let teb: *const Teb;
+    // SAFETY: a thread that runs guest code has entered, so GS leads to its block, whose 0x30 is its own address.
+    unsafe {
+        asm!("mov {}, gs:[0x30]", out(reg) teb, options(readonly, nostack, preserves_flags, pure));
+    }
+    // SAFETY: as above; the block lives as long as the thread.
+    f(unsafe { &*teb })
+}
+
+/// Hands what this crate keeps for the calling thread to `f`.
+pub(crate) fn own<R>(f: impl FnOnce(&Own) -> R) -> R {
+    // SAFETY: `create` boxed it, and it lives as long as the block.
+    with(|t| f(unsafe { &*t.ours.get() }))
+}
+
+/// A place of [`Own`] that guest code may keep the address of: it stays while the thread lives.
+pub(crate) fn own_place<T>(f: impl FnOnce(&Own) -> &Cell<T>) -> *mut T {
+    own(|o| f(o).as_ptr())
+}
+
+/// The process that the calling thread runs code of.
+pub(crate) fn process() -> Arc<Process> {
+    with(|t| {
+        let process = t.process.get();
+        // SAFETY: the block holds one count of it, so there is at least one.
+        unsafe { Arc::increment_strong_count(process) };
+        // SAFETY: the count that was just added is the one this value gives back.
+        unsafe { Arc::from_raw(process) }
+    })
+}
+
+/// The calling thread's table behind a table pointer of its block, made when first asked for.
+pub(crate) fn table<const N: usize>(at: &AtomicPtr<[AtomicUsize; N]>) -> &[AtomicUsize; N] {
+    if at.load(Relaxed).is_null() {
+        let new: Box<[AtomicUsize; N]> = Box::new([const { AtomicUsize::new(0) }; N]);
+        at.store(Box::into_raw(new), Relaxed);
+    }
+    // SAFETY: boxed above and freed only with the block that `at` lies in.
+    unsafe { &*at.load(Relaxed) }
+}
+
+/// Zeroes one TLS slot in every thread.
+pub(crate) fn clear_tls_slot(slot: usize) {
+    for &block in lock(&ALL).iter() {
+        // SAFETY: blocks leave the list before they go, and the list is locked; the slots are atomic.
+        let teb = unsafe { &*ptr::with_exposed_provenance::<Teb>(block) };
+        // SAFETY: as above; the table goes only after its block has left the list.
+        let more = unsafe { teb.tls_expansion.load(Relaxed).as_ref() };
+        let found = match slot.checked_sub(TLS_SLOTS) {
+            None => teb.tls_slots.get(slot),
+            Some(n) => more.and_then(|t| t.get(n)),
+        };
+        found.iter().for_each(|s| s.store(0, Relaxed));
+    }
+}
+
+/// How many threads have a block: for tests.
+#[cfg(test)]
+pub(crate) fn count() -> usize {
+    lock(&ALL).len()
+}
+
+/// Sets what `GetLastError` returns.
+#[inline]
+pub(crate) fn set_last_error(code: u32) {
+    with(|t| t.last_error.set(code));
+}

@@ -1,0 +1,30 @@
+//! Text between guest and host: UTF-16 and UTF-8, and the rule by which Windows functions return text.
+
+use crate::guest::Ptr;
+
+/// UTF-16 without a terminator.
+pub(crate) fn wide(text: &str) -> Vec<u16> {
+    text.encode_utf16().collect()
+}
+
+/// UTF-16 with a terminator.
+pub(crate) fn wide_z(text: &str) -> Vec<u16> {
+    text.encode_utf16().chain([0]).collect()
+}
+
+/// Copies `text` and a zero into `room` elements; where it does not fit, writes nothing and returns the room needed.
+/// This is how `GetEnvironmentVariable`, `GetCurrentDirectory`, `GetTempPath` and others answer.
+pub(crate) fn answer<T: Copy + Default>(text: &[T], to: Ptr<T>, room: u32) -> u32 {
+    if text.len() < room as usize {
+        to.fill(text);
+        to.at(text.len()).put(T::default());
+        length(text.len())
+    } else {
+        length(text.len() + 1)
+    }
+}
+
+/// A length as Windows counts it.
+pub(crate) fn length(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
