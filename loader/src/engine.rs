@@ -6,7 +6,9 @@ use crate::{
     win32::Windows,
 };
 use loader_core::{
-    Adopted, Error, HostModule, LoadSet, Request, Source, Stage, call::Native, set::MissingReport,
+    Adopted, Error, HostModule, LoadSet, Request, Source, Stage,
+    call::Native,
+    set::{MissingReport, Planned},
     space::Local,
 };
 use std::{
@@ -111,7 +113,7 @@ impl Builder {
         }
         // Asked before what the host has: these imports are the engine's to answer.
         let own = loader_core::tls::tls_get_addr as *const ();
-        set.add_host(HostModule::new("loader").global().function("__tls_get_addr", own))?;
+        set.add_host(HostModule::new("(engine)").global().function("__tls_get_addr", own))?;
         for module in self.hosts {
             set.add_host(module)?;
         }
@@ -200,6 +202,17 @@ impl Engine {
         self.adopt_host();
         let name = path.as_ref().to_string_lossy();
         self.load_set().missing_imports(&self.request(&name, None, Mode::default(), Origin::Open))
+    }
+
+    /// What opening a library would load, from where, and who needs it: breadth first, the library itself first.
+    /// Files are read, and nothing is put into memory.
+    ///
+    /// # Errors
+    /// As [`Engine::open`], where a file is found that cannot be loaded, or the library itself is not found.
+    pub fn plan(&self, path: impl AsRef<Path>) -> Result<Vec<Planned>, Error> {
+        self.adopt_host();
+        let name = path.as_ref().to_string_lossy();
+        self.load_set().plan(&self.request(&name, None, Mode::default(), Origin::Open))
     }
 
     /// Everything that is loaded, in load order.

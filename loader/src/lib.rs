@@ -37,5 +37,6 @@ pub use loader_core::{
     Addr, Dialect, Error, ErrorKind, Event, Format, Handle, HostModule, ImportControl, MissingPolicy, Mode,
     ModuleInfo, Observer, Origin, Rules, Stage, SymbolName,
     call::{Arg, Convention, MissingImport, guarded, invoke},
-    set::{FoundSymbol, MissingReport},
+    set::{FoundSymbol, MissingReport, Place, Planned},
 };
+pub use locator::parse;

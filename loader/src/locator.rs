@@ -76,13 +76,21 @@ impl Locator for Shared {
     }
 
     fn parse(&self, source: &Arc<Source>) -> Result<Arc<dyn Image>, ErrorKind> {
-        let bytes = source.bytes();
-        Ok(match bytes {
-            [0x7f, b'E', b'L', b'F', ..] => loader_elf::ElfImage::parse(source)?,
-            [b'M', b'Z', ..] => loader_pe::PeImage::parse(source)?,
-            _ => return Err(ErrorKind::NotALoadfile { found: what_it_is(bytes) }),
-        })
+        parse(source)
     }
+}
+
+/// Understands the bytes of one file, of either format, as a load does.
+///
+/// # Errors
+/// Why they cannot be loaded.
+pub fn parse(source: &Arc<Source>) -> Result<Arc<dyn Image>, ErrorKind> {
+    let bytes = source.bytes();
+    Ok(match bytes {
+        [0x7f, b'E', b'L', b'F', ..] => loader_elf::ElfImage::parse(source)?,
+        [b'M', b'Z', ..] => loader_pe::PeImage::parse(source)?,
+        _ => return Err(ErrorKind::NotALoadfile { found: what_it_is(bytes) }),
+    })
 }
 
 /// The first candidate that exists and suits. Only if none does, what stood in the way of opening one is reported.

@@ -1,0 +1,317 @@
+//! `loader sweep`: many libraries, each in a process of its own, and how each fared. What happens in that process is
+//! in `probe.rs`.
+
+use super::{
+    Failure, Loading, Outcome,
+    probe::{Note, Status, Verdict},
+    screen::{self, Tone, paint},
+};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use loader_sandbox::{Child, Ending, Report};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fmt,
+    fs::{self, File},
+    io::{self, Read},
+    num::NonZero,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Sweep {
+    /// Libraries, and folders to search for *.so, *.so.*, *.dll and *.pyd (links are not followed there)
+    #[arg(value_name = "PATH", required_unless_present = "list")]
+    paths: Vec<PathBuf>,
+    /// A file with more libraries, one a line; - is standard input
+    #[arg(long, value_name = "FILE")]
+    list: Option<PathBuf>,
+    /// How many processes at a time [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZero<usize>>,
+    /// How many seconds a library may take
+    #[arg(long, value_name = "S", default_value = "60", value_parser = seconds)]
+    timeout: Duration,
+    /// Print the reasons to standard error, most frequent first
+    #[arg(long)]
+    reasons: bool,
+    #[command(flatten)]
+    loading: Loading,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+    seconds.filter(|d| !d.is_zero()).ok_or_else(|| "not a number of seconds".into())
+}
+
+/// In the order of the last line.
+const ALL: [Status; 5] = [Status::Ok, Status::Refused, Status::Crashed, Status::Hung, Status::Residue];
+
+impl Sweep {
+    pub(super) fn run(self, json: bool) -> Outcome<ExitCode> {
+        let files = self.files()?;
+        let jobs = self.jobs.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZero::get);
+        let bar = ProgressBar::new(files.len() as u64); // draws nothing where standard error is no terminal
+        let style = ProgressStyle::with_template("{bar:40} {pos} of {len}, {eta} left");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let mut tally = Tally::default();
+
+        let (next, (sender, results)) = (AtomicUsize::new(0), mpsc::channel());
+        let written = thread::scope(|scope| {
+            for _ in 0..jobs.min(files.len()) {
+                let sender = sender.clone();
+                scope.spawn(|| {
+                    let sender = sender; // dropped when there is no more to do
+                    while let Some((n, file)) = self.take(&next, &files) {
+                        if sender.send((n, self.probe(file))).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            // Results come as they come, and are shown in the order of the files.
+            let mut early = BTreeMap::new();
+            let mut shown = 0;
+            for (n, verdict) in results {
+                early.insert(n, verdict);
+                bar.inc(1);
+                while let Some(verdict) = early.remove(&shown) {
+                    bar.suspend(|| show(&files[shown], &verdict, json))?;
+                    tally.add(&verdict);
+                    shown += 1;
+                }
+            }
+            Ok::<(), io::Error>(())
+        });
+        bar.finish_and_clear();
+        written?;
+        if self.reasons {
+            tally.reasons().iter().for_each(|(n, status, kind)| eprintln!("{n:>7}  {status}: {kind}"));
+        }
+        match json {
+            true => screen::object(&tally.object())?,
+            false => screen::line(&tally)?,
+        }
+        Ok(if tally.count(Status::Ok) == tally.all() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    }
+
+    fn take<'f>(&self, next: &AtomicUsize, files: &'f [PathBuf]) -> Option<(usize, &'f Path)> {
+        let n = next.fetch_add(1, Ordering::Relaxed);
+        files.get(n).map(|file| (n, &**file))
+    }
+
+    /// Tries one library.
+    fn probe(&self, file: &Path) -> Verdict {
+        let options = self.loading.arguments();
+        let child = Child::new("/proc/self/exe")
+            .args([OsStr::new("probe")].into_iter().chain(options).chain(["--".as_ref(), file.as_os_str()]));
+        match child.no_longer_than(self.timeout).run() {
+            Ok(report) => verdict(&report),
+            Err(e) => {
+                let reason = format!("cannot start a process: {e}");
+                Verdict { status: Status::Crashed, ms: 0.0, kind: reason.clone(), reason }
+            }
+        }
+    }
+
+    fn files(&self) -> Outcome<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        if let Some(list) = &self.list {
+            let mut text = Vec::new();
+            let read = match list.as_os_str() == "-" {
+                true => io::stdin().lock().read_to_end(&mut text),
+                false => File::open(list).and_then(|mut f| f.read_to_end(&mut text)),
+            };
+            read.map_err(|e| Failure::Other(format!("{}: {e}", list.display())))?;
+            let lines = text.split(|&b| b == b'\n').filter(|l| !l.is_empty());
+            files.extend(lines.map(|l| PathBuf::from(OsStr::from_bytes(l))));
+        }
+        for path in &self.paths {
+            match path.is_dir() {
+                true => {
+                    walk(path, &mut files).map_err(|e| Failure::Other(format!("{}: {e}", path.display())))?
+                }
+                false => files.push(path.clone()),
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// The libraries in a folder and below, sorted.
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    let mut entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        if kind.is_dir() {
+            if let Err(e) = walk(&path, files) {
+                log::warn!("{}: {e}", path.display());
+            }
+        } else if kind.is_file() && has_library_name(&entry.file_name()) && has_library_mark(&path) {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn has_library_name(name: &OsStr) -> bool {
+    let name = name.to_string_lossy().to_ascii_lowercase();
+    name.contains(".so.") || [".so", ".dll", ".pyd"].iter().any(|end| name.ends_with(end))
+}
+
+fn has_library_mark(path: &Path) -> bool {
+    let mut head = [0; 4];
+    let read = File::open(path).and_then(|mut f| f.read_exact(&mut head));
+    read.is_ok() && (head == *b"\x7fELF" || head.starts_with(b"MZ"))
+}
+
+/// What a process left, in a word.
+fn verdict(report: &Report) -> Verdict {
+    let (mut done, mut next) = (None, None);
+    for note in Note::all(&report.stdout) {
+        match note {
+            Note::Done(verdict) => done = Some(verdict),
+            Note::Next { what, kind } => next = Some((what, kind)),
+        }
+    }
+    let status = match (report.ending, &done) {
+        (Ending::TimedOut, _) => Status::Hung,
+        (Ending::Exit(_), Some(done)) => return done.clone(),
+        _ => Status::Crashed,
+    };
+    let when = |name: &str| {
+        if done.is_some() { ", as the process ended".into() } else { format!(", after: {name}") }
+    };
+    let (what, kind) = next.unwrap_or_else(|| ("nothing was called".into(), "nothing was called".into()));
+    Verdict {
+        status,
+        ms: report.took.as_micros() as f64 / 1000.0,
+        reason: format!("{}{}", report.ending, when(&squeezed(&what))),
+        kind: format!("{}{}", report.ending, when(&kind)),
+    }
+}
+
+/// A text with its columns closed up.
+fn squeezed(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Ok => "ok",
+        Status::Refused => "refused",
+        Status::Crashed => "crashed",
+        Status::Hung => "hung",
+        Status::Residue => "residue",
+    }
+}
+
+fn show(file: &Path, verdict: &Verdict, json: bool) -> io::Result<()> {
+    let Verdict { status, ms, reason, .. } = verdict;
+    if json {
+        let file = file.to_string_lossy();
+        return screen::object(&json!({ "status": status, "ms": ms, "path": file, "reason": reason }));
+    }
+    let tone = match status {
+        Status::Ok => Tone::Good,
+        Status::Refused => Tone::Aside,
+        _ => Tone::Bad,
+    };
+    let status = paint(tone, format_args!("{:<7}", word(*status)));
+    let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    screen::line(format_args!("{status} {ms:>9.1} ms  {}{reason}", file.display()))
+}
+
+/// How all of them fared.
+#[derive(Debug, Default)]
+struct Tally {
+    counts: [usize; ALL.len()],
+    reasons: BTreeMap<(&'static str, String), usize>,
+}
+
+impl Tally {
+    fn add(&mut self, verdict: &Verdict) {
+        self.counts[verdict.status as usize] += 1;
+        if verdict.status != Status::Ok {
+            *self.reasons.entry((word(verdict.status), verdict.kind.clone())).or_default() += 1;
+        }
+    }
+
+    fn count(&self, status: Status) -> usize {
+        self.counts[status as usize]
+    }
+
+    fn all(&self) -> usize {
+        self.counts.iter().sum()
+    }
+
+    /// The reasons with their numbers, most frequent first.
+    fn reasons(&self) -> Vec<(usize, &'static str, &str)> {
+        let mut list: Vec<_> = self.reasons.iter().map(|((s, kind), n)| (*n, *s, &**kind)).collect();
+        list.sort_by_key(|(n, ..)| std::cmp::Reverse(*n));
+        list
+    }
+
+    fn object(&self) -> Value {
+        let counts: serde_json::Map<_, _> =
+            ALL.iter().map(|&s| (word(s).into(), self.count(s).into())).collect();
+        let reason = |(n, status, kind)| json!({ "count": n, "status": status, "reason": kind });
+        let reasons: Vec<Value> = self.reasons().into_iter().map(reason).collect();
+        json!({ "summary": counts, "of": self.all(), "reasons": reasons })
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        ALL.iter().try_for_each(|&s| write!(f, "{} {}, ", word(s), self.count(s)))?;
+        write!(f, "of {}", self.all())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn library_names_are_told_from_others() {
+        let yes = ["libz.so", "libz.so.1.2.13", "A.DLL", "_x.cp311-win_amd64.pyd"];
+        let no = ["libz.a", "so", "x.sorry", "dll.txt"];
+        assert!(yes.iter().all(|n| has_library_name(n.as_ref())));
+        assert!(!no.iter().any(|n| has_library_name(n.as_ref())));
+    }
+
+    #[test]
+    fn a_process_that_says_nothing_has_crashed() {
+        let report = |ending| Report { ending, stdout: Vec::new(), stderr: Vec::new(), took: Duration::ZERO };
+        let crashed = verdict(&report(Ending::Exit(0)));
+        assert_eq!(crashed.status, Status::Crashed);
+        assert_eq!(crashed.reason, "exited with code 0, after: nothing was called");
+        assert_eq!(verdict(&report(Ending::Signal(11))).status, Status::Crashed);
+        assert_eq!(verdict(&report(Ending::TimedOut)).status, Status::Hung);
+    }
+
+    #[test]
+    fn the_last_line_counts_everything() {
+        let mut tally = Tally::default();
+        let verdict =
+            |status, kind: &str| Verdict { status, ms: 1.0, reason: String::new(), kind: kind.into() };
+        tally.add(&verdict(Status::Ok, ""));
+        tally.add(&verdict(Status::Refused, "a"));
+        tally.add(&verdict(Status::Refused, "b"));
+        tally.add(&verdict(Status::Refused, "b"));
+        assert_eq!(tally.to_string(), "ok 1, refused 3, crashed 0, hung 0, residue 0, of 4");
+        assert_eq!(tally.reasons(), [(2, "refused", "b"), (1, "refused", "a")]);
+    }
+}
