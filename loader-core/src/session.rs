@@ -9,7 +9,7 @@ use crate::{
     event::Topics,
     mode::{Dialect, MissingPolicy, Rules, Visibility},
     module::{Bound, Identity, Mapped, Module, Parsed, Relocated, Sealed},
-    set::{Info, LoadSet, Member, Origin, Request},
+    set::{Info, LoadSet, Member, Origin, Place, Planned, Request},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -117,6 +117,38 @@ impl<'s> Session<'s> {
             next += 1;
         }
         Ok(Root::Fresh(found))
+    }
+
+    /// What was found, and what of it is loaded already, breadth first.
+    pub(crate) fn planned(&self, found: &[Module<Parsed>]) -> Vec<Planned> {
+        let links = self.links.iter().enumerate().flat_map(|(n, links)| links.iter().map(move |l| (n, l)));
+        let mut seen = HashSet::from([Node::New(0)]);
+        let first = (Node::New(0), "".into());
+        let rest = links.filter(|(_, l)| seen.insert(l.node));
+        let rest = rest.map(|(n, l)| (l.node, found[n].identity.name.clone()));
+        std::iter::once(first)
+            .chain(rest)
+            .map(|(node, needed_by)| self.place(found, node, needed_by))
+            .collect()
+    }
+
+    fn place(&self, found: &[Module<Parsed>], node: Node, needed_by: Box<str>) -> Planned {
+        let (name, place) = match node {
+            Node::Old(id) => {
+                let info = self.set.lock().describe(id);
+                (info.name.clone(), Place::Loaded(info))
+            }
+            Node::New(n) => {
+                let (identity, format) = (&found[n].identity, found[n].image.format());
+                let place = match (&identity.path, format) {
+                    (_, Format::Host) => Place::Nowhere,
+                    (Some(path), _) => Place::File(path.clone(), format),
+                    (None, _) => Place::Memory(format),
+                };
+                (identity.name.clone(), place)
+            }
+        };
+        Planned { name, needed_by, place }
     }
 
     /// Adds an entry to a module's libList, once.

@@ -115,6 +115,30 @@ pub struct MissingReport {
     pub libraries: Vec<Box<str>>,
 }
 
+/// A library that an open would need.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// Its name, as the user knows it.
+    pub name: Box<str>,
+    /// Who needs it first; empty for the library that would be opened.
+    pub needed_by: Box<str>,
+    /// Where it is.
+    pub place: Place,
+}
+
+/// Where a [`Planned`] library is.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// In this file.
+    File(PathBuf, Format),
+    /// In memory, as bytes.
+    Memory(Format),
+    /// It is loaded already.
+    Loaded(ModuleInfo),
+    /// It is not found.
+    Nowhere,
+}
+
 /// Everything that is loaded, and the rules by which it comes and goes.
 pub struct LoadSet {
     state: Mutex<State>,
@@ -330,6 +354,28 @@ impl LoadSet {
         }
         let gaps = session.into_gaps();
         Ok(MissingReport { symbols: gaps.symbols, libraries: gaps.libraries })
+    }
+
+    /// The loadList that the request would have: the library, then breadth first everything it needs, each once, but
+    /// not what loaded libraries need in turn. Files are read; nothing is put into memory.
+    ///
+    /// # Errors
+    /// As [`LoadSet::open`] up to the end of the search; but a library that is not found is no error, unless it is
+    /// the first.
+    pub fn plan(&self, request: &Request<'_>) -> Result<Vec<Planned>> {
+        let trap = crate::mode::MissingPolicy::Trap;
+        let request = Request { rules: Rules { missing: trap, ..request.rules }, ..request.clone() };
+        let _building = self.building.enter(|| {});
+        let mut session = Session::begin(self, &request);
+        let loaded = match self.loaded(&request)? {
+            Some(id) => id,
+            None => match session.find(&request)? {
+                Root::Fresh(found) => return Ok(session.planned(&found)),
+                Root::Loaded(id) => id,
+            },
+        };
+        let place = Place::Loaded(self.lock().describe(loaded));
+        Ok(vec![Planned { name: request.need.name, needed_by: "".into(), place }])
     }
 
     /// The module that a request means, where that can be told without looking for a file.

@@ -24,11 +24,17 @@ pub const SLOTS: usize = 4096;
 
 type Table = Box<[AtomicPtr<u8>]>;
 
+/// Blocks are asked for at this alignment and aligned within. The allocator gives large ones as pages of zeroes that
+/// nobody has touched; at any other alignment it would write every byte of what may be gigabytes.
+const PLAIN: usize = 16;
+
 /// What a block starts as, once the image is relocated.
 #[derive(Debug)]
 struct Armed {
     init: Box<[u8]>,
+    /// Of the memory around a block: room for [`PLAIN`] bytes before it, and for its alignment.
     layout: Layout,
+    align: usize,
     skew: usize,
     eager: bool,
 }
@@ -100,16 +106,21 @@ impl Armed {
         if whole.is_null() {
             handle_alloc_error(self.layout);
         }
-        let block = whole.wrapping_add(self.skew);
-        // SAFETY: `arm` proved that skew + init fit the layout; the memory is new.
+        let gap = (whole.addr() + PLAIN).next_multiple_of(self.align) - whole.addr();
+        // SAFETY: the gap is at least PLAIN bytes; where the memory starts is kept there, for `free`.
+        unsafe { whole.wrapping_add(gap - PLAIN).cast::<*mut u8>().write(whole) };
+        let block = whole.wrapping_add(gap + self.skew);
+        // SAFETY: `arm` proved that gap + skew + init fit the layout; the memory is new.
         unsafe { std::ptr::copy_nonoverlapping(self.init.as_ptr(), block, self.init.len()) };
         block
     }
 
     fn free(&self, block: *mut u8) {
         if !block.is_null() {
-            // SAFETY: every block in a table was made by `block` of the same armed slot; it is taken out first.
-            unsafe { dealloc(block.wrapping_sub(self.skew), self.layout) };
+            // SAFETY: every block in a table was made by `block` of the same armed slot, which left this there.
+            let whole = unsafe { block.wrapping_sub(self.skew + PLAIN).cast::<*mut u8>().read() };
+            // SAFETY: as above; it is taken out of the table first.
+            unsafe { dealloc(whole, self.layout) };
         }
     }
 }
@@ -232,13 +243,17 @@ impl TlsSlot {
         if template.skew >= template.align.max(1) || init.len() as u64 > template.size {
             return Err(bad(template.skew));
         }
-        let layout = usize::try_from(whole.max(1))
+        let align = usize::try_from(template.align.max(PLAIN as u64)).ok().filter(|a| a.is_power_of_two());
+        let align = align.ok_or(bad(template.align))?;
+        let layout = usize::try_from(whole)
             .ok()
-            .and_then(|size| Layout::from_size_align(size, template.align.max(16) as usize).ok())
+            .and_then(|size| size.checked_add(align)?.checked_add(PLAIN))
+            .and_then(|size| Layout::from_size_align(size, PLAIN).ok())
             .ok_or(bad(template.size))?;
         let armed = Armed {
             init: init.into(),
             layout,
+            align,
             skew: template.skew as usize,
             eager: template.index_at.is_some(),
         };

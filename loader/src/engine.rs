@@ -27,12 +27,18 @@ pub struct Engine {
 }
 
 pub(crate) struct Inner {
-    // Dropped before what its modules may still call.
     set: Arc<LoadSet>,
     files: Arc<Files>,
     rules: Rules,
     host: Mutex<Option<(u64, u64)>>,
     windows: Arc<Windows>,
+}
+
+impl Drop for Inner {
+    /// While everything that terminators may ask for is still there.
+    fn drop(&mut self) {
+        self.set.unload_all();
+    }
 }
 
 impl fmt::Debug for Engine {
@@ -263,9 +269,9 @@ impl Engine {
 
     /// Takes in what the host process has loaded since this was last done.
     fn adopt_host(&self) {
+        let known = || self.inner.host.lock().unwrap_or_else(PoisonError::into_inner);
         let now = loader_elf::host::generation();
-        let mut known = self.inner.host.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.replace(now) == Some(now) {
+        if *known() == Some(now) {
             return;
         }
         let adopted = loader_elf::host::adopt().into_iter().map(|m| Adopted {
@@ -277,5 +283,6 @@ impl Engine {
             tls: m.tls,
         });
         self.load_set().adopt(adopted.collect());
+        *known() = Some(now); // two threads may both have done it: the second finds nothing new
     }
 }

@@ -164,6 +164,18 @@ impl LoadSet {
         self.bury(dead, |_| Occasion::ProgramEnds);
     }
 
+    /// Unloads everything but what the host has, whoever still holds it: modules that came with the program are told
+    /// that it ends, the others that they go. All handles are invalid afterwards.
+    pub fn unload_all(&self) {
+        let building = self.building.enter(|| {});
+        let dead = self.lock().take_all();
+        drop(building);
+        self.bury(dead, |m| match m.origin {
+            Origin::Program => Occasion::ProgramEnds,
+            Origin::Host | Origin::Open => Occasion::Unloaded,
+        });
+    }
+
     /// Turns thread notices off for a module; false where it has thread-local storage, for which Windows refuses.
     pub fn disable_thread_calls(&self, id: ModuleId) -> bool {
         match self.lock().modules.get_mut(id) {
@@ -209,12 +221,7 @@ impl LoadSet {
 }
 
 impl Drop for LoadSet {
-    /// Unloads what is left: modules that came with the program are told that it ends, the others that they go.
     fn drop(&mut self) {
-        let dead = self.lock().take_all();
-        self.bury(dead, |m| match m.origin {
-            Origin::Program => Occasion::ProgramEnds,
-            Origin::Host | Origin::Open => Occasion::Unloaded,
-        });
+        self.unload_all();
     }
 }

@@ -67,7 +67,8 @@ impl AddressSpace for Local {
 /// Reserves `len` bytes at a multiple of `align`.
 fn anywhere(len: usize, align: usize, rights: Rights) -> Result<usize, ErrorKind> {
     let slack = align - PAGE as usize;
-    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+    // Not NORESERVE: the kernel is to refuse a window that it could never fill, as it does for every program.
+    let flags = MapFlags::PRIVATE;
     let total = len.checked_add(slack).ok_or(space("reserve memory")(Errno::NOMEM))?;
     // SAFETY: a null hint lets the kernel choose free memory; no existing mapping is touched.
     let got = unsafe { mmap_anonymous(std::ptr::null_mut(), total, prot(rights), flags) }
@@ -87,7 +88,7 @@ fn anywhere(len: usize, align: usize, rights: Rights) -> Result<usize, ErrorKind
 
 /// Reserves `len` bytes at `at` and nowhere else.
 fn exactly(at: Addr, len: usize, rights: Rights) -> Result<usize, Errno> {
-    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED_NOREPLACE;
+    let flags = MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE;
     if !at.0.is_multiple_of(PAGE) || at.0 == 0 {
         return Err(Errno::INVAL);
     }

@@ -1,10 +1,11 @@
 //! `loader demo`: a library of each format, with what it needs, out of bytes in this program and away again.
 
 use super::{
-    Failure, Outcome, events, short,
+    Failure, Outcome, events,
     function::{self, Answer},
     maps::Maps,
     screen::{self, Tone, paint},
+    short,
     value::{Argument, Type},
 };
 use corpus::demo::{DEMO_DLL, DEMODEP_DLL, LIBDEMO_SO, LIBDEMODEP_SO};

@@ -1,8 +1,9 @@
 //! `loader deps`: what would be loaded with a library, in which order, and from where.
 
 use super::{
-    Loading, Outcome, name_of, short,
+    Loading, Outcome, name_of,
     screen::{self, Tone, paint},
+    short,
 };
 use clap::Args;
 use loader::{Format, Place, Planned};
