@@ -154,7 +154,8 @@ impl Spec {
     /// A floating point number: the host formats it, with the same letters and meanings.
     fn float(&self, out: &mut Vec<u8>, letter: u8, x: f64) {
         let body = host_float(letter, self.alternate, self.precision, x.abs());
-        let (prefix, rest) = body.split_at(if body[1..].starts_with(b"x") || body[1..].starts_with(b"X") { 2 } else { 0 });
+        let (prefix, rest) =
+            body.split_at(if body[1..].starts_with(b"x") || body[1..].starts_with(b"X") { 2 } else { 0 });
         let sign = [self.sign(x.is_sign_negative()), prefix].concat();
         self.pad(out, &sign, rest, self.zero && x.is_finite());
     }
@@ -228,8 +229,7 @@ fn amount<'a>(rest: &'a [u8], arguments: &mut Arguments) -> (i64, &'a [u8]) {
 /// What follows a percent sign: the conversion, its letter, and the rest of the format.
 fn spec<'a>(mut rest: &'a [u8], arguments: &mut Arguments) -> Option<(Spec, u8, &'a [u8])> {
     let mut spec = Spec::default();
-    while let Some((&c, more)) = rest.split_first().filter(|(c, _)| spec.flag(**c)) {
-        let _ = c;
+    while let Some((_, more)) = rest.split_first().filter(|(c, _)| spec.flag(**c)) {
         rest = more;
     }
     let (width, after) = amount(rest, arguments);
@@ -348,7 +348,10 @@ mod tests {
     #[test]
     fn floats_as_the_host_has_them() {
         let values = [0.0, -0.0, 1.5, -2.25, 1e-7, 123_456_789.125, 1e300, f64::INFINITY, f64::NAN, 5e-324];
-        let patterns = ["%f", "%.0f", "%10.3f", "%-12.1f|", "%+e", "% g", "%G", "%#.3g", "%012.4f", "%.17g", "%a", "%.20e", "%08g"];
+        let patterns = [
+            "%f", "%.0f", "%10.3f", "%-12.1f|", "%+e", "% g", "%G", "%#.3g", "%012.4f", "%.17g", "%a",
+            "%.20e", "%08g",
+        ];
         for x in values {
             for pattern in patterns {
                 assert_eq!(of(pattern, &[x.to_bits()]), host(pattern, x), "{pattern} {x}");
@@ -358,7 +361,7 @@ mod tests {
 
     #[test]
     fn texts() {
-        let (narrow, wide) = (c"hello", crate::text::wide_z("w\u{f6}rld"));
+        let (narrow, wide) = (c"hello", text::wide_z("w\u{f6}rld"));
         let (n, w) = (narrow.as_ptr().expose_provenance() as u64, wide.as_ptr().expose_provenance() as u64);
         assert_eq!(of("%s", &[n]), "hello");
         assert_eq!(of("%.2s|%7s|%-7s|", &[n, n, n]), "he|  hello|hello  |");

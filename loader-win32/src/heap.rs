@@ -21,8 +21,13 @@ pub(crate) fn alloc(len: usize, zeroed: bool) -> Block {
     let Some(room) = len.checked_add(NOTE) else {
         return Block::NULL;
     };
-    // SAFETY: asking for memory has no conditions.
-    let at = unsafe { if zeroed { libc::calloc(room, 1) } else { libc::malloc(room) } };
+    let at = if zeroed {
+        // SAFETY: asking for memory has no conditions.
+        unsafe { libc::calloc(room, 1) }
+    } else {
+        // SAFETY: as above.
+        unsafe { libc::malloc(room) }
+    };
     noted(at, len)
 }
 
@@ -56,7 +61,7 @@ pub(crate) fn resize(block: Block, len: usize, zeroed: bool) -> Block {
     let new = noted(unsafe { libc::realloc(block.raw().cast(), room) }, len);
     if zeroed && !new.is_null() && len > before {
         // SAFETY: `len` bytes are the block's, of which `before` keep what they hold.
-        unsafe { new.raw().add(before).write_bytes(0, len - before) };
+        unsafe { new.at(before).raw().write_bytes(0, len - before) };
     }
     new
 }

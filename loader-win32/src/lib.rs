@@ -22,18 +22,27 @@ mod table;
 
 mod bcrypt;
 mod crt;
+mod format;
 mod futex;
 mod guest;
 mod heap;
+mod jump;
 mod kernel32;
 mod ntdll;
 mod object;
+mod ole;
 mod path;
 mod peb;
 mod process;
+mod scan;
 mod services;
+mod sockets;
+mod stream;
 mod teb;
+#[cfg(test)]
+mod tests;
 mod text;
+mod variadic;
 
 pub use process::Process;
 pub use services::Services;

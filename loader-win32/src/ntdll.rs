@@ -38,7 +38,7 @@ table! {
     /// ntdll.
     TABLE:
         RtlAcquireSRWLockExclusive = AcquireSRWLockExclusive, RtlAcquireSRWLockShared = AcquireSRWLockShared,
-        RtlAddFunctionTable, RtlAddVectoredExceptionHandler = AddVectoredExceptionHandler, RtlAllocateHeap = HeapAlloc,
+        RtlAddFunctionTable, RtlCaptureContext = crate::jump::RtlCaptureContext, RtlAddVectoredExceptionHandler = AddVectoredExceptionHandler, RtlAllocateHeap = HeapAlloc,
         RtlDecodePointer = DecodePointer, RtlDeleteCriticalSection = DeleteCriticalSection, RtlDeleteFunctionTable,
         RtlEncodePointer = EncodePointer, RtlEnterCriticalSection = EnterCriticalSection, RtlFreeHeap = HeapFree,
         RtlGetVersion, RtlInitializeConditionVariable = InitializeConditionVariable,

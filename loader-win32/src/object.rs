@@ -223,7 +223,7 @@ impl Objects {
             CURRENT_THREAD => Some(self.current_thread()),
             _ => {
                 let handles = lock(&self.handles);
-                let index = (handle / 4).checked_sub(1).filter(|_| handle % 4 == 0)?;
+                let index = (handle / 4).checked_sub(1).filter(|_| handle.is_multiple_of(4))?;
                 handles.get(index)?.clone()
             }
         }
@@ -231,7 +231,7 @@ impl Objects {
 
     /// Gives a handle back.
     pub(crate) fn close(&self, handle: usize) -> Option<Arc<Object>> {
-        let index = (handle / 4).checked_sub(1).filter(|_| handle % 4 == 0)?;
+        let index = (handle / 4).checked_sub(1).filter(|_| handle.is_multiple_of(4))?;
         lock(&self.handles).get_mut(index)?.take() // the object itself goes after the lock
     }
 

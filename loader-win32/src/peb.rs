@@ -122,8 +122,11 @@ impl Block {
         let parameters = self.pages.wrapping_add(PARAMETERS_AT).cast::<Parameters>();
         let ldr = self.pages.wrapping_add(LDR_AT).cast::<Ldr>();
         // SAFETY: the pages are ours, zeroed, large enough, and nobody else knows them yet.
-        let (peb, parameters, ldr_ref) =
-            unsafe { (&mut *self.pages.cast::<Peb>(), &mut *parameters, &mut *ldr) };
+        let peb = unsafe { &mut *self.pages.cast::<Peb>() };
+        // SAFETY: as above; the parts do not overlap.
+        let parameters = unsafe { &mut *parameters };
+        // SAFETY: as above.
+        let ldr_ref = unsafe { &mut *ldr };
         peb.image_base = self.program();
         peb.ldr = ldr;
         peb.parameters = parameters;

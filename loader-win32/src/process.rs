@@ -6,7 +6,7 @@ use crate::{
     kernel32::{self, environment::Environment, exception::Handlers, file::Views, memory::Book},
     ntdll,
     object::Objects,
-    peb, teb, text,
+    ole, peb, sockets, teb, text,
 };
 use loader_core::{Addr, ErrorKind, HostModule, HostTable};
 use std::{
@@ -77,7 +77,14 @@ impl Process {
     pub fn modules(&self) -> Vec<HostModule> {
         modules()
             .iter()
-            .map(|(name, tables)| tables.iter().fold(HostModule::new(name), |m, t| m.functions(t)))
+            .map(|(name, tables)| {
+                let module = HostModule::new(name);
+                tables.iter().fold(module, |m, t| m.functions(t))
+            })
+            .map(|m| match m.name() {
+                SOCKETS => sockets::ORDINALS.iter().fold(m, |m, &(n, f)| m.ordinal(n, f)),
+                _ => m,
+            })
             .collect()
     }
 
@@ -97,6 +104,9 @@ impl Process {
     }
 }
 
+/// The one module whose functions are mostly asked for by ordinal.
+const SOCKETS: &str = "WS2_32.dll";
+
 /// Which tables make which module.
 fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
     static MODULES: OnceLock<Vec<(&'static str, Vec<HostTable>)>> = OnceLock::new();
@@ -109,6 +119,9 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
             ("msvcrt.dll", [crt::SHARED, crt::MSVCRT].concat()),
             ("bcrypt.dll", vec![bcrypt::BCRYPT]),
             ("ADVAPI32.dll", vec![bcrypt::ADVAPI32]),
+            ("OLEAUT32.dll", vec![ole::OLEAUT32]),
+            ("ole32.dll", vec![ole::OLE32]),
+            (SOCKETS, vec![sockets::WS2_32]),
         ]
     })
 }

@@ -110,7 +110,9 @@ fn float(input: &mut Input<'_>, width: usize) -> Option<f64> {
     let start = input.at;
     let part = input.take(width, |b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
     // The longest beginning that is a number.
-    let found = (1..=part.len()).rev().find_map(|n| Some((n, std::str::from_utf8(&part[..n]).ok()?.parse::<f64>().ok()?)));
+    let found = (1..=part.len())
+        .rev()
+        .find_map(|n| Some((n, std::str::from_utf8(&part[..n]).ok()?.parse::<f64>().ok()?)));
     input.at = start + found.map_or(0, |f| f.0);
     found.map(|f| f.1)
 }
@@ -150,11 +152,17 @@ pub(crate) fn scan(text: &[u8], pattern: &[u8], mut arguments: Arguments, secure
 }
 
 /// One conversion: whether it stored something, and the rest of the format; `None` where the text does not fit.
-fn conversion<'p>(input: &mut Input<'_>, rest: &'p [u8], arguments: &mut Arguments, secure: bool) -> Option<(bool, &'p [u8])> {
+fn conversion<'p>(
+    input: &mut Input<'_>,
+    rest: &'p [u8],
+    arguments: &mut Arguments,
+    secure: bool,
+) -> Option<(bool, &'p [u8])> {
     let suppressed = rest.first() == Some(&b'*');
     let rest = &rest[usize::from(suppressed)..];
     let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
-    let width = rest[..digits].iter().fold(0usize, |n, d| n.saturating_mul(10).saturating_add(usize::from(d - b'0')));
+    let width =
+        rest[..digits].iter().fold(0usize, |n, d| n.saturating_mul(10).saturating_add(usize::from(d - b'0')));
     let (bytes, wide_text, rest) = size(&rest[digits..]);
     let spec = Spec { suppressed, width: if width == 0 { usize::MAX } else { width }, bytes, wide_text };
     let (&letter, rest) = rest.split_first()?;
@@ -180,7 +188,9 @@ fn conversion<'p>(input: &mut Input<'_>, rest: &'p [u8], arguments: &mut Argumen
             store_unless(&spec, || store(pointer(arguments), at, spec.bytes.max(4)));
             return Some((false, rest));
         }
-        b's' | b'S' | b'c' | b'C' | b'[' => return text_conversion(input, letter, rest, arguments, &spec, secure),
+        b's' | b'S' | b'c' | b'C' | b'[' => {
+            return text_conversion(input, letter, rest, arguments, &spec, secure);
+        }
         _ => return None,
     }
     Some((!spec.suppressed, rest))
@@ -192,7 +202,14 @@ fn store_unless(spec: &Spec, f: impl FnOnce()) {
     }
 }
 
-fn text_conversion<'p>(input: &mut Input<'_>, letter: u8, rest: &'p [u8], arguments: &mut Arguments, spec: &Spec, secure: bool) -> Option<(bool, &'p [u8])> {
+fn text_conversion<'p>(
+    input: &mut Input<'_>,
+    letter: u8,
+    rest: &'p [u8],
+    arguments: &mut Arguments,
+    spec: &Spec,
+    secure: bool,
+) -> Option<(bool, &'p [u8])> {
     let (bytes, rest) = match letter {
         b's' | b'S' => {
             input.skip_space();
@@ -232,7 +249,8 @@ mod tests {
     use super::*;
 
     fn of(text: &str, pattern: &str, out: &mut [[u8; 16]]) -> i32 {
-        let slots: Vec<u64> = out.iter_mut().map(|o| o.as_mut_ptr().expose_provenance() as u64).chain([0]).collect();
+        let slots: Vec<u64> =
+            out.iter_mut().map(|o| o.as_mut_ptr().expose_provenance() as u64).chain([0]).collect();
         // SAFETY: the slots and the places they lead to outlive the call.
         let arguments = Arguments::new(unsafe { Ptr::new(slots.as_ptr().cast_mut()) });
         scan(text.as_bytes(), pattern.as_bytes(), arguments, false)

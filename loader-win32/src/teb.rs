@@ -217,8 +217,10 @@ fn thread_id() -> usize {
 /// The lowest and the highest address of the calling thread's stack.
 fn stack() -> (usize, usize) {
     let mut attr = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: no conditions.
+    let me = unsafe { libc::pthread_self() };
     // SAFETY: the calling thread exists; the attributes are ours to be written.
-    if unsafe { libc::pthread_getattr_np(libc::pthread_self(), attr.as_mut_ptr()) } != 0 {
+    if unsafe { libc::pthread_getattr_np(me, attr.as_mut_ptr()) } != 0 {
         return (0, usize::MAX);
     }
     let (mut low, mut size) = (ptr::null_mut(), 0);

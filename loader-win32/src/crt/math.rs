@@ -168,13 +168,23 @@ extern "win64" fn div(a: i32, b: i32) -> u64 {
     u64::from(q.cast_unsigned()) | u64::from(r.cast_unsigned()) << 32
 }
 
+/// `_complex`: a structure of two doubles is passed by address.
+extern "win64" fn cabs(z: Ptr<[f64; 2]>) -> f64 {
+    let [re, im] = z.get();
+    re.hypot(im)
+}
+
+extern "win64" fn nan(_text: usize) -> f64 {
+    f64::NAN
+}
+
 /// The guest's own handler for errors of mathematics; the host's functions call none, so it is never called.
 extern "win64" fn __setusermatherr(_handler: usize) {}
 
 table! {
     OWN:
         frexp, frexpf, modf, modff, lround, lroundf, lrint, lrintf, _dclass, _fdclass, _dsign, _fdsign, _dtest, _fdtest, _isnan,
-        _finite, _fpclass, abs, labs = abs, llabs, _abs64 = llabs, div, ldiv = div, __setusermatherr, _copysign = copysign,
+        _finite, _fpclass, abs, labs = abs, llabs, _abs64 = llabs, div, ldiv = div, __setusermatherr, cabs, _cabs = cabs, nan, _ldclass = _dclass, _ldsign = _dsign, _copysign = copysign,
         _hypot = hypot, _hypotf = hypotf, _chgsign = negate, _logb = logb, _scalb = scalbn, _nextafter = nextafter, ldexpf = scalbnf,
         scalbln = scalbn, scalblnf = scalbnf
 }

@@ -81,9 +81,12 @@ extern "win64" fn _callnewh(len: usize) -> i32 {
         return 0;
     }
     #[allow(unsafe_code)]
-    // SAFETY: guest code set the handler with `_set_new_handler`, which takes functions of this type; nothing is held.
+    // SAFETY: guest code set the handler with `_set_new_handler`, which takes functions of this type.
+    let handler: unsafe extern "win64" fn(usize) -> i32 = unsafe { std::mem::transmute(handler) };
+    #[allow(unsafe_code)]
+    // SAFETY: as above; no lock is held and nothing owned.
     unsafe {
-        std::mem::transmute::<usize, unsafe extern "win64" fn(usize) -> i32>(handler)(len)
+        handler(len)
     }
 }
 

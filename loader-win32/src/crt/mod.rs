@@ -6,11 +6,15 @@
 
 pub(crate) mod convert;
 pub(crate) mod ctype;
+pub(crate) mod files;
 pub(crate) mod locale;
 pub(crate) mod math;
 pub(crate) mod memory;
+pub(crate) mod print;
+pub(crate) mod signal;
 pub(crate) mod sort;
 pub(crate) mod startup;
+pub(crate) mod stdio;
 pub(crate) mod string;
 pub(crate) mod time;
 pub(crate) mod wide;
@@ -28,21 +32,26 @@ pub(crate) const SHARED: &[HostTable] = &[
     TABLE,
     convert::TABLE,
     ctype::TABLE,
+    files::TABLE,
     locale::TABLE,
     math::TABLE,
+    crate::jump::CRT,
     memory::TABLE,
+    signal::TABLE,
     sort::TABLE,
     startup::TABLE,
+    stdio::TABLE,
     string::TABLE,
     time::TABLE,
     wide::TABLE,
 ];
 
 /// What only ucrtbase has.
-pub(crate) const UCRT: &[HostTable] = &[startup::UCRT];
+pub(crate) const UCRT: &[HostTable] = &[print::UCRT, startup::UCRT, stdio::UCRT];
 
 /// What only msvcrt has.
-pub(crate) const MSVCRT: &[HostTable] = &[startup::MSVCRT];
+pub(crate) const MSVCRT: &[HostTable] =
+    &[crate::variadic::MSVCRT, print::MSVCRT, startup::MSVCRT, stdio::MSVCRT];
 
 /// The state of the C runtime in one process.
 #[derive(Default)]

@@ -18,8 +18,10 @@ use std::{
 type Function = unsafe extern "win64" fn() -> i32;
 
 fn call(f: usize) -> i32 {
-    // SAFETY: guest code passed the address in a table of functions of this type; no lock is held and nothing owned.
-    unsafe { std::mem::transmute::<usize, Function>(f)() }
+    // SAFETY: guest code passed the address in a table of functions of this type.
+    let f: Function = unsafe { std::mem::transmute(f) };
+    // SAFETY: as above; no lock is held and nothing owned.
+    unsafe { f() }
 }
 
 /// Calls what is not null from `first` up to `last`.

@@ -165,6 +165,19 @@ extern "win64" fn __daylight() -> *const i32 {
     &raw const zone().1
 }
 
+/// The names of the zone in winter and in summer: not kept by name here, so the offset's sign and hours.
+extern "win64" fn __tzname() -> *const [usize; 2] {
+    static NAMES: std::sync::OnceLock<[usize; 2]> = std::sync::OnceLock::new();
+    NAMES.get_or_init(|| {
+        let (behind, summer) = *zone();
+        let name = |seconds: i32| {
+            let text = format!("UTC{:+03}\0", -seconds / 3600);
+            text.leak().as_ptr().expose_provenance()
+        };
+        [name(behind), name(behind - 3600 * summer)]
+    })
+}
+
 extern "win64" fn _get_timezone(out: Ptr<i32>) -> i32 {
     out.put(zone().0);
     0
@@ -315,7 +328,7 @@ table! {
     pub(crate) TABLE:
         _time64, time = _time64, _time32, _gmtime64, gmtime = _gmtime64, _gmtime64_s, _localtime64, localtime = _localtime64,
         _localtime64_s, _mktime64, mktime = _mktime64, _mkgmtime64, _difftime64, difftime = _difftime64, clock, _tzset,
-        __timezone, __daylight, _get_timezone, strftime, wcsftime, asctime, _ctime64, ctime = _ctime64
+        __timezone, __daylight, __tzname, _get_timezone, strftime, wcsftime, asctime, _ctime64, ctime = _ctime64
 }
 
 #[cfg(test)]
@@ -327,7 +340,7 @@ mod tests {
         let tm = broken(1_000_000_000).unwrap(); // 2001-09-09 01:46:40 UTC, a Sunday
         assert_eq!(tm, [40, 46, 1, 9, 8, 101, 0, 251, 0]);
         assert_eq!(format("%Y-%m-%d %H:%M:%S %a %b %j", &tm).unwrap(), "2001-09-09 01:46:40 Sun Sep 252");
-        assert_eq!(format("%G-%V %U %W", &tm).unwrap(), "2001-36 36 35");
+        assert_eq!(format("%G-%V %U %W", &tm).unwrap(), "2001-36 36 36");
         assert_eq!(format("%q", &tm), None);
         let new_year = broken(days_of(2005, 1, 1) * 86_400).unwrap(); // belongs to 2004's last week
         assert_eq!(format("%G-%V", &new_year).unwrap(), "2004-53");

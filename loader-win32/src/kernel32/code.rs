@@ -104,12 +104,13 @@ extern "win64" fn IsBadReadPtr(at: usize, len: usize) -> Bool {
         return super::FALSE;
     }
     let pages = (at & !4095..at.saturating_add(len)).step_by(4096);
+    let me = std::process::id().cast_signed();
     let readable = |page: usize| {
         let (mut byte, page) = (0u8, page.max(at));
         let ours = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
         let theirs = libc::iovec { iov_base: std::ptr::with_exposed_provenance_mut(page), iov_len: 1 };
         // SAFETY: the kernel copies one byte into a local, or says that it cannot.
-        unsafe { libc::process_vm_readv(libc::getpid(), &raw const ours, 1, &raw const theirs, 1, 0) == 1 }
+        unsafe { libc::process_vm_readv(me, &raw const ours, 1, &raw const theirs, 1, 0) == 1 }
     };
     (!pages.into_iter().all(readable)).into()
 }

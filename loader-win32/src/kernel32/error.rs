@@ -22,7 +22,6 @@ pub(crate) mod code {
     pub(crate) const NOT_OWNER: u32 = 288;
     pub(crate) const TOO_MANY_POSTS: u32 = 298;
     pub(crate) const INVALID_ADDRESS: u32 = 487;
-    pub(crate) const INVALID_FLAGS: u32 = 1004;
     pub(crate) const NO_UNICODE_TRANSLATION: u32 = 1113;
     pub(crate) const OLD_WIN_VERSION: u32 = 1150;
     pub(crate) const TIMEOUT: u32 = 1460;

@@ -45,8 +45,25 @@ extern "win64" fn SetUnhandledExceptionFilter(filter: usize) -> usize {
     teb::process().handlers.unhandled.swap(filter, Relaxed)
 }
 
+/// Asks the filter that was set; without one, or where it passes the exception on, the answer is that the handler runs.
+#[allow(unsafe_code)]
+extern "win64" fn UnhandledExceptionFilter(pointers: usize) -> i32 {
+    const EXECUTE_HANDLER: i32 = 1;
+    let filter = teb::process().handlers.unhandled.load(Relaxed);
+    if filter == 0 {
+        return EXECUTE_HANDLER;
+    }
+    // SAFETY: guest code set the filter with `SetUnhandledExceptionFilter`, which takes functions of this type.
+    let filter: unsafe extern "win64" fn(usize) -> i32 = unsafe { std::mem::transmute(filter) };
+    // SAFETY: as above; no lock is held and nothing owned.
+    match unsafe { filter(pointers) } {
+        0 => EXECUTE_HANDLER,
+        answer => answer,
+    }
+}
+
 table! {
     /// Exception handlers.
     pub(crate) TABLE:
-        AddVectoredExceptionHandler, RemoveVectoredExceptionHandler, SetUnhandledExceptionFilter
+        AddVectoredExceptionHandler, RemoveVectoredExceptionHandler, SetUnhandledExceptionFilter, UnhandledExceptionFilter
 }

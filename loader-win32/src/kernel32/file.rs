@@ -623,8 +623,8 @@ fn map(object: &Arc<Object>, access: u32, offset: u64, len: usize) -> Result<usi
     let rest = s.len.checked_sub(offset).filter(|&r| r >= len as u64).ok_or(code::ACCESS_DENIED)?;
     let len = if len == 0 { rest as usize } else { len };
     let write = access & FILE_MAP_WRITE != 0 && s.writable;
-    if access & FILE_MAP_WRITE != 0 && !write || offset % 0x1_0000 != 0 {
-        return Err(if offset % 0x1_0000 == 0 { code::ACCESS_DENIED } else { 1132 }); // ERROR_MAPPED_ALIGNMENT
+    if access & FILE_MAP_WRITE != 0 && !write || !offset.is_multiple_of(0x1_0000) {
+        return Err(if offset.is_multiple_of(0x1_0000) { code::ACCESS_DENIED } else { 1132 }); // ERROR_MAPPED_ALIGNMENT
     }
     let copy = access & FILE_MAP_COPY != 0 && !write;
     let rights = libc::PROT_READ | if write || copy { libc::PROT_WRITE } else { 0 };

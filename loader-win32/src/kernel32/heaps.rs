@@ -101,10 +101,10 @@ extern "win64" fn HeapValidate(heap: usize, _flags: u32, _block: usize) -> Bool 
     which(heap).map_or(FALSE, |_| TRUE)
 }
 
-/// Information class 0, the kind of the heap, is answered (2: a low-fragmentation heap); setting it is accepted.
+/// The host's heap has one kind, and ends the program on corruption by itself: both wishes are granted, others refused.
 extern "win64" fn HeapSetInformation(_heap: usize, class: u32, _info: usize, _len: usize) -> Bool {
     match class {
-        0 | 1 => TRUE, // compatibility mode; end the process on corruption, which the host's heap does anyway
+        0 | 1 => TRUE,
         _ => fail(code::INVALID_PARAMETER),
     }
 }

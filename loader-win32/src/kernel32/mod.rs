@@ -32,6 +32,7 @@ pub(crate) const FALSE: Bool = 0;
 /// All of it.
 pub(crate) const TABLES: &[HostTable] = &[
     code::TABLE,
+    crate::jump::KERNEL32,
     console::TABLE,
     environment::TABLE,
     error::TABLE,

@@ -328,7 +328,7 @@ pub(crate) extern "win64" fn _beginthreadex(
     handle
 }
 
-/// `_beginthread`: the handle closes itself when the thread ends, so only a number that stands for success is returned.
+/// `_beginthread`. Its handle stays open: callers must not close it, and may still wait for it after the thread's end.
 pub(crate) extern "win64" fn _beginthread(start: Option<Start>, stack: u32, argument: usize) -> usize {
     _beginthreadex(0, stack, start, argument, 0, Ptr::NULL)
 }

@@ -182,7 +182,7 @@ extern "win64" fn CompareFileTime(one: Ptr<i64>, other: Ptr<i64>) -> i32 {
     one.get().cmp(&other.get()) as i32
 }
 
-/// With the offset that holds in that year's January; daylight saving is not a rule here but the zone file's affair.
+/// In the host's zone, with the offset that its zone file gives for that moment; a zone of the caller's is not looked at.
 extern "win64" fn SystemTimeToTzSpecificLocalTime(
     _zone: usize,
     from: Ptr<SystemTime>,

@@ -1,0 +1,379 @@
+//! Files by number. The numbers are the host's own.
+#![allow(unsafe_code)] // the host's functions do to guest memory what the guest asks for
+
+use super::{keep_errno, set_errno, stdio::host};
+use crate::{guest::Ptr, lock, object, teb};
+use libc::c_void;
+use std::{collections::BTreeMap, os::fd::BorrowedFd, sync::Mutex};
+
+/// Keeps `errno` where a call failed.
+fn told<T: PartialOrd + Default>(result: T) -> T {
+    if result < T::default() {
+        keep_errno();
+    }
+    result
+}
+
+// How a file is opened, in Windows' numbers.
+const FLAGS: [(i32, i32); 7] = [
+    (0x1, libc::O_WRONLY),
+    (0x2, libc::O_RDWR),
+    (0x8, libc::O_APPEND),
+    (0x100, libc::O_CREAT),
+    (0x200, libc::O_TRUNC),
+    (0x400, libc::O_EXCL),
+    (0x80, libc::O_CLOEXEC),
+];
+
+fn flags(windows: i32) -> i32 {
+    FLAGS.iter().filter(|f| windows & f.0 != 0).fold(0, |all, f| all | f.1)
+}
+
+fn open(name: &str, windows: i32, mode: i32) -> i32 {
+    let Some(name) = host(name) else {
+        return -1;
+    };
+    let rights: libc::c_uint = if mode & 0x80 != 0 { 0o666 } else { 0o444 };
+    // SAFETY: the path ends with a zero.
+    told(unsafe { libc::open(name.as_ptr(), flags(windows), rights) })
+}
+
+extern "win64" fn _open(name: Ptr<u8>, flags: i32, mode: i32) -> i32 {
+    open(&name.string(), flags, mode)
+}
+
+extern "win64" fn _wopen(name: Ptr<u16>, flags: i32, mode: i32) -> i32 {
+    open(&name.string(), flags, mode)
+}
+
+extern "win64" fn _sopen_s(out: Ptr<i32>, name: Ptr<u8>, flags: i32, _share: i32, mode: i32) -> i32 {
+    let file = _open(name, flags, mode);
+    out.put(file);
+    if file < 0 { super::errno() } else { 0 }
+}
+
+extern "win64" fn _wsopen_s(out: Ptr<i32>, name: Ptr<u16>, flags: i32, _share: i32, mode: i32) -> i32 {
+    let file = _wopen(name, flags, mode);
+    out.put(file);
+    if file < 0 { super::errno() } else { 0 }
+}
+
+unsafe extern "win64" fn _read(file: i32, to: *mut c_void, len: u32) -> i32 {
+    // SAFETY: the caller passes `len` writable bytes.
+    told(unsafe { libc::read(file, to, len as usize) }) as i32
+}
+
+unsafe extern "win64" fn _write(file: i32, from: *const c_void, len: u32) -> i32 {
+    // SAFETY: the caller passes `len` readable bytes.
+    told(unsafe { libc::write(file, from, len as usize) }) as i32
+}
+
+/// The three standard files are the host's and stay open.
+extern "win64" fn _close(file: i32) -> i32 {
+    if (0..3).contains(&file) {
+        return 0;
+    }
+    lock(&MODES).remove(&file);
+    // SAFETY: the file is one that guest code opened, and gives back.
+    told(unsafe { libc::close(file) })
+}
+
+extern "win64" fn _lseeki64(file: i32, offset: i64, from: i32) -> i64 {
+    // SAFETY: a wrong file is an error.
+    told(unsafe { libc::lseek(file, offset, from) })
+}
+
+extern "win64" fn _lseek(file: i32, offset: i32, from: i32) -> i32 {
+    i32::try_from(_lseeki64(file, offset.into(), from)).unwrap_or(-1)
+}
+
+extern "win64" fn _telli64(file: i32) -> i64 {
+    _lseeki64(file, 0, libc::SEEK_CUR)
+}
+
+extern "win64" fn _isatty(file: i32) -> i32 {
+    // SAFETY: a wrong file is no terminal.
+    unsafe { libc::isatty(file) }
+}
+
+extern "win64" fn _dup(file: i32) -> i32 {
+    // SAFETY: a wrong file is an error.
+    told(unsafe { libc::dup(file) })
+}
+
+extern "win64" fn _commit(file: i32) -> i32 {
+    // SAFETY: a wrong file is an error.
+    told(unsafe { libc::fsync(file) })
+}
+
+extern "win64" fn _chsize_s(file: i32, len: i64) -> i32 {
+    // SAFETY: a wrong file is an error.
+    if told(unsafe { libc::ftruncate(file, len) }) < 0 { super::errno() } else { 0 }
+}
+
+const TEXT: i32 = 0x4000;
+const MODE_NAMES: [i32; 5] = [TEXT, 0x8000, 0x1_0000, 0x2_0000, 0x4_0000];
+
+/// What was asked for each file: kept, because it is asked for again, though it changes nothing here.
+static MODES: Mutex<BTreeMap<i32, i32>> = Mutex::new(BTreeMap::new());
+
+extern "win64" fn _setmode(file: i32, mode: i32) -> i32 {
+    // SAFETY: only asks whether the file is open.
+    let open = unsafe { libc::fcntl(file, libc::F_GETFD) } >= 0;
+    if !open || !MODE_NAMES.contains(&mode) {
+        set_errno(if open { libc::EINVAL } else { libc::EBADF });
+        return -1;
+    }
+    lock(&MODES).insert(file, mode).unwrap_or(TEXT)
+}
+
+/// The handle of a standard file, or a new one that leads to the same open file.
+extern "win64" fn _get_osfhandle(file: i32) -> usize {
+    if let Some(&handle) = usize::try_from(file).ok().and_then(|n| object::STD_HANDLES.get(n)) {
+        return handle;
+    }
+    // SAFETY: only asks whether the file is open.
+    if unsafe { libc::fcntl(file, libc::F_GETFD) } < 0 {
+        set_errno(libc::EBADF);
+        return usize::MAX;
+    }
+    // SAFETY: the file is open, as was just asked, and is borrowed for a moment.
+    let copy = unsafe { BorrowedFd::borrow_raw(file) }.try_clone_to_owned();
+    match copy {
+        Ok(copy) => teb::process().objects.open(object::Kind::File(copy.into())),
+        Err(_) => {
+            keep_errno();
+            usize::MAX
+        }
+    }
+}
+
+// What is known of a file.
+
+/// The host's answer, in fields that both forms share.
+struct Known {
+    device: u32,
+    mode: u16,
+    links: i16,
+    size: i64,
+    times: [i64; 3],
+}
+
+/// `struct _stat64`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Stat64 {
+    device: u32,
+    inode: u16,
+    mode: u16,
+    links: i16,
+    owner: [i16; 2],
+    same_device: u32,
+    size: i64,
+    times: [i64; 3],
+}
+
+/// `struct _stat64i32`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Stat64i32 {
+    device: u32,
+    inode: u16,
+    mode: u16,
+    links: i16,
+    owner: [i16; 2],
+    same_device: u32,
+    size: i32,
+    times: [i64; 3],
+}
+
+const _: () = assert!(size_of::<Stat64>() == 56 && size_of::<Stat64i32>() == 48);
+
+fn known(s: &libc::stat) -> Known {
+    const KINDS: [(u32, u16); 4] =
+        [(libc::S_IFDIR, 0x4000), (libc::S_IFCHR, 0x2000), (libc::S_IFIFO, 0x1000), (libc::S_IFREG, 0x8000)];
+    let kind = KINDS.iter().find(|k| s.st_mode & libc::S_IFMT == k.0).map_or(0, |k| k.1);
+    Known {
+        device: s.st_dev as u32,
+        mode: kind | (s.st_mode & 0o777) as u16,
+        links: i16::try_from(s.st_nlink).unwrap_or(i16::MAX),
+        size: s.st_size,
+        times: [s.st_atime, s.st_mtime, s.st_ctime],
+    }
+}
+
+/// Asks the host, which fills the place that `ask` is given.
+fn ask(ask: impl FnOnce(*mut libc::stat) -> i32) -> Result<Known, i32> {
+    let mut place = std::mem::MaybeUninit::<libc::stat>::zeroed();
+    if told(ask(place.as_mut_ptr())) != 0 {
+        return Err(-1);
+    }
+    // SAFETY: zeroed, which is valid, and then filled.
+    Ok(known(&unsafe { place.assume_init() }))
+}
+
+fn of_file(file: i32) -> Result<Known, i32> {
+    // SAFETY: the place is ours; a wrong file is an error.
+    ask(|place| unsafe { libc::fstat(file, place) })
+}
+
+fn of_path(name: &str) -> Result<Known, i32> {
+    let name = host(name).ok_or(-1)?;
+    // SAFETY: the place is ours; the path ends with a zero.
+    ask(|place| unsafe { libc::stat(name.as_ptr(), place) })
+}
+
+fn put64(known: Result<Known, i32>, out: Ptr<Stat64>) -> i32 {
+    known.map_or_else(
+        |e| e,
+        |k| {
+            let Known { device, mode, links, size, times } = k;
+            out.put(Stat64 {
+                device,
+                inode: 0,
+                mode,
+                links,
+                owner: [0; 2],
+                same_device: device,
+                size,
+                times,
+            });
+            0
+        },
+    )
+}
+
+fn put64i32(known: Result<Known, i32>, out: Ptr<Stat64i32>) -> i32 {
+    known.map_or_else(
+        |e| e,
+        |k| {
+            let Known { device, mode, links, size, times } = k;
+            let Ok(size) = i32::try_from(size) else {
+                set_errno(132); // EOVERFLOW
+                return -1;
+            };
+            out.put(Stat64i32 {
+                device,
+                inode: 0,
+                mode,
+                links,
+                owner: [0; 2],
+                same_device: device,
+                size,
+                times,
+            });
+            0
+        },
+    )
+}
+
+extern "win64" fn _fstat64(file: i32, out: Ptr<Stat64>) -> i32 {
+    put64(of_file(file), out)
+}
+
+extern "win64" fn _fstat64i32(file: i32, out: Ptr<Stat64i32>) -> i32 {
+    put64i32(of_file(file), out)
+}
+
+extern "win64" fn _stat64(name: Ptr<u8>, out: Ptr<Stat64>) -> i32 {
+    put64(of_path(&name.string()), out)
+}
+
+extern "win64" fn _wstat64(name: Ptr<u16>, out: Ptr<Stat64>) -> i32 {
+    put64(of_path(&name.string()), out)
+}
+
+extern "win64" fn _stat64i32(name: Ptr<u8>, out: Ptr<Stat64i32>) -> i32 {
+    put64i32(of_path(&name.string()), out)
+}
+
+extern "win64" fn _wstat64i32(name: Ptr<u16>, out: Ptr<Stat64i32>) -> i32 {
+    put64i32(of_path(&name.string()), out)
+}
+
+// The tree.
+
+/// Runs a call of the standard library on a host path: 0, or -1 and `errno`.
+fn on_path(name: &str, f: impl FnOnce(String) -> std::io::Result<()>) -> i32 {
+    let Some(path) = crate::path::to_host(name) else {
+        set_errno(libc::ENOENT);
+        return -1;
+    };
+    f(path).map_or_else(
+        |e| {
+            set_errno(super::errno_from_os(e.raw_os_error().unwrap_or(libc::EINVAL)));
+            -1
+        },
+        |()| 0,
+    )
+}
+
+extern "win64" fn remove(name: Ptr<u8>) -> i32 {
+    on_path(&name.string(), std::fs::remove_file)
+}
+
+extern "win64" fn _wremove(name: Ptr<u16>) -> i32 {
+    on_path(&name.string(), std::fs::remove_file)
+}
+
+fn move_file(from: &str, to: &str) -> i32 {
+    let Some(to) = crate::path::to_host(to) else {
+        set_errno(libc::ENOENT);
+        return -1;
+    };
+    if std::path::Path::new(&to).exists() {
+        set_errno(libc::EEXIST); // unlike the host, Windows does not replace
+        return -1;
+    }
+    on_path(from, |from| std::fs::rename(from, to))
+}
+
+extern "win64" fn rename(from: Ptr<u8>, to: Ptr<u8>) -> i32 {
+    move_file(&from.string(), &to.string())
+}
+
+extern "win64" fn _wrename(from: Ptr<u16>, to: Ptr<u16>) -> i32 {
+    move_file(&from.string(), &to.string())
+}
+
+extern "win64" fn _mkdir(name: Ptr<u8>) -> i32 {
+    on_path(&name.string(), std::fs::create_dir)
+}
+
+extern "win64" fn _wmkdir(name: Ptr<u16>) -> i32 {
+    on_path(&name.string(), std::fs::create_dir)
+}
+
+extern "win64" fn _rmdir(name: Ptr<u8>) -> i32 {
+    on_path(&name.string(), std::fs::remove_dir)
+}
+
+extern "win64" fn _wrmdir(name: Ptr<u16>) -> i32 {
+    on_path(&name.string(), std::fs::remove_dir)
+}
+
+fn access(name: &str, mode: i32) -> i32 {
+    let Some(name) = host(name) else {
+        return -1;
+    };
+    // SAFETY: the path ends with a zero. The numbers for reading and writing are the same.
+    told(unsafe { libc::access(name.as_ptr(), mode & 6) })
+}
+
+extern "win64" fn _access(name: Ptr<u8>, mode: i32) -> i32 {
+    access(&name.string(), mode)
+}
+
+extern "win64" fn _waccess(name: Ptr<u16>, mode: i32) -> i32 {
+    access(&name.string(), mode)
+}
+
+table! {
+    /// Files by number.
+    pub(crate) TABLE:
+        _open, open = _open, _wopen, _sopen_s, _wsopen_s, _read, read = _read, _write, write = _write, _close, close = _close,
+        _lseeki64, _lseek, lseek = _lseek, _telli64, _isatty, isatty = _isatty, _dup, _commit, _chsize_s, _setmode,
+        _get_osfhandle, _fstat64, _fstat64i32, _stat64, _wstat64, _stat64i32, _wstat64i32, remove, _unlink = remove,
+        unlink = remove, _wremove, _wunlink = _wremove, rename, _wrename, _mkdir, _wmkdir, _rmdir, _wrmdir, _access,
+        _waccess
+}

@@ -1,0 +1,278 @@
+//! `printf` and `scanf` in all their forms that take a `va_list`.
+
+use super::{set_errno, stdio};
+use crate::{
+    format::{self, Arguments, Width},
+    guest::Ptr,
+    scan,
+    stream::Stream,
+};
+
+// What the options of ucrtbase's common functions mean.
+const LEGACY_TERMINATION: u64 = 1;
+const STANDARD_SNPRINTF: u64 = 2;
+const LEGACY_WIDE: u64 = 4;
+const SECURE_SCAN: u64 = 1;
+
+fn width(options: u64) -> Width {
+    if options & LEGACY_WIDE != 0 { Width::Wide } else { Width::WideStandard }
+}
+
+fn length(n: usize) -> i32 {
+    i32::try_from(n).unwrap_or(-1)
+}
+
+fn invalid() -> i32 {
+    set_errno(libc::EINVAL);
+    -1
+}
+
+fn narrow(pattern: Ptr<u8>, arguments: Ptr<u64>) -> Option<Vec<u8>> {
+    (!pattern.is_null())
+        .then(|| format::format(pattern.text(), Arguments::new(arguments), Width::Narrow))
+        .flatten()
+}
+
+fn wide(pattern: Ptr<u16>, arguments: Ptr<u64>, kind: Width) -> Option<Vec<u16>> {
+    (!pattern.is_null()).then(|| format::format_wide(&pattern, Arguments::new(arguments), kind)).flatten()
+}
+
+/// Puts a text where there is room for `room` elements, by the rules that the options name.
+fn put<T: Copy + Default>(text: &[T], to: Ptr<T>, room: usize, options: u64) -> i32 {
+    let fits = text.len() < room;
+    let zero = || to.at(text.len().min(room - 1)).set(T::default());
+    if to.is_null() || room == 0 && options & STANDARD_SNPRINTF != 0 {
+        return length(text.len());
+    }
+    to.fill(&text[..text.len().min(room)]);
+    match () {
+        () if fits => zero(),
+        () if options & STANDARD_SNPRINTF != 0 => zero(),
+        () if options & LEGACY_TERMINATION != 0 => return if text.len() == room { length(room) } else { -1 },
+        () if room == 0 => return -1,
+        () => {
+            zero();
+            return -2;
+        }
+    }
+    length(text.len())
+}
+
+/// Puts a text where it must fit with its zero, or leaves nothing there.
+fn put_s<T: Copy + Default>(text: &[T], to: Ptr<T>, room: usize) -> i32 {
+    if to.is_null() || room == 0 {
+        return invalid();
+    }
+    if text.len() >= room {
+        to.set(T::default());
+        set_errno(libc::ERANGE);
+        return -1;
+    }
+    put(text, to, room, STANDARD_SNPRINTF)
+}
+
+extern "win64" fn __stdio_common_vsprintf(
+    options: u64,
+    to: Ptr<u8>,
+    room: usize,
+    pattern: Ptr<u8>,
+    _locale: usize,
+    arguments: Ptr<u64>,
+) -> i32 {
+    narrow(pattern, arguments).map_or_else(invalid, |text| put(&text, to, room, options))
+}
+
+extern "win64" fn __stdio_common_vsprintf_s(
+    _options: u64,
+    to: Ptr<u8>,
+    room: usize,
+    pattern: Ptr<u8>,
+    _locale: usize,
+    arguments: Ptr<u64>,
+) -> i32 {
+    narrow(pattern, arguments).map_or_else(invalid, |text| put_s(&text, to, room))
+}
+
+/// At most `most` elements; `usize::MAX` cuts off what does not fit.
+fn put_n<T: Copy + Default>(text: &[T], to: Ptr<T>, room: usize, most: usize) -> i32 {
+    if to.is_null() || room == 0 {
+        return invalid();
+    }
+    let cut = text.len() > most || most == usize::MAX && text.len() >= room;
+    let text = &text[..text.len().min(most)];
+    match most {
+        usize::MAX => drop(put(text, to, room, STANDARD_SNPRINTF)),
+        _ if put_s(text, to, room) < 0 => return -1,
+        _ => {}
+    }
+    if cut { -1 } else { length(text.len()) }
+}
+
+extern "win64" fn __stdio_common_vsnprintf_s(
+    _options: u64,
+    to: Ptr<u8>,
+    room: usize,
+    most: usize,
+    pattern: Ptr<u8>,
+    _locale: usize,
+    arguments: Ptr<u64>,
+) -> i32 {
+    narrow(pattern, arguments).map_or_else(invalid, |text| put_n(&text, to, room, most))
+}
+
+extern "win64" fn __stdio_common_vswprintf(
+    options: u64,
+    to: Ptr<u16>,
+    room: usize,
+    pattern: Ptr<u16>,
+    _locale: usize,
+    arguments: Ptr<u64>,
+) -> i32 {
+    wide(pattern, arguments, width(options)).map_or_else(invalid, |text| put(&text, to, room, options))
+}
+
+extern "win64" fn __stdio_common_vswprintf_s(
+    options: u64,
+    to: Ptr<u16>,
+    room: usize,
+    pattern: Ptr<u16>,
+    _locale: usize,
+    arguments: Ptr<u64>,
+) -> i32 {
+    wide(pattern, arguments, width(options)).map_or_else(invalid, |text| put_s(&text, to, room))
+}
+
+extern "win64" fn __stdio_common_vsnwprintf_s(
+    options: u64,
+    to: Ptr<u16>,
+    room: usize,
+    most: usize,
+    pattern: Ptr<u16>,
+    _locale: usize,
+    arguments: Ptr<u64>,
+) -> i32 {
+    wide(pattern, arguments, width(options)).map_or_else(invalid, |text| put_n(&text, to, room, most))
+}
+
+fn write(file: Ptr<Stream>, text: &[u8]) -> i32 {
+    if stdio::write(file, text) { length(text.len()) } else { -1 }
+}
+
+extern "win64" fn __stdio_common_vfprintf(
+    _options: u64,
+    file: Ptr<Stream>,
+    pattern: Ptr<u8>,
+    _locale: usize,
+    arguments: Ptr<u64>,
+) -> i32 {
+    narrow(pattern, arguments).map_or_else(invalid, |text| write(file, &text))
+}
+
+extern "win64" fn __stdio_common_vfwprintf(
+    options: u64,
+    file: Ptr<Stream>,
+    pattern: Ptr<u16>,
+    _locale: usize,
+    arguments: Ptr<u64>,
+) -> i32 {
+    let text = wide(pattern, arguments, width(options));
+    text.map_or_else(invalid, |text| {
+        if write(file, String::from_utf16_lossy(&text).as_bytes()) < 0 { -1 } else { length(text.len()) }
+    })
+}
+
+extern "win64" fn __stdio_common_vsscanf(
+    options: u64,
+    from: Ptr<u8>,
+    len: usize,
+    pattern: Ptr<u8>,
+    _locale: usize,
+    arguments: Ptr<u64>,
+) -> i32 {
+    if from.is_null() || pattern.is_null() {
+        return invalid();
+    }
+    let text = from.slice(from.count(len));
+    scan::scan(text, pattern.text(), Arguments::new(arguments), options & SECURE_SCAN != 0)
+}
+
+table! {
+    /// What ucrtbase has.
+    pub(crate) UCRT:
+        __stdio_common_vsprintf, __stdio_common_vsprintf_s, __stdio_common_vsnprintf_s, __stdio_common_vswprintf,
+        __stdio_common_vswprintf_s, __stdio_common_vsnwprintf_s, __stdio_common_vfprintf,
+        __stdio_common_vfprintf_s = __stdio_common_vfprintf, __stdio_common_vfwprintf,
+        __stdio_common_vfwprintf_s = __stdio_common_vfwprintf, __stdio_common_vsscanf
+}
+
+// msvcrt's own.
+
+pub(crate) extern "win64" fn vfprintf(file: Ptr<Stream>, pattern: Ptr<u8>, arguments: Ptr<u64>) -> i32 {
+    __stdio_common_vfprintf(0, file, pattern, 0, arguments)
+}
+
+#[allow(unsafe_code)]
+pub(crate) extern "win64" fn vprintf(pattern: Ptr<u8>, arguments: Ptr<u64>) -> i32 {
+    // SAFETY: the standard streams live for ever.
+    vfprintf(unsafe { Ptr::new(crate::stream::standard(1).cast_mut()) }, pattern, arguments)
+}
+
+pub(crate) extern "win64" fn vsprintf(to: Ptr<u8>, pattern: Ptr<u8>, arguments: Ptr<u64>) -> i32 {
+    narrow(pattern, arguments).map_or_else(invalid, |text| put(&text, to, usize::MAX, 0))
+}
+
+pub(crate) extern "win64" fn _vsnprintf(
+    to: Ptr<u8>,
+    room: usize,
+    pattern: Ptr<u8>,
+    arguments: Ptr<u64>,
+) -> i32 {
+    narrow(pattern, arguments).map_or_else(invalid, |text| put(&text, to, room, LEGACY_TERMINATION))
+}
+
+pub(crate) extern "win64" fn vfwprintf(file: Ptr<Stream>, pattern: Ptr<u16>, arguments: Ptr<u64>) -> i32 {
+    __stdio_common_vfwprintf(LEGACY_WIDE, file, pattern, 0, arguments)
+}
+
+pub(crate) extern "win64" fn _vsnwprintf(
+    to: Ptr<u16>,
+    room: usize,
+    pattern: Ptr<u16>,
+    arguments: Ptr<u64>,
+) -> i32 {
+    wide(pattern, arguments, Width::Wide)
+        .map_or_else(invalid, |text| put(&text, to, room, LEGACY_TERMINATION))
+}
+
+pub(crate) extern "win64" fn vsscanf(from: Ptr<u8>, pattern: Ptr<u8>, arguments: Ptr<u64>) -> i32 {
+    __stdio_common_vsscanf(0, from, usize::MAX, pattern, 0, arguments)
+}
+
+table! {
+    /// What msvcrt has.
+    pub(crate) MSVCRT: vfprintf, vprintf, vsprintf, _vsnprintf, vfwprintf, _vsnwprintf, vsscanf
+}
+
+#[cfg(test)]
+#[allow(unsafe_code)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room() {
+        let mut buffer = [b'#'; 8];
+        let mut put_in = |text: &[u8], room: usize, options: u64| {
+            buffer = [b'#'; 8];
+            // SAFETY: the buffer is longer than any room below.
+            let n = put(text, unsafe { Ptr::new(buffer.as_mut_ptr()) }, room, options);
+            (n, buffer)
+        };
+        assert_eq!(put_in(b"abc", 4, STANDARD_SNPRINTF), (3, *b"abc\0####"));
+        assert_eq!(put_in(b"abcd", 4, STANDARD_SNPRINTF), (4, *b"abc\0####"));
+        assert_eq!(put_in(b"abcd", 4, LEGACY_TERMINATION), (4, *b"abcd####"));
+        assert_eq!(put_in(b"abcde", 4, LEGACY_TERMINATION), (-1, *b"abcd####"));
+        assert_eq!(put_in(b"abcde", 4, 0), (-2, *b"abc\0####"));
+        assert_eq!(put_in(b"abcde", 0, STANDARD_SNPRINTF), (5, *b"########"));
+        assert_eq!(put(b"abc", Ptr::NULL, 0, STANDARD_SNPRINTF), 3);
+    }
+}

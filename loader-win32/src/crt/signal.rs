@@ -1,0 +1,88 @@
+//! Signals that the program sends itself, and the runtime's last resorts.
+#![allow(unsafe_code)] // calls into the guest
+
+use super::set_errno;
+use crate::guest::Ptr;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+const DEFAULT: usize = 0;
+const IGNORE: usize = 1;
+const ERROR: usize = usize::MAX;
+/// The signals that Windows knows: interrupt, illegal instruction, floating point, fault, end, break, abort.
+const KNOWN: [i32; 7] = [2, 4, 8, 11, 15, 21, 22];
+
+static HANDLERS: [AtomicUsize; 23] = [const { AtomicUsize::new(DEFAULT) }; 23];
+
+fn handler(signal: i32) -> Option<&'static AtomicUsize> {
+    let known = KNOWN.contains(&signal);
+    usize::try_from(signal).ok().filter(|_| known).and_then(|n| HANDLERS.get(n))
+}
+
+/// Sets what [`raise`] does. Signals of the host are not passed on.
+extern "win64" fn signal(signal: i32, action: usize) -> usize {
+    match handler(signal) {
+        Some(place) => place.swap(action, SeqCst),
+        None => {
+            set_errno(libc::EINVAL);
+            ERROR
+        }
+    }
+}
+
+/// Calls the handler once, after setting it back to the default; the default ends the program with 3.
+extern "win64" fn raise(signal: i32) -> i32 {
+    let Some(place) = handler(signal) else {
+        set_errno(libc::EINVAL);
+        return -1;
+    };
+    match place.swap(DEFAULT, SeqCst) {
+        DEFAULT => {
+            // SAFETY: ends the process; nothing runs afterwards.
+            unsafe { libc::_exit(3) }
+        }
+        IGNORE => place.store(IGNORE, SeqCst),
+        f => {
+            // SAFETY: guest code set the handler with `signal`, which takes functions of this type.
+            let f: unsafe extern "win64" fn(i32) = unsafe { std::mem::transmute(f) };
+            // SAFETY: as above; no lock is held and nothing owned.
+            unsafe { f(signal) };
+        }
+    }
+    0
+}
+
+/// The runtime found an argument that cannot be: the program ends.
+extern "win64" fn _invoke_watson(
+    expression: Ptr<u16>,
+    function: Ptr<u16>,
+    _file: Ptr<u16>,
+    _line: u32,
+    _reserved: usize,
+) {
+    eprintln!("invalid argument: {} in {}", expression.string(), function.string());
+    std::process::abort()
+}
+
+extern "win64" fn terminate() {
+    std::process::abort()
+}
+
+extern "win64" fn _assert(expression: Ptr<u8>, file: Ptr<u8>, line: u32) {
+    eprintln!("assertion failed: {}, {}:{line}", expression.string(), file.string());
+    std::process::abort()
+}
+
+extern "win64" fn _wassert(expression: Ptr<u16>, file: Ptr<u16>, line: u32) {
+    eprintln!("assertion failed: {}, {}:{line}", expression.string(), file.string());
+    std::process::abort()
+}
+
+/// What a DLL's start does with an exception: a DLL has no signal for any, so the search goes on.
+extern "win64" fn _seh_filter_dll(_code: u32, _pointers: usize) -> i32 {
+    0
+}
+
+table! {
+    /// Signals.
+    pub(crate) TABLE: signal, raise, _invoke_watson, terminate, _assert, _wassert, _seh_filter_dll
+}

@@ -1,0 +1,132 @@
+//! `FILE`: Windows' 48 bytes in front, the host's stream behind them.
+//!
+//! The buffer fields stay empty, so that code which looks into them (as C++ streams do) always asks a function.
+#![allow(unsafe_code)] // the host's streams are reached by pointer
+
+use crate::guest::Ptr;
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering::Relaxed};
+
+unsafe extern "C" {
+    static stdin: *mut libc::FILE;
+    static stdout: *mut libc::FILE;
+    static stderr: *mut libc::FILE;
+}
+
+/// A stream, as Windows code points to it.
+#[repr(C)]
+pub(crate) struct Stream {
+    next: AtomicUsize,
+    left: AtomicI32,
+    base: AtomicUsize,
+    flags: AtomicI32,
+    file: AtomicI32,
+    kept: AtomicI32,
+    size: AtomicI32,
+    host: AtomicPtr<libc::FILE>,
+}
+
+const _: () = assert!(size_of::<Stream>() == 48);
+
+impl Stream {
+    const fn new(file: i32) -> Self {
+        Self {
+            next: AtomicUsize::new(0),
+            left: AtomicI32::new(0),
+            base: AtomicUsize::new(0),
+            flags: AtomicI32::new(0),
+            file: AtomicI32::new(file),
+            kept: AtomicI32::new(0),
+            size: AtomicI32::new(0),
+            host: AtomicPtr::new(std::ptr::null_mut()),
+        }
+    }
+
+    /// The places of the buffer's beginning, of the next byte in it, and of the number of bytes left.
+    pub(crate) fn buffer(&self) -> [usize; 3] {
+        let at = |p: *const u8| p.expose_provenance();
+        [
+            at((&raw const self.base).cast()),
+            at((&raw const self.next).cast()),
+            at((&raw const self.left).cast()),
+        ]
+    }
+
+    /// The host's stream.
+    pub(crate) fn host(&self) -> *mut libc::FILE {
+        let host = self.host.load(Relaxed);
+        if !host.is_null() {
+            return host;
+        }
+        // SAFETY: the host's C library keeps these three from the start to the end of the program.
+        let all = [unsafe { stdin }, unsafe { stdout }, unsafe { stderr }];
+        usize::try_from(self.file.load(Relaxed))
+            .ok()
+            .and_then(|n| all.get(n))
+            .copied()
+            .unwrap_or(std::ptr::null_mut())
+    }
+}
+
+/// Standard input, output and error, side by side as msvcrt has them.
+static STANDARD: [Stream; 3] = [Stream::new(0), Stream::new(1), Stream::new(2)];
+
+/// One of the three.
+pub(crate) fn standard(n: u32) -> *const Stream {
+    STANDARD.get(n as usize).map_or(std::ptr::null(), std::ptr::from_ref)
+}
+
+/// A stream of guest code around one of the host; null stays null.
+pub(crate) fn wrap(host: *mut libc::FILE) -> *const Stream {
+    if host.is_null() {
+        return std::ptr::null();
+    }
+    // SAFETY: the stream was opened by the caller just now.
+    let file = unsafe { libc::fileno(host) };
+    let stream = Box::new(Stream::new(file));
+    stream.host.store(host, Relaxed);
+    Box::into_raw(stream)
+}
+
+/// Closes a stream. The three standard ones are only flushed: they are the host's.
+pub(crate) fn close(stream: Ptr<Stream>) -> i32 {
+    if stream.is_null() {
+        return -1;
+    }
+    let host = stream.shared().host();
+    if STANDARD.as_ptr_range().contains(&stream.raw().cast_const()) {
+        // SAFETY: the host's standard streams are always open.
+        return unsafe { libc::fflush(host) };
+    }
+    // SAFETY: `wrap` boxed it, and guest code gives it back, as `fclose` asks.
+    drop(unsafe { Box::from_raw(stream.raw()) });
+    // SAFETY: the host's stream was the box's own.
+    unsafe { libc::fclose(host) }
+}
+
+/// What a guest's argument is for the host: itself, except for streams.
+pub(crate) trait ToHost {
+    /// The host's type.
+    type Host;
+    /// The host's value.
+    fn to_host(self) -> Self::Host;
+}
+
+impl ToHost for Ptr<Stream> {
+    type Host = *mut libc::FILE;
+    fn to_host(self) -> *mut libc::FILE {
+        if self.is_null() { std::ptr::null_mut() } else { self.shared().host() }
+    }
+}
+
+macro_rules! as_it_is {
+    ($($type:ty),*) => {$(
+        impl ToHost for $type {
+            type Host = Self;
+            fn to_host(self) -> Self {
+                self
+            }
+        }
+    )*};
+}
+
+as_it_is!(i32, usize, *mut libc::c_void, *const libc::c_void, *mut libc::c_char, *const libc::c_char);

@@ -1,0 +1,555 @@
+//! The functions as guest code calls them: found by name in the modules, called through win64 pointers on threads that
+//! entered. The tables of single subjects are tested where they are.
+#![allow(unsafe_code)] // every call is a call of machine code by address
+
+use crate::{Process, Services, teb};
+use loader_core::{Addr, Error, ErrorKind, HostModule, Image, Query, Stage, Symbol};
+use std::{
+    arch::asm,
+    mem::transmute,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+    thread,
+};
+
+/// An engine with one module, at 0x1000, that has one function.
+#[derive(Default)]
+struct Engine {
+    noted: Mutex<Vec<String>>,
+}
+
+impl Engine {
+    fn say(&self, what: &str) {
+        self.noted.lock().unwrap().push(what.into());
+    }
+}
+
+impl Services for Engine {
+    fn load_library(&self, name: &str, _flags: u32) -> Result<Addr, Error> {
+        let missing = ErrorKind::NotFound { needed_by: "".into() };
+        if name == "one.dll" { Ok(Addr(0x1000)) } else { Err(Error::new(name, Stage::Find, missing)) }
+    }
+    fn free_library(&self, base: Addr) -> Result<(), u32> {
+        if base == Addr(0x1000) { Ok(()) } else { Err(126) }
+    }
+    fn get_proc_address(&self, _base: Addr, symbol: Symbol<'_>) -> Result<Addr, Error> {
+        match symbol {
+            Symbol::Name(b"f") | Symbol::Ordinal(7) => Ok(Addr(0x1234)),
+            other => Err(Error::new(
+                "one.dll",
+                Stage::Symbol,
+                ErrorKind::SymbolNotFound { symbol: other.to_name() },
+            )),
+        }
+    }
+    fn module_handle(&self, name: Option<&str>) -> Option<Addr> {
+        (name == Some("one.dll")).then_some(Addr(0x1000))
+    }
+    fn add_ref(&self, _base: Addr) -> Result<(), u32> {
+        Ok(())
+    }
+    fn pin(&self, _base: Addr) -> Result<(), u32> {
+        Ok(())
+    }
+    fn module_file_name(&self, _base: Option<Addr>) -> Option<String> {
+        Some("/opt/one.dll".into())
+    }
+    fn module_at(&self, _at: Addr) -> Option<Addr> {
+        None
+    }
+    fn disable_thread_library_calls(&self, _base: Addr) -> Result<(), u32> {
+        Ok(())
+    }
+    fn thread_starts(&self) {
+        self.say("start");
+    }
+    fn thread_ends(&self) {
+        self.say("end");
+    }
+    fn note(&self, what: &'static str) {
+        self.say(what);
+    }
+}
+
+/// A process, its engine and its modules; the calling thread has entered.
+struct World {
+    engine: Arc<Engine>,
+    process: Arc<Process>,
+    modules: Vec<HostModule>,
+}
+
+fn world() -> World {
+    let engine = Arc::new(Engine::default());
+    let services: Weak<Engine> = Arc::downgrade(&engine);
+    let process = Process::new(services).unwrap();
+    process.enter().unwrap();
+    let modules = process.modules();
+    World { engine, process, modules }
+}
+
+impl World {
+    fn at(&self, module: &str, name: &str) -> *const () {
+        let module = self.modules.iter().find(|m| m.name() == module).unwrap();
+        match module.export(&Query::name(name.as_bytes())).unwrap() {
+            Some(loader_core::Export::Absolute(at)) => std::ptr::with_exposed_provenance(at as usize),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+/// Calls a function with up to four integers or pointers.
+macro_rules! call {
+    ($world:expr, $module:literal, $name:literal $(, $arg:expr)*) => {{
+        let at = $world.at($module, $name);
+        // SAFETY: the functions called here take integers and pointers, all of which fit the registers and slots that
+        // this signature fills.
+        let f: unsafe extern "win64" fn($(call!(@type $arg)),*) -> u64 = unsafe { transmute(at) };
+        // SAFETY: each test passes what the function is documented to take.
+        unsafe { f($($arg as u64),*) }
+    }};
+    (@type $arg:expr) => { u64 };
+}
+
+macro_rules! kernel32 {
+    ($world:expr, $name:literal $(, $arg:expr)*) => { call!($world, "KERNEL32.dll", $name $(, $arg)*) };
+}
+macro_rules! ucrt {
+    ($world:expr, $name:literal $(, $arg:expr)*) => { call!($world, "ucrtbase.dll", $name $(, $arg)*) };
+}
+
+fn gs(offset: usize) -> u64 {
+    let value;
+    // SAFETY: the thread has entered, so GS leads to a block of two pages.
+    unsafe { asm!("mov {}, gs:[{}]", out(reg) value, in(reg) offset, options(readonly, nostack)) };
+    value
+}
+
+#[test]
+fn what_lies_behind_gs() {
+    let w = world();
+    let here = &raw const w as u64;
+    assert!(gs(0x10) < here && here < gs(0x08));
+    assert_eq!(gs(0x40), u64::from(std::process::id()));
+    assert_eq!(gs(0x48), kernel32!(w, "GetCurrentThreadId"));
+    assert_eq!(gs(0x58), loader_core::tls::thread_table() as u64);
+    let peb: *const u64 = std::ptr::with_exposed_provenance(gs(0x60) as usize);
+    // SAFETY: the process block has three pages.
+    let head = unsafe { std::slice::from_raw_parts(peb, 16) };
+    assert_eq!((head[2], head[6]), (w.process.program().0, kernel32!(w, "GetProcessHeap")));
+    assert_eq!(gs(0x30) & 0xfff, 0);
+}
+
+#[test]
+fn last_error() {
+    let w = world();
+    kernel32!(w, "SetLastError", 77);
+    assert_eq!((kernel32!(w, "GetLastError") as u32, gs(0x68) as u32), (77, 77));
+    assert_eq!(kernel32!(w, "LoadLibraryA", c"two.dll".as_ptr()), 0);
+    assert_eq!(kernel32!(w, "GetLastError") as u32, 126);
+    assert_eq!(kernel32!(w, "FreeLibrary", 0) as i32, 0);
+    assert_eq!(kernel32!(w, "GetLastError") as u32, 6);
+}
+
+#[test]
+fn modules_are_the_engines() {
+    let w = world();
+    assert_eq!(kernel32!(w, "LoadLibraryA", c"one.dll".as_ptr()), 0x1000);
+    assert_eq!(kernel32!(w, "GetProcAddress", 0x1000, c"f".as_ptr()), 0x1234);
+    assert_eq!(kernel32!(w, "GetProcAddress", 0x1000, 7), 0x1234);
+    assert_eq!(kernel32!(w, "GetProcAddress", 0x1000, 8), 0);
+    assert_eq!(kernel32!(w, "GetLastError") as u32, 127);
+    let mut out = 5u64;
+    assert_eq!(kernel32!(w, "GetModuleHandleExA", 3, c"one.dll".as_ptr(), &raw mut out) as i32, 0);
+    assert_eq!((kernel32!(w, "GetLastError") as u32, out), (87, 0));
+    assert_eq!(kernel32!(w, "GetModuleHandleExA", 0, c"one.dll".as_ptr(), &raw mut out) as i32, 1);
+    assert_eq!(out, 0x1000);
+    let mut name = [0u8; 32];
+    assert_eq!(kernel32!(w, "GetModuleFileNameA", 0x1000, name.as_mut_ptr(), 32) as u32, 14);
+    assert_eq!(&name[..15], b"Z:\\opt\\one.dll\0");
+    assert_eq!(kernel32!(w, "GetModuleFileNameA", 0x1000, name.as_mut_ptr(), 5) as u32, 5);
+    assert_eq!((&name[..5], kernel32!(w, "GetLastError") as u32), (&b"Z:\\o\0"[..], 122));
+    drop(w.engine);
+    assert_eq!(kernel32!(World { engine: Arc::default(), ..w }, "GetModuleHandleA", c"one.dll".as_ptr()), 0);
+}
+
+#[test]
+fn slots_of_threads() {
+    let w = world();
+    let slots: Vec<u64> = (0..100).map(|_| kernel32!(w, "TlsAlloc") & 0xffff_ffff).collect();
+    assert!(slots.iter().any(|&s| s >= 64));
+    for &s in &slots {
+        assert_eq!(kernel32!(w, "TlsGetValue", s), 0);
+        kernel32!(w, "TlsSetValue", s, s + 1000);
+    }
+    thread::scope(|t| {
+        t.spawn(|| {
+            w.process.enter().unwrap();
+            assert!(slots.iter().all(|&s| kernel32!(w, "TlsGetValue", s) == 0));
+        });
+    });
+    kernel32!(w, "SetLastError", 5);
+    assert!(slots.iter().all(|&s| kernel32!(w, "TlsGetValue", s) == s + 1000));
+    assert_eq!(kernel32!(w, "GetLastError") as u32, 0);
+    for &s in &slots {
+        assert_eq!(kernel32!(w, "TlsFree", s) as i32, 1);
+    }
+    assert_eq!(kernel32!(w, "TlsFree", slots[0]) as i32, 0);
+    assert_eq!(kernel32!(w, "TlsGetValue", 5000), 0);
+    assert_eq!(kernel32!(w, "GetLastError") as u32, 87);
+}
+
+static FORGOTTEN: AtomicU32 = AtomicU32::new(0);
+
+extern "win64" fn forget(value: usize) {
+    FORGOTTEN.fetch_add(value as u32, SeqCst);
+}
+
+#[test]
+fn callbacks_of_fiber_slots() {
+    let w = world();
+    let slot = kernel32!(w, "FlsAlloc", forget as *const ()) & 0xffff_ffff;
+    thread::scope(|t| {
+        t.spawn(|| {
+            w.process.enter().unwrap();
+            kernel32!(w, "FlsSetValue", slot, 30);
+        });
+    });
+    // A scope ends before its threads' destructors have: only what follows a real join is certain.
+    for _ in 0..1000 {
+        if FORGOTTEN.load(SeqCst) != 0 {
+            break;
+        }
+        thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert_eq!(FORGOTTEN.load(SeqCst), 30);
+    kernel32!(w, "FlsSetValue", slot, 12);
+    kernel32!(w, "FlsFree", slot);
+    assert_eq!(FORGOTTEN.load(SeqCst), 42);
+}
+
+/// Runs `f` on some threads that have entered, at once.
+fn together(w: &World, n: usize, f: impl Fn() + Sync) {
+    thread::scope(|t| {
+        for _ in 0..n {
+            t.spawn(|| {
+                w.process.enter().unwrap();
+                f();
+            });
+        }
+    });
+}
+
+struct Shared(std::cell::UnsafeCell<u64>);
+// SAFETY: the tests change it under a lock of the crate's, which is what they test.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn add_slowly(&self) {
+        // SAFETY: the caller holds the lock.
+        let now = unsafe { self.0.get().read_volatile() };
+        std::hint::spin_loop();
+        // SAFETY: as above.
+        unsafe { self.0.get().write_volatile(now + 1) };
+    }
+}
+
+#[test]
+fn critical_sections_exclude() {
+    let w = world();
+    let section = Box::new([0u64; 5]);
+    let at = section.as_ptr().expose_provenance();
+    kernel32!(w, "InitializeCriticalSection", at);
+    let sum = Shared(0.into());
+    together(&w, 4, || {
+        for _ in 0..20_000 {
+            kernel32!(w, "EnterCriticalSection", at);
+            kernel32!(w, "EnterCriticalSection", at);
+            sum.add_slowly();
+            kernel32!(w, "LeaveCriticalSection", at);
+            kernel32!(w, "LeaveCriticalSection", at);
+        }
+    });
+    assert_eq!(sum.0.into_inner(), 80_000);
+    assert_eq!(section[2], 0); // nobody owns it
+    assert_eq!(kernel32!(w, "TryEnterCriticalSection", at) as i32, 1);
+    together(&w, 1, || assert_eq!(kernel32!(w, "TryEnterCriticalSection", at) as i32, 0));
+}
+
+#[test]
+fn slim_locks_exclude() {
+    let w = world();
+    let lock = Box::new(0u64);
+    let at = (&raw const *lock).expose_provenance();
+    let sum = Shared(0.into());
+    together(&w, 4, || {
+        for i in 0..20_000 {
+            if i % 4 == 0 {
+                kernel32!(w, "AcquireSRWLockShared", at);
+                kernel32!(w, "ReleaseSRWLockShared", at);
+            }
+            kernel32!(w, "AcquireSRWLockExclusive", at);
+            sum.add_slowly();
+            kernel32!(w, "ReleaseSRWLockExclusive", at);
+        }
+    });
+    assert_eq!((sum.0.into_inner(), *lock), (80_000, 0));
+}
+
+#[test]
+fn condition_variables_wake() {
+    let w = world();
+    let words = Box::new([0u64; 2]); // a slim lock and a condition variable, both as their static initialisers leave them
+    let (lock, condition) = (words.as_ptr().expose_provenance(), words.as_ptr().expose_provenance() + 8);
+    let ready = AtomicU32::new(0);
+    thread::scope(|t| {
+        t.spawn(|| {
+            w.process.enter().unwrap();
+            kernel32!(w, "AcquireSRWLockExclusive", lock);
+            while ready.load(SeqCst) == 0 {
+                kernel32!(w, "SleepConditionVariableSRW", condition, lock, u32::MAX, 0);
+            }
+            kernel32!(w, "ReleaseSRWLockExclusive", lock);
+        });
+        kernel32!(w, "AcquireSRWLockExclusive", lock);
+        ready.store(1, SeqCst);
+        kernel32!(w, "ReleaseSRWLockExclusive", lock);
+        kernel32!(w, "WakeAllConditionVariable", condition);
+    });
+    kernel32!(w, "AcquireSRWLockExclusive", lock);
+    assert_eq!(kernel32!(w, "SleepConditionVariableSRW", condition, lock, 5, 0) as i32, 0);
+    assert_eq!(kernel32!(w, "GetLastError") as u32, 1460);
+}
+
+#[test]
+fn events_semaphores_mutexes() {
+    let w = world();
+    let wait = |h: u64, ms: u32| kernel32!(w, "WaitForSingleObject", h, ms) as u32;
+    let automatic = kernel32!(w, "CreateEventA", 0, 0, 1, 0);
+    assert_eq!((wait(automatic, 0), wait(automatic, 0)), (0, 258));
+    let manual = kernel32!(w, "CreateEventA", 0, 1, 0, c"name".as_ptr());
+    let again = kernel32!(w, "CreateEventA", 0, 1, 0, c"name".as_ptr());
+    assert_eq!(kernel32!(w, "GetLastError") as u32, 183);
+    kernel32!(w, "SetEvent", again);
+    assert_eq!((wait(manual, 0), wait(manual, 0)), (0, 0));
+    let semaphore = kernel32!(w, "CreateSemaphoreA", 0, 2, 2, 0);
+    assert_eq!((wait(semaphore, 0), wait(semaphore, 0), wait(semaphore, 1)), (0, 0, 258));
+    assert_eq!(kernel32!(w, "ReleaseSemaphore", semaphore, 3, 0) as i32, 0);
+    assert_eq!(kernel32!(w, "GetLastError") as u32, 298);
+    let mutex = kernel32!(w, "CreateMutexA", 0, 1, 0);
+    assert_eq!(wait(mutex, 0), 0);
+    together(&w, 1, || assert_eq!(wait(mutex, 0), 258));
+    let all = [manual, automatic];
+    assert_eq!(kernel32!(w, "WaitForMultipleObjects", 2, all.as_ptr(), 1, 1) as u32, 258);
+    assert_eq!(kernel32!(w, "WaitForMultipleObjects", 2, all.as_ptr(), 0, 1) as u32, 0);
+    thread::scope(|t| {
+        t.spawn(|| {
+            w.process.enter().unwrap();
+            thread::sleep(std::time::Duration::from_millis(10));
+            kernel32!(w, "SetEvent", automatic);
+        });
+        assert_eq!(kernel32!(w, "WaitForMultipleObjects", 2, all.as_ptr(), 1, u32::MAX) as u32, 0);
+    });
+    for h in [automatic, manual, again, semaphore, mutex] {
+        assert_eq!(kernel32!(w, "CloseHandle", h) as i32, 1);
+    }
+    assert_eq!(kernel32!(w, "CloseHandle", mutex) as i32, 0);
+    assert_eq!(wait(mutex, 0), u32::MAX);
+}
+
+extern "win64" fn leave_early(w: &World) -> u32 {
+    kernel32!(w, "ExitThread", 7);
+    unreachable!()
+}
+
+extern "win64" fn double(n: u64) -> u32 {
+    (n * 2) as u32
+}
+
+extern "win64" fn sleep_for_ever(w: &World) -> u32 {
+    kernel32!(w, "Sleep", u32::MAX);
+    0
+}
+
+#[test]
+fn threads() {
+    let w = world();
+    let exit_code = |h: u64| {
+        let mut code = 0u32;
+        kernel32!(w, "GetExitCodeThread", h, &raw mut code);
+        code
+    };
+    let create = |f: *const (), argument: u64, flags: u32| {
+        let handle = kernel32!(w, "CreateThread", 0, 0, f, argument, flags, 0);
+        assert_ne!(handle, 0);
+        handle
+    };
+    let join = |h: u64| kernel32!(w, "WaitForSingleObject", h, u32::MAX) as u32;
+    let one = create(double as *const (), 21, 0);
+    assert_eq!((join(one), exit_code(one)), (0, 42));
+    let two = create(leave_early as *const (), &raw const w as u64, 0);
+    assert_eq!((join(two), exit_code(two)), (0, 7));
+    let three = create(double as *const (), 4, 4);
+    assert_eq!((kernel32!(w, "WaitForSingleObject", three, 5) as u32, exit_code(three)), (258, 259));
+    assert_eq!(kernel32!(w, "ResumeThread", three) as u32, 1);
+    assert_eq!((join(three), exit_code(three)), (0, 8));
+    let four = create(sleep_for_ever as *const (), &raw const w as u64, 0);
+    assert_eq!(kernel32!(w, "TerminateThread", four, 9) as i32, 1);
+    assert_eq!((join(four), exit_code(four)), (0, 9));
+    let said = w.engine.noted.lock().unwrap().clone();
+    let count = |what: &str| said.iter().filter(|s| *s == what).count();
+    assert_eq!((count("CreateThread"), count("start"), count("end")), (4, 4, 4));
+}
+
+#[test]
+fn entering_leaves_nothing() {
+    let w = world();
+    let maps = || std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
+    let round = || {
+        let threads: Vec<_> = (0..16)
+            .map(|_| {
+                let process = Arc::clone(&w.process);
+                thread::spawn(move || {
+                    process.enter().unwrap();
+                    process.enter().unwrap();
+                    gs(0x30)
+                })
+            })
+            .collect();
+        let blocks: Vec<u64> = threads.into_iter().map(|t| t.join().unwrap()).collect();
+        assert!(blocks.iter().all(|&b| b != 0));
+    };
+    round();
+    let before = (maps(), teb::count());
+    (0..20).for_each(|_| round());
+    // Other tests run at the same time, each with a handful of threads; 320 leaked blocks would show.
+    assert!(teb::count() < before.1 + 40 && maps() < before.0 + 200);
+    let engine = Arc::new(Engine::default());
+    let other = Process::new(Arc::downgrade(&engine) as Weak<dyn Services>).unwrap();
+    let mine = gs(0x60);
+    other.enter().unwrap();
+    assert_ne!(gs(0x60), mine);
+    w.process.enter().unwrap();
+    assert_eq!(gs(0x60), mine);
+}
+
+static ORDER: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+extern "win64" fn first() -> i32 {
+    ORDER.lock().unwrap().push(1);
+    0
+}
+
+extern "win64" fn second() -> i32 {
+    ORDER.lock().unwrap().push(2);
+    0
+}
+
+#[test]
+fn tables_of_functions() {
+    let w = world();
+    let mut table = [0u64; 3];
+    let at = table.as_mut_ptr();
+    assert_eq!(ucrt!(w, "_initialize_onexit_table", at) as i32, 0);
+    ucrt!(w, "_register_onexit_function", at, first as *const ());
+    ucrt!(w, "_register_onexit_function", at, second as *const ());
+    ucrt!(w, "_execute_onexit_table", at);
+    assert_eq!(*ORDER.lock().unwrap(), [2, 1]);
+    assert_eq!(ucrt!(w, "_execute_onexit_table", at) as i32, 0);
+    let list = [first as *const (), std::ptr::null(), second as *const ()];
+    ucrt!(w, "_initterm", list.as_ptr(), list.as_ptr_range().end);
+    assert_eq!(*ORDER.lock().unwrap(), [2, 1, 1, 2]);
+    let (mut begin, mut end) = (0u64, 0u64);
+    for f in [first as *const (), second as *const ()] {
+        assert_ne!(call!(w, "msvcrt.dll", "__dllonexit", f, &raw mut begin, &raw mut end), 0);
+    }
+    assert_eq!(end - begin, 16);
+    ucrt!(w, "_initterm", begin, end);
+    assert_eq!(ORDER.lock().unwrap().len(), 6);
+    ucrt!(w, "free", begin);
+}
+
+#[test]
+fn text_conversions() {
+    let w = world();
+    let text = "gr\u{fc}n \u{1f600}";
+    let mut wide = [0u16; 16];
+    let n = kernel32!(w, "MultiByteToWideChar", 65001, 8, text.as_ptr(), text.len(), wide.as_mut_ptr(), 16)
+        as usize;
+    assert_eq!(String::from_utf16(&wide[..n]).unwrap(), text);
+    assert_eq!(kernel32!(w, "MultiByteToWideChar", 0, 0, c"abc".as_ptr(), u32::MAX, 0, 0) as i32, 4);
+    assert_eq!(kernel32!(w, "MultiByteToWideChar", 0, 8, [0xffu8].as_ptr(), 1, 0, 0) as i32, 0);
+    assert_eq!(kernel32!(w, "GetLastError") as u32, 1113);
+    assert_eq!(
+        kernel32!(w, "MultiByteToWideChar", 0, 0, c"abc".as_ptr(), u32::MAX, wide.as_mut_ptr(), 3) as i32,
+        0
+    );
+    assert_eq!(kernel32!(w, "GetLastError") as u32, 122);
+    let mut bytes = [0u8; 16];
+    let n = kernel32!(w, "WideCharToMultiByte", 65001, 0, wide.as_ptr(), 3, bytes.as_mut_ptr(), 16, 0, 0)
+        as usize;
+    assert_eq!(&bytes[..n], "gr\u{fc}".as_bytes());
+}
+
+#[test]
+fn virtual_memory() {
+    let w = world();
+    let base = kernel32!(w, "VirtualAlloc", 0, 0x2000, 0x3000, 4);
+    let mut info = [0u64; 6];
+    assert_eq!(kernel32!(w, "VirtualQuery", base + 5, info.as_mut_ptr(), 48), 48);
+    assert_eq!((info[0], info[1], info[3], info[4] as u32), (base, base, 0x2000, 0x1000));
+    let mut old = 0u32;
+    assert_eq!(kernel32!(w, "VirtualProtect", base, 1, 2, &raw mut old) as i32, 1);
+    assert_eq!(old, 4);
+    kernel32!(w, "VirtualQuery", base, info.as_mut_ptr(), 48);
+    assert_eq!((info[3], (info[4] >> 32) as u32), (0x1000, 2));
+    assert_eq!(kernel32!(w, "VirtualFree", base, 0, 0x8000) as i32, 1);
+    assert_eq!(kernel32!(w, "VirtualFree", base, 0, 0x8000) as i32, 0);
+    assert_eq!(kernel32!(w, "GetLastError") as u32, 487);
+    kernel32!(w, "VirtualQuery", world as *const (), info.as_mut_ptr(), 48); // the host's own code
+    assert_eq!((info[4] as u32, (info[4] >> 32) as u32), (0x1000, 0x20));
+}
+
+#[test]
+fn heaps() {
+    let w = world();
+    let common = kernel32!(w, "GetProcessHeap");
+    let block = kernel32!(w, "HeapAlloc", common, 8, 100);
+    assert_eq!(kernel32!(w, "HeapSize", common, 0, block), 100);
+    assert_eq!(ucrt!(w, "_msize", block), 100);
+    let block = ucrt!(w, "realloc", block, 333);
+    assert_eq!(kernel32!(w, "HeapFree", common, 0, block) as i32, 1);
+    let own = kernel32!(w, "HeapCreate", 0, 0, 0);
+    assert_ne!(kernel32!(w, "HeapAlloc", own, 0, 5), 0);
+    assert_eq!(kernel32!(w, "HeapDestroy", own) as i32, 1);
+    assert_eq!(kernel32!(w, "HeapAlloc", own, 0, 5), 0);
+}
+
+#[test]
+fn files() {
+    let w = world();
+    let path = std::env::temp_dir().join(format!("loader-win32-{}", std::process::id()));
+    let name = format!("Z:{}\0", path.display()).replace('/', "\\");
+    let file = kernel32!(w, "CreateFileA", name.as_ptr(), 0xc000_0000u32, 0, 0, 2, 0, 0);
+    let mut n = 0u32;
+    assert_eq!(kernel32!(w, "WriteFile", file, c"hello".as_ptr(), 5, &raw mut n, 0) as i32, 1);
+    let mut size = 0u64;
+    kernel32!(w, "GetFileSizeEx", file, &raw mut size);
+    assert_eq!((n, size, kernel32!(w, "GetFileType", file) as u32), (5, 5, 1));
+    kernel32!(w, "CloseHandle", file);
+    let stream = ucrt!(w, "fopen", name.as_ptr(), c"rb".as_ptr());
+    let mut bytes = [0u8; 8];
+    assert_eq!(ucrt!(w, "fread", bytes.as_mut_ptr(), 1, 8, stream), 5);
+    assert_eq!(&bytes[..5], b"hello");
+    ucrt!(w, "fclose", stream);
+    assert_eq!(kernel32!(w, "DeleteFileA", name.as_ptr()) as i32, 1);
+    assert_eq!(ucrt!(w, "fopen", name.as_ptr(), c"rb".as_ptr()), 0);
+    assert_eq!(ucrt!(w, "_open", name.as_ptr(), 0, 0) as i32, -1);
+}
+
+#[test]
+fn modules_have_functions() {
+    let w = world();
+    assert!(w.modules.iter().all(|m| m.names().count() > 0));
+}
