@@ -56,7 +56,7 @@ impl Occasion {
 
 impl fmt::Display for Occasion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Loaded => "loaded",
             Self::LoadedWithProgram => "loaded with the program",
             Self::Unloaded => "unloaded",

@@ -18,7 +18,7 @@ pub enum Format {
 
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Elf => "ELF",
             Self::Pe => "PE",
             Self::Host => "host",
@@ -346,7 +346,7 @@ pub enum EntryKind {
 
 impl fmt::Display for EntryKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Init => "initialiser",
             Self::Fini => "terminator",
             Self::TlsCallback => "TLS callback",

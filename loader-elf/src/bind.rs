@@ -219,7 +219,9 @@ impl Binding<'_, '_, '_, '_> {
         let symbol = self.parts.tables.symbol(self.parts.bytes, index)?;
         let answer = match symbol.binds_to_itself() {
             true => self.own(&symbol)?,
-            false => (self.resolve)(&self.parts.query(index, &symbol)?)?,
+            false => {
+                (self.resolve)(&self.parts.query(index, &symbol)?).map_err(|e| self.linked_to(index, e))?
+            }
         };
         self.answers.push(answer);
         if let (Some(asked), Ok(n)) = (self.asked.get_mut(index as usize), u32::try_from(self.answers.len()))
@@ -227,6 +229,18 @@ impl Binding<'_, '_, '_, '_> {
             *asked = n;
         }
         Ok(answer)
+    }
+
+    /// Says of a version that nobody has which library had it when this one was linked.
+    fn linked_to(&self, index: u32, error: ErrorKind) -> ErrorKind {
+        match error {
+            ErrorKind::Undefined { symbol, version, from: None } => {
+                let file = self.parts.tables.version_file(self.parts.bytes, index);
+                let from = file.map(|name| String::from_utf8_lossy(name).into());
+                ErrorKind::Undefined { symbol, version, from }
+            }
+            other => other,
+        }
     }
 
     /// Where a symbol is that this image defines for itself. Symbol 0 stands for the image.

@@ -97,6 +97,11 @@ impl Tables {
         self.versions.of(bytes, self.strings(bytes), index)
     }
 
+    /// The library that this version was linked against.
+    pub(crate) fn version_file<'a>(&self, bytes: &'a [u8], index: u32) -> Option<&'a [u8]> {
+        self.versions.file(bytes, self.strings(bytes), index)
+    }
+
     /// The symbol that defines `name` in `version`; `hash` is the GNU hash of the name.
     ///
     /// Without a version: the definition without one, or the first default version.

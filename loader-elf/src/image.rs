@@ -13,8 +13,8 @@ use crate::{
 use goblin::elf::{
     Elf,
     header::{
-        EI_CLASS, EI_DATA, ELFCLASS64, ELFDATA2LSB, ELFMAG, EM_X86_64, ET_CORE, ET_DYN, ET_EXEC, ET_REL,
-        Header, header64::SIZEOF_EHDR, machine_to_str,
+        EI_CLASS, EI_DATA, EI_VERSION, ELFCLASS64, ELFDATA2LSB, ELFMAG, EM_X86_64, ET_CORE, ET_DYN, ET_EXEC,
+        ET_REL, EV_CURRENT, Header, header64::SIZEOF_EHDR, machine_to_str,
     },
     program_header::program_header64::SIZEOF_PHDR,
 };
@@ -195,6 +195,9 @@ fn header(bytes: &[u8]) -> Result<Header, ErrorKind> {
     }
     if head[EI_DATA] != ELFDATA2LSB {
         return Err(unsupported("big-endian image", head[EI_DATA].into()));
+    }
+    if head[EI_VERSION] != EV_CURRENT {
+        return Err(unsupported("version of ELF", head[EI_VERSION].into()));
     }
     let header = Elf::parse_header(head).map_err(|_| cut())?;
     if header.e_machine != EM_X86_64 {

@@ -25,6 +25,8 @@ pub(crate) struct Versions {
     symbols: Option<Range<usize>>,
     /// By version number, where its name starts in the string table.
     names: Vec<Option<u32>>,
+    /// By version number, where the name of the library starts that must have it.
+    files: Vec<Option<u32>>,
 }
 
 /// How well a definition answers a query.
@@ -46,16 +48,16 @@ impl Versions {
             None => Ok(None),
         };
         let symbols = find("symbol versions outside the file", DT_VERSYM)?;
-        let mut names = Vec::new();
+        let (mut names, mut files) = (Vec::new(), Vec::new());
         if symbols.is_some() {
             let count = |tag| dynamic.get(tag).unwrap_or(0);
             let table = |range: Option<Range<usize>>| range.and_then(|r| bytes.get(r)).unwrap_or(&[]);
             let defined = table(find("version definitions outside the file", DT_VERDEF)?);
             let needed = table(find("version needs outside the file", DT_VERNEED)?);
             definitions(defined, count(DT_VERDEFNUM), &mut names)?;
-            needs(needed, count(DT_VERNEEDNUM), &mut names)?;
+            needs(needed, count(DT_VERNEEDNUM), &mut names, &mut files)?;
         }
-        Ok(Self { symbols, names })
+        Ok(Self { symbols, names, files })
     }
 
     fn number(&self, bytes: &[u8], symbol: u32) -> Option<u16> {
@@ -66,6 +68,14 @@ impl Versions {
     pub(crate) fn of<'a>(&self, bytes: &[u8], strings: &'a [u8], symbol: u32) -> Option<&'a [u8]> {
         let number = self.number(bytes, symbol)? & !HIDDEN;
         let name = self.names.get(usize::from(number)).copied().flatten()?;
+        text_at(strings, name.into())
+    }
+
+    /// The library that the version of a reference to symbol number `symbol` was linked against. It decides nothing:
+    /// whoever defines that version may answer.
+    pub(crate) fn file<'a>(&self, bytes: &[u8], strings: &'a [u8], symbol: u32) -> Option<&'a [u8]> {
+        let number = self.number(bytes, symbol)? & !HIDDEN;
+        let name = self.files.get(usize::from(number)).copied().flatten()?;
         text_at(strings, name.into())
     }
 
@@ -124,21 +134,28 @@ fn definitions(table: &[u8], count: u64, names: &mut Vec<Option<u32>>) -> Result
     Ok(())
 }
 
-fn needs(table: &[u8], count: u64, names: &mut Vec<Option<u32>>) -> Result<(), ErrorKind> {
+fn needs(
+    table: &[u8],
+    count: u64,
+    names: &mut Vec<Option<u32>>,
+    files: &mut Vec<Option<u32>>,
+) -> Result<(), ErrorKind> {
     let mut at = 0;
     let mut left = MOST;
     for _ in 0..count {
         let record = || {
-            let (count, aux) = (u16_at(table, at + 2)?, u32_at(table, at + 8)?);
-            Some((count, at.checked_add(aux as usize)?, u32_at(table, at + 12)?))
+            let (count, file) = (u16_at(table, at + 2)?, u32_at(table, at + 4)?);
+            let aux = at.checked_add(u32_at(table, at + 8)? as usize)?;
+            Some((count, file, aux, u32_at(table, at + 12)?))
         };
-        let (versions, mut aux, step) = record().ok_or_else(|| malformed("version need", at as u64))?;
+        let (versions, file, mut aux, step) = record().ok_or_else(|| malformed("version need", at as u64))?;
         for _ in 0..versions {
             left = left.checked_sub(1).ok_or_else(|| malformed("more versions than numbers", MOST))?;
             let record =
                 || Some((u16_at(table, aux + 6)?, u32_at(table, aux + 8)?, u32_at(table, aux + 12)?));
             let (number, text, step) = record().ok_or_else(|| malformed("needed version", aux as u64))?;
             name(names, number, text);
+            name(files, number, file);
             match next(aux, step) {
                 Some(further) => aux = further,
                 None => break,

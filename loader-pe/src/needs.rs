@@ -73,6 +73,9 @@ fn descriptors<'a, T: Pod>(
     what: &'static str,
 ) -> Result<impl Iterator<Item = &'a T>, ErrorKind> {
     let span = view.at(at.at, what)?;
+    if span.skip(size_of::<T>() - 1).is_none() {
+        return malformed(what, at.at);
+    }
     Ok((0..).map_while(move |i: usize| span.pod(i.checked_mul(size_of::<T>())?)))
 }
 

@@ -24,9 +24,18 @@ pub(crate) fn plan(headers: &Headers<'_>, file_len: u64) -> Result<MapPlan, Erro
         return malformed("image base", base);
     }
     let len = headers.optional.size_of_image.get(LE).into();
+    let alignment = u64::from(headers.optional.section_alignment.get(LE));
     let mut regions = vec![header_region(headers)?];
     for section in headers.sections {
-        regions.extend(section_region(section)?);
+        let Some(region) = section_region(section)? else { continue };
+        // Windows refuses sections that do not follow each other, each on a multiple of the alignment.
+        if !region.at.start.0.is_multiple_of(alignment) {
+            return malformed("section's alignment", region.at.start.0);
+        }
+        if regions.last().is_some_and(|last| region.at.start < last.at.end) {
+            return malformed("sections do not ascend", region.at.start.0);
+        }
+        regions.push(region);
     }
     let layout = Layout {
         link_base: LinkAddr(base),

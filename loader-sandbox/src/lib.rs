@@ -20,7 +20,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, setrlimit};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, kill_process_group, set_parent_process_death_signal, setrlimit,
+};
 
 /// A child process that is about to be started.
 #[derive(Debug)]
@@ -192,10 +194,11 @@ fn watch(child: &mut std::process::Child, until: Instant) -> io::Result<Ending> 
     Ok(ending)
 }
 
-/// For the child itself, before it loads anything: no core file when it dies.
-pub fn leave_no_core() {
+/// For the child itself, before it loads anything: no core file when it dies, and no life without its parent.
+pub fn behave_as_child() {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let _ = setrlimit(Resource::Core, none);
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
 }
 
 #[cfg(test)]

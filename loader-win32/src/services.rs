@@ -44,6 +44,9 @@ pub trait Services: Send + Sync {
     /// The base of the loaded library that holds an address.
     fn module_at(&self, at: Addr) -> Option<Addr>;
 
+    /// Whether an address lies in anything that is loaded now, the host's own code included.
+    fn is_loaded(&self, at: Addr) -> bool;
+
     /// `DisableThreadLibraryCalls`: no thread notices for this library from now on.
     ///
     /// # Errors

@@ -59,6 +59,9 @@ impl Services for Engine {
     fn module_at(&self, _at: Addr) -> Option<Addr> {
         None
     }
+    fn is_loaded(&self, _: Addr) -> bool {
+        true
+    }
     fn disable_thread_library_calls(&self, _base: Addr) -> Result<(), u32> {
         Ok(())
     }

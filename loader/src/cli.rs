@@ -191,7 +191,7 @@ const APART: &str = "LOADER_APART";
 /// Does something in a copy of this process, so that this one is left to tell how it died.
 fn apart(file: &Path, work: impl FnOnce() -> Outcome<ExitCode>) -> Outcome<ExitCode> {
     if env::var_os(APART).is_some() {
-        loader_sandbox::leave_no_core();
+        loader_sandbox::behave_as_child();
         return work();
     }
     let child = Child::new("/proc/self/exe").args(env::args_os().skip(1)).env(APART, "1");

@@ -168,6 +168,10 @@ impl Services for Modules {
         self.set().ok()?.module_at(at).filter(|m| m.format != Format::Elf).map(|m| m.at.base)
     }
 
+    fn is_loaded(&self, at: Addr) -> bool {
+        self.set().is_ok_and(|set| set.module_at(at).is_some())
+    }
+
     fn disable_thread_library_calls(&self, base: Addr) -> Result<(), u32> {
         let (set, info) = self.module(base)?;
         match set.disable_thread_calls(info.id) {

@@ -1,1 +1,19 @@
-//! Being written.
+//! What the suites share. The suites themselves are in `tests/`; `README.md` says which shows what.
+//!
+//! * Cases of the corpus: [`runner`] plays them on a [`subject`], [`again`] over and over; [`survive`] tries hostile
+//!   images. All of it happens in children (`run-case`), which [`cores`] starts.
+//! * Rules of the load set: [`toy`] is a load set without images, [`model`] what TNS/R's rules say must happen in it;
+//!   [`world`] is an engine over the corpus, watched.
+//! * What a child looks at: [`process`], what the system says of it; [`voice`], what images say; [`call`], what they answer.
+
+pub mod again;
+pub mod call;
+pub mod cores;
+pub mod model;
+pub mod process;
+pub mod runner;
+pub mod subject;
+pub mod survive;
+pub mod toy;
+pub mod voice;
+pub mod world;

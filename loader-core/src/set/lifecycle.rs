@@ -21,9 +21,12 @@ impl LoadSet {
         let verbose = request.mode.verbose;
         let order = self.lock().attach_order(root);
         for (nth, &id) in order.iter().enumerate() {
-            if let Some(mine) = self.claim(id, verbose)?
-                && let Err(error) = self.initialise(id, &mine, verbose)
-            {
+            let done = match self.claim(id, verbose) {
+                Ok(Some(mine)) => self.initialise(id, &mine, verbose),
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = done {
                 self.give_up(&order[nth..]);
                 return Err(error);
             }

@@ -89,10 +89,15 @@ impl Birth {
         wait_until_resumed(thread);
         let services = process.services();
         services.iter().for_each(|s| s.thread_starts());
-        let code = run(start, argument);
-        let _ = thread.exit_code.compare_exchange(STILL_ACTIVE, code, SeqCst, SeqCst);
-        super::tls::run_callbacks();
-        services.iter().for_each(|s| s.thread_ends());
+        if !thread.doomed.load(SeqCst) {
+            let code = run(start, argument);
+            let _ = thread.exit_code.compare_exchange(STILL_ACTIVE, code, SeqCst, SeqCst);
+        }
+        // A thread that was terminated, perhaps before it began, tells nobody: what it would tell may be gone.
+        if !thread.doomed.load(SeqCst) {
+            super::tls::run_callbacks();
+            services.iter().for_each(|s| s.thread_ends());
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     lock,
     teb::{self, FLS_SLOTS, TLS_EXPANSION, TLS_SLOTS, Teb},
 };
+use loader_core::Addr;
 use std::sync::{
     Mutex,
     atomic::{AtomicUsize, Ordering::Relaxed},
@@ -99,10 +100,14 @@ fn take(index: usize) -> usize {
 #[allow(unsafe_code)]
 fn call(index: usize, callback: Option<Callback>) {
     let value = take(index);
-    if let Some(callback) = callback
-        && value != 0
+    let loaded = |c: &Callback| {
+        let at = Addr(*c as *const () as u64);
+        teb::process().services().is_some_and(|s| s.is_loaded(at))
+    };
+    if value != 0
+        && let Some(callback) = callback.filter(loaded)
     {
-        // SAFETY: whoever registered the callback keeps it callable until `FlsFree`, as `FlsAlloc` asks; no lock is held.
+        // SAFETY: the library that registered the callback is still loaded; no lock is held.
         unsafe { callback(value) };
     }
 }

@@ -166,7 +166,10 @@ c000-d000 rw-p 00000000 00:00 0
             + "10000-11000 r-xp 00000000 00:00 0 \n11000-12000 rw-p 00000000 00:00 0 \n20000-21000 rw-p 00000000 08:01 7 /x.so\n";
         let left = ["left: 0x10000-0x11000 r-xp anonymous", "left: 0x20000-0x21000 rw-p /x.so"];
         assert_eq!(residue(&after, &[]), left);
-        assert_eq!(residue(&after, &[0x11fff..0x13000])[1], "left: 0x11000-0x12000 rw-p anonymous");
+        assert_eq!(
+            residue(&after, std::slice::from_ref(&(0x11fff..0x13000)))[1],
+            "left: 0x11000-0x12000 rw-p anonymous"
+        );
         assert_eq!(
             residue(&after.replace("a000-c000", "a000-e000"), &[])[0],
             "left: 0xc000-0xe000 r--p anonymous"

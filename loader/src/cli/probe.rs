@@ -89,7 +89,7 @@ impl Note {
 
 impl Probe {
     pub(super) fn run(self) -> ExitCode {
-        loader_sandbox::leave_no_core();
+        loader_sandbox::behave_as_child();
         match self.verdict() {
             Ok(verdict) => {
                 Note::Done(verdict).say();

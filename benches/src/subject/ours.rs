@@ -1,0 +1,73 @@
+//! This engine.
+
+use super::{Subject, Way};
+use crate::{
+    Image,
+    images::{self, Format},
+};
+use loader::{Engine, HostModule, Library};
+use loader_core::Query;
+use std::ffi::{CStr, c_char};
+
+/// This engine, twice: with nothing provided, and with what images from bytes need provided as bytes.
+#[derive(Debug)]
+pub struct Ours {
+    files: Engine,
+    bytes: Engine,
+}
+
+impl Ours {
+    /// Makes the engines and warms them.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub fn new() -> Result<Self, loader::Error> {
+        let engine = || {
+            let log = HostModule::new("tlog.dll").function("tlog", log as *const ());
+            Engine::builder().host(log).build()
+        };
+        let ours = Self { files: engine()?, bytes: engine()? };
+        for needed in images::cases().iter().filter_map(|i| i.needs.as_ref()) {
+            ours.bytes.provide(images::file_name(needed), images::read(needed));
+        }
+        for engine in [&ours.files, &ours.bytes] {
+            // Nobody has a library of this name: all places, and the system's cache, are looked at.
+            let _ = engine.open("libof-no-such-name.so");
+            for image in images::cases() {
+                engine.open_embedded(image.file_name(), image.bytes()).map(drop).or_else(|e| match image
+                    .needs
+                {
+                    Some(_) => Ok(()), // not provided to this one
+                    None => Err(e),
+                })?;
+            }
+        }
+        Ok(ours)
+    }
+}
+
+/// Where the images of the corpus say what they do.
+extern "win64" fn log(_: *const c_char) {}
+
+impl Subject for Ours {
+    const NAME: &str = "ours";
+    const WAYS: &[Way] = &[Way::File, Way::Bytes];
+    const FORMATS: &[Format] = &[Format::Elf, Format::Pe];
+    type Library = Library;
+
+    fn open(&self, image: &Image, way: Way) -> Result<Library, String> {
+        match way {
+            Way::File => self.files.open(&image.path),
+            Way::Bytes => self.bytes.open_embedded(image.file_name(), image.bytes()),
+        }
+        .map_err(|e| e.to_string())
+    }
+
+    fn symbol(&self, library: &Library, name: &CStr) -> usize {
+        library.find(&Query::name(name.to_bytes())).map_or(0, |found| found.at.0 as usize)
+    }
+
+    fn close(&self, library: Library) -> Result<(), String> {
+        library.close().map(drop).map_err(|e| e.to_string())
+    }
+}

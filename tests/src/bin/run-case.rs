@@ -1,0 +1,80 @@
+//! One dangerous thing in a process of its own: plays a case of the corpus, or tries a hostile image.
+//!
+//! ```text
+//! run-case SUBJECT FORMAT/CASE          as the case's script says; SUBJECT is ours, ours-memory or glibc
+//! run-case again SUBJECT FORMAT/CASE    its roots opened and closed over and over; nothing may grow
+//! run-case hostile IMAGE FOLDER         a hostile image; FOLDER is for its file
+//! ```
+//! Exits with 0 if all was as it should be, with 1 and a sentence if not, with 2 if it was asked for something else.
+
+use corpus::Case;
+use std::{env, path::Path, process::ExitCode};
+use tests::{
+    again, runner,
+    subject::{Glibc, Ours, OursMemory, Subject},
+    survive,
+};
+
+fn main() -> ExitCode {
+    loader_sandbox::behave_as_child();
+    let args: Vec<String> = env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let Some(result) = asked(&args) else {
+        eprintln!("usage: run-case SUBJECT FORMAT/CASE | again SUBJECT FORMAT/CASE | hostile IMAGE FOLDER");
+        return ExitCode::from(2);
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(what) => {
+            println!("{what}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What the arguments ask for; none if they make no sense.
+fn asked(args: &[&str]) -> Option<Result<(), String>> {
+    match *args {
+        ["hostile", name, folder] => {
+            let image = corpus::hostile::images().into_iter().find(|image| image.name == name)?;
+            Some(survive::run(&image, Path::new(folder)))
+        }
+        ["again", subject, case] => of_subject(subject, &named(case)?, &Again),
+        [subject, case] => of_subject(subject, &named(case)?, &Once),
+        _ => None,
+    }
+}
+
+fn named(name: &str) -> Option<Case> {
+    let (format, name) = name.split_once('/')?;
+    corpus::cases().ok()?.into_iter().find(|case| case.format.folder() == format && case.name == name)
+}
+
+/// What is done with a case, whoever the subject is.
+trait Task {
+    fn run<S: Subject>(&self, case: &Case) -> Result<(), String>;
+}
+
+struct Once;
+struct Again;
+
+impl Task for Once {
+    fn run<S: Subject>(&self, case: &Case) -> Result<(), String> {
+        runner::run::<S>(case).map_err(|failure| failure.to_string())
+    }
+}
+
+impl Task for Again {
+    fn run<S: Subject>(&self, case: &Case) -> Result<(), String> {
+        again::run::<S>(case)
+    }
+}
+
+fn of_subject(name: &str, case: &Case, task: &impl Task) -> Option<Result<(), String>> {
+    match name {
+        Ours::NAME => Some(task.run::<Ours>(case)),
+        OursMemory::NAME => Some(task.run::<OursMemory>(case)),
+        Glibc::NAME => Some(task.run::<Glibc>(case)),
+        _ => None,
+    }
+}

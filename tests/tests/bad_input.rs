@@ -1,0 +1,501 @@
+//! Bad input on a plain buffer: every truncation and every single-byte change of six images of the corpus, through
+//! parse, plan, relocate and bind. And what is no library at all, through the front door.
+//!
+//! Nothing runs here. An input gives an error that names module, stage and number, or a plan whose invariants hold
+//! (they are checked anew, not asked of the engine). It never panics and takes no time to speak of.
+//!
+//! `LOADER_FUZZ=full` tries all 255 other values of every byte instead of eight (with `--release`: two minutes).
+
+use corpus::{FUZZED, Format, hostile};
+use loader::{Addr, Engine, Error, ErrorKind, Stage};
+use loader_core::{
+    Export, Image, ImageMut, MapPlan, PAGE, Placement, Query, Resolution, Resolve, Rights, Rva, Source,
+    Symbol, TlsHome, Wanted,
+    module::{Identity, Module},
+    space::Flat,
+};
+use object::{Object, ObjectSymbol};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    env, fs,
+    ops::Range,
+    panic::{self, AssertUnwindSafe},
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{RecvTimeoutError, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use tests::{
+    cores::{nothing_wrong, on_all_cores},
+    process,
+    survive::{is_about_the_file, texts},
+};
+
+/// Where the images pretend to be.
+const BASE: Addr = Addr(0x7000_0000_0000);
+/// The longest image that gets memory; the six have a few pages.
+const LONGEST: u64 = 64 << 20;
+/// What one input may take, on a busy machine. They take microseconds.
+const LIMIT: Duration = Duration::from_secs(2);
+/// When an input is given up as endless.
+const ENDLESS: Duration = Duration::from_secs(60);
+/// What answers of `resolve` lead to: some place outside every image.
+const ELSEWHERE: Addr = Addr(0x5000_0000_1230);
+/// The thread-local block that images are told they have.
+const BLOCK: TlsHome = TlsHome::Slot(7);
+
+/// One of the six images.
+struct Sound {
+    name: &'static str,
+    format: Format,
+    bytes: Vec<u8>,
+    /// Names that it exports.
+    exports: Vec<Vec<u8>>,
+    /// Names of thread-local variables.
+    thread_local: Vec<Vec<u8>>,
+}
+
+impl Sound {
+    fn all() -> Vec<Self> {
+        let read = |&(name, format): &(&'static str, Format)| {
+            let bytes = fs::read(corpus::root().join(name)).unwrap();
+            let image = parse(format, &Arc::new(Source::owned(&*bytes))).unwrap();
+            let is_export = |text: &&[u8]| matches!(image.export(&Query::name(text)), Ok(Some(_)));
+            let exports: Vec<_> = texts(&bytes).into_iter().filter(is_export).map(<[u8]>::to_vec).collect();
+            assert!(!exports.is_empty(), "{name} exports something");
+            let symbols = object::File::parse(&*bytes).unwrap();
+            let tls = symbols.dynamic_symbols().filter(|symbol| symbol.kind() == object::SymbolKind::Tls);
+            let thread_local = tls.map(|symbol| symbol.name_bytes().unwrap().to_vec()).collect();
+            Self { name, format, bytes, exports, thread_local }
+        };
+        FUZZED.iter().map(read).collect()
+    }
+}
+
+fn parse(format: Format, source: &Arc<Source>) -> Result<Arc<dyn Image>, ErrorKind> {
+    Ok(match format {
+        Format::Elf => loader_elf::ElfImage::parse(source)?,
+        Format::Pe => loader_pe::PeImage::parse(source)?,
+    })
+}
+
+/// Answers everything: with what suits the sound image (even turns), or with a place, a thread-local variable, nothing
+/// and a resolver one after the other.
+fn answers(sound: &Sound, turn: usize) -> impl FnMut(&Query<'_>) -> Result<Resolution, ErrorKind> {
+    let tls = TlsHome::Host { module: 3, thread_pointer_offset: Some(-64) };
+    let (at, tls) = (Resolution::At(ELSEWHERE), Resolution::Tls { home: tls, offset: 8 });
+    let all = [at, tls, Resolution::Absent, Resolution::Resolver(ELSEWHERE)];
+    let mut turns = turn / 2..;
+    move |query| match (turn.is_multiple_of(2), query.symbol) {
+        (true, Symbol::Name(name)) if sound.thread_local.iter().any(|tls| tls == name) => Ok(tls),
+        (true, _) => Ok(at),
+        (false, _) => Ok(all[turns.next().unwrap_or_default() % all.len()]),
+    }
+}
+
+/// How an input ends that does not get to the end of the pipeline.
+enum Stop {
+    /// It was refused: as it should be.
+    Refused(Stage, ErrorKind),
+    /// Something does not hold that should.
+    Wrong(String),
+}
+
+fn holds(what: &str, true_: bool) -> Result<(), Stop> {
+    if true_ { Ok(()) } else { Err(Stop::Wrong(what.into())) }
+}
+
+fn at(stage: Stage) -> impl Fn(ErrorKind) -> Stop {
+    move |kind| Stop::Refused(stage, kind)
+}
+
+/// The whole way on a buffer that has exactly the window's length, and a look at every answer on the way.
+fn walk(sound: &Sound, image: &dyn Image, bytes: &[u8], turn: usize) -> Result<(), Stop> {
+    let plan = image.plan();
+    plan_holds(plan, bytes.len() as u64)?;
+    answers_hold(sound, image)?;
+    if plan.len().get() > LONGEST {
+        let kind = ErrorKind::Space { what: "reserve memory", os: libc::ENOMEM };
+        return Err(Stop::Refused(Stage::Map, kind));
+    }
+    let mut window = fill(plan, bytes);
+    let mut late = Vec::new();
+    let base = if let Wanted::Fixed(base) = plan.wanted() { base } else { BASE };
+    let placement = Placement { link_base: plan.link_base(), base, len: plan.len().get() };
+    let tls = image.tls().map(|_| BLOCK);
+    let mut mem =
+        ImageMut { window: &mut window, start: plan.window().start, at: placement, tls, late: &mut late };
+    image.relocate(&mut mem).map_err(at(Stage::Relocate))?;
+    if let Some(index) = image.tls().and_then(|template| template.index_at) {
+        mem.write(index, [7, 0, 0, 0]).map_err(at(Stage::Relocate))?;
+    }
+    image.bind(&mut mem, &mut answers(sound, turn) as Resolve<'_>).map_err(at(Stage::Bind))?;
+    let lifecycle = image.lifecycle(&mem).map_err(at(Stage::Bind))?;
+    for entry in lifecycle.attach.iter().chain(&lifecycle.detach).chain(&lifecycle.thread) {
+        let code = placement.rva_of(entry.at).is_some_and(|at| plan.allows(at, Rights::EXECUTE));
+        holds("what will be called is code of the image", code)?;
+    }
+    for fixup in &late {
+        let inside = covers(&plan.window(), fixup.slot, 8);
+        holds("a slot that waits for a resolver is in the window", inside)?;
+        let code = placement.rva_of(fixup.resolver).is_some_and(|at| plan.allows(at, Rights::EXECUTE));
+        holds("a resolver is code of the image, or an answer", code || fixup.resolver == ELSEWHERE)?;
+    }
+    Ok(())
+}
+
+fn covers(range: &Range<Rva>, at: Rva, len: u64) -> bool {
+    range.start <= at && at.checked_add(len).is_some_and(|end| end <= range.end)
+}
+
+/// The window's bytes as the plan says.
+fn fill(plan: &MapPlan, bytes: &[u8]) -> Vec<u8> {
+    let window = plan.window();
+    let mut filled = vec![0; (window.end.0 - window.start.0) as usize];
+    for region in plan.regions() {
+        if let Some(fill) = &region.fill
+            && covers(&window, region.at.start, region.at.end.0 - region.at.start.0)
+        {
+            let from = &bytes[fill.file.start.0 as usize..fill.file.end.0 as usize];
+            filled[(fill.at.0 - window.start.0) as usize..][..from.len()].copy_from_slice(from);
+        }
+    }
+    filled
+}
+
+/// What a plan promises, read from the plan itself.
+fn plan_holds(plan: &MapPlan, file: u64) -> Result<(), Stop> {
+    let len = plan.len().get();
+    let whole = Rva(0)..Rva(len);
+    let pages = |r: &Range<Rva>| {
+        r.start.0 % PAGE == 0 && r.end.0 % PAGE == 0 && r.start <= r.end && r.end <= whole.end
+    };
+    let both = |rights: Rights| rights.contains(Rights::WRITE) && rights.contains(Rights::EXECUTE);
+    holds("the length is whole pages, and some", len != 0 && len % PAGE == 0)?;
+    holds("the alignment is one", plan.align().is_power_of_two() && plan.align() >= PAGE)?;
+    holds("the image begins on a page", plan.link_base().0 % PAGE == 0)?;
+    holds("the window is pages of the image", pages(&plan.window()))?;
+    let mut end = Rva(0);
+    for region in plan.regions() {
+        holds("a region is pages of the image", pages(&region.at))?;
+        holds("regions ascend and keep apart", region.at.start >= end)?;
+        holds("no region is writable and executable", !both(region.rights))?;
+        let length = region.at.end.0 - region.at.start.0;
+        let open = !region.rights.contains(Rights::WRITE) || length == 0;
+        holds("what is writable is in the window", open || covers(&plan.window(), region.at.start, length))?;
+        if let Some(fill) = &region.fill {
+            let from = fill.file.start.0..fill.file.end.0;
+            holds("a region's bytes are in the file", from.start <= from.end && from.end <= file)?;
+            holds("a region's bytes are in the region", covers(&region.at, fill.at, from.end - from.start))?;
+        }
+        end = region.at.end;
+    }
+    let mut end = Rva(0);
+    for (range, rights) in plan.rights() {
+        holds("rights are of pages", pages(range) && range.start < range.end)?;
+        holds("rights leave nothing out", range.start == end)?;
+        holds("no page is writable and executable", !both(*rights))?;
+        let home = plan.regions().iter().find(|r| covers(&r.at, range.start, PAGE));
+        let most = home.map_or(Rights::empty(), |region| region.rights);
+        holds("no page has more rights than its region", most.contains(*rights))?;
+        end = range.end;
+    }
+    holds("rights go to the end", end == whole.end)
+}
+
+/// What an image says of itself lies inside it.
+fn answers_hold(sound: &Sound, image: &dyn Image) -> Result<(), Stop> {
+    let whole = Rva(0)..Rva(image.plan().len().get());
+    for need in image.needs().iter().chain(image.forwards_to()) {
+        holds("a need has a name", !need.name.is_empty() && !need.key.is_empty())?;
+        holds("a name has no zero byte", !need.name.contains('\0') && !need.key.contains('\0'))?;
+    }
+    if let Some(template) = image.tls() {
+        let init = &template.init;
+        let length = init.end.0.checked_sub(init.start.0);
+        holds("the template has a length", length.is_some_and(|length| length <= template.size))?;
+        holds("the template is in the image", covers(&whole, init.start, length.unwrap_or(0)))?;
+        holds("a block is aligned to something", template.align.is_power_of_two())?;
+        holds("a block starts within its alignment", template.skew < template.align)?;
+        holds("the index is in the image", template.index_at.is_none_or(|at| covers(&whole, at, 4)))?;
+    }
+    let mut imports = 0;
+    let counted = image.imports(&mut |_| imports += 1);
+    holds("there are no more imports than bytes", imports <= sound.bytes.len())?;
+    counted.map_err(at(Stage::Bind)).or_else(is_refusal)?;
+    let versions = [None, Some(&b"V1"[..])];
+    let names = sound.exports.iter().flat_map(|name| versions.map(|v| (&name[..], v)));
+    let named = names.map(|(name, version)| Query { version, ..Query::name(name) });
+    for query in named.chain([0, 1, 20, 0xffff].map(Query::ordinal)) {
+        match image.export(&query) {
+            Ok(Some(Export::At(rva) | Export::Resolver(rva))) => {
+                holds("an export is in the image", rva <= whole.end)?;
+            }
+            Ok(Some(Export::Forward { need, .. })) => {
+                holds("a forwarder names a library", !need.key.is_empty())?;
+            }
+            Ok(_) => {}
+            Err(kind) => is_refusal(Stop::Refused(Stage::Symbol, kind))?,
+        }
+    }
+    Ok(())
+}
+
+/// A refusal on the way is no end of it, as long as it is one that the file is to blame for.
+fn is_refusal(stop: Stop) -> Result<(), Stop> {
+    match stop {
+        Stop::Refused(stage, kind) => {
+            let sentence = Error::new("m", stage, kind.clone()).to_string();
+            match is_about_the_file(&kind, &sentence) {
+                true => Ok(()),
+                false => Err(Stop::Wrong(format!("a refusal that blames nobody: {sentence}"))),
+            }
+        }
+        wrong => Err(wrong),
+    }
+}
+
+/// The same way as the engine goes it, on its own flat address space.
+fn engine(sound: &Sound, image: Arc<dyn Image>, source: Arc<Source>, turn: usize) -> Result<(), Error> {
+    let name = sound.name.into();
+    let identity = Identity { name, keys: Vec::new(), path: None, file: None, source: None };
+    let space = Flat::at(BASE).no_longer_than(LONGEST);
+    let (relocated, _) = Module::new(identity, image, source, None).map(&space)?.relocate()?;
+    relocated.bind(&mut answers(sound, turn)).map(drop)
+}
+
+/// Tries one input both ways, which must come to the same. Returns whether it was taken.
+fn try_both(sound: &Sound, bytes: &[u8], turn: usize) -> Result<bool, String> {
+    let source = Arc::new(Source::owned(bytes));
+    let (walked, went) = match parse(sound.format, &source) {
+        Err(kind) => {
+            (Err(Stop::Refused(Stage::Parse, kind.clone())), Err(Error::new(sound.name, Stage::Parse, kind)))
+        }
+        Ok(image) => (walk(sound, &*image, bytes, turn), engine(sound, image, source, turn)),
+    };
+    let walked = match walked {
+        Ok(()) => None,
+        Err(Stop::Wrong(what)) => return Err(format!("it does not hold that {what}")),
+        Err(Stop::Refused(stage, kind)) => Some((stage, kind)),
+    };
+    if let Err(error) = &went {
+        let sentence = error.to_string();
+        let stage = format!("{}: {}: ", sound.name, error.stage);
+        if !sentence.starts_with(&stage) || !is_about_the_file(&error.kind, &sentence) {
+            return Err(format!("an error that does not say enough: {sentence} ({:?})", error.kind));
+        }
+    }
+    let went = went.err().map(|error| (error.stage, error.kind));
+    match (&walked, &went) {
+        _ if walked == went => Ok(went.is_none()),
+        // Only the engine makes thread-local blocks, and looks whether they could be made.
+        (None, Some((Stage::Bind, ErrorKind::Malformed { what, .. })))
+            if what.starts_with("thread-local") =>
+        {
+            Ok(false)
+        }
+        _ => Err(format!("two ways, two ends: {walked:?} and {went:?}")),
+    }
+}
+
+thread_local! {
+    /// What the last panic of this thread said.
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Tries one input; a panic is a failure like any other. Returns whether it was taken.
+fn try_one(sound: &Sound, bytes: &[u8], turn: usize) -> Result<bool, String> {
+    let start = Instant::now();
+    let result = panic::catch_unwind(AssertUnwindSafe(|| try_both(sound, bytes, turn)));
+    match result {
+        Err(_) => Err(format!("it panicked: {}", PANIC.take().unwrap_or_default())),
+        Ok(_) if start.elapsed() > LIMIT => Err(format!("it took {:?}", start.elapsed())),
+        Ok(result) => result,
+    }
+}
+
+/// The batches that are being worked on, and since when.
+type Doing = Mutex<BTreeMap<String, Instant>>;
+
+/// Runs `all` with panics kept quiet and an eye on the clock: a batch that never ends ends the process with its name.
+fn watched<R: Send>(doing: &Doing, all: impl FnOnce() -> R) -> R {
+    panic::set_hook(Box::new(|info| PANIC.set(Some(info.to_string()))));
+    let (done, waiting) = channel::<()>();
+    let result = thread::scope(|scope| {
+        scope.spawn(move || {
+            while let Err(RecvTimeoutError::Timeout) = waiting.recv_timeout(ENDLESS / 4) {
+                let doing = doing.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some((name, _)) = doing.iter().find(|(_, start)| start.elapsed() > ENDLESS) {
+                    eprintln!("no end to {name}");
+                    std::process::abort();
+                }
+            }
+        });
+        let result = all();
+        drop(done);
+        result
+    });
+    let _ = panic::take_hook();
+    result
+}
+
+/// The values that every byte is tried with.
+fn values(bytes: &[u8], at: usize) -> Vec<u8> {
+    let old = bytes[at];
+    if env::var_os("LOADER_FUZZ").is_some_and(|how| how == "full") {
+        return (0..=255).filter(|&value| value != old).collect();
+    }
+    let interesting = hostile::single_byte_changes(&bytes[at..=at]).map(|change| change.value);
+    // Three more that depend on the place only, so that every run is the same.
+    let mixed = (at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = [mixed >> 24, mixed >> 36, mixed >> 48].map(|bits| bits as u8);
+    let mut values: Vec<u8> = interesting.chain([old ^ 0x10]).chain(mixed).collect();
+    values.sort_unstable();
+    values.dedup();
+    values.retain(|&value| value != old);
+    values
+}
+
+/// Counts what was taken, and keeps the first few failures of a batch.
+#[derive(Default)]
+struct Batch {
+    tried: usize,
+    taken: usize,
+    wrong: Vec<String>,
+}
+
+impl Batch {
+    fn add(&mut self, name: impl FnOnce() -> String, result: Result<bool, String>) {
+        self.tried += 1;
+        match result {
+            Ok(taken) => self.taken += usize::from(taken),
+            Err(what) if self.wrong.len() < 8 => self.wrong.push(format!("{}: {what}", name())),
+            Err(_) => {}
+        }
+    }
+}
+
+/// Runs batches on all cores and says what came of them.
+fn batches(what: &str, sounds: &[Sound], work: impl Fn(&Sound, Range<usize>, &mut Batch) + Sync) {
+    let (start, doing) = (Instant::now(), Doing::default());
+    let places: Vec<(&Sound, Range<usize>)> = sounds.iter().flat_map(places).collect();
+    let one = |(sound, range): &(&Sound, Range<usize>)| {
+        let name = format!("{what} of {} in {range:?}", sound.name);
+        doing.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), Instant::now());
+        let mut batch = Batch::default();
+        work(sound, range.clone(), &mut batch);
+        doing.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+        batch
+    };
+    let done = watched(&doing, || on_all_cores(&places, one));
+    let (tried, taken) = done.iter().fold((0, 0), |(t, n), b| (t + b.tried, n + b.taken));
+    println!("{what}: {tried} inputs in {:?}, {taken} of them taken", start.elapsed());
+    let result = |batch: Batch| if batch.wrong.is_empty() { Ok(()) } else { Err(batch.wrong.join("\n")) };
+    nothing_wrong(what, done.into_iter().map(result).collect());
+}
+
+/// Bytes that one batch is about.
+const STRIDE: usize = 128;
+
+fn places(sound: &Sound) -> impl Iterator<Item = (&Sound, Range<usize>)> {
+    let end = sound.bytes.len();
+    (0..end).step_by(STRIDE).map(move |start| (sound, start..end.min(start + STRIDE)))
+}
+
+#[test]
+fn truncations_and_single_byte_changes_are_refused_or_keep_what_a_plan_promises() {
+    let sounds = Sound::all();
+    for sound in &sounds {
+        let taken: Vec<_> = (0..8).map(|turn| try_both(sound, &sound.bytes, turn)).collect();
+        let suited = taken.iter().step_by(2).all(|taken| *taken == Ok(true));
+        assert!(suited && taken.iter().all(Result::is_ok), "{}: {taken:?}", sound.name);
+    }
+    batches("truncations", &sounds, |sound, range, batch| {
+        for end in range {
+            let result = try_one(sound, &sound.bytes[..end], end);
+            batch.add(|| format!("{} cut off at {end:#x}", sound.name), result);
+        }
+    });
+    batches("single-byte changes", &sounds, |sound, range, batch| {
+        let mut bytes = sound.bytes.clone();
+        for at in range {
+            for value in values(&sound.bytes, at) {
+                bytes[at] = value;
+                let result = try_one(sound, &bytes, at + usize::from(value));
+                batch.add(|| format!("{} with {value:#04x} at {at:#x}", sound.name), result);
+            }
+            bytes[at] = sound.bytes[at];
+        }
+    });
+}
+
+#[test]
+fn what_is_no_library_gets_one_clear_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let corpus_file = |name: &str| fs::read(corpus::root().join(name)).unwrap();
+    let (mut elf_32, mut elf_arm) =
+        (corpus_file("elf/plain/libplain.so"), corpus_file("elf/plain/libplain.so"));
+    elf_32[4] = 1; // EI_CLASS: ELFCLASS32
+    elf_arm[18] = 183; // e_machine: EM_AARCH64
+    let (mut pe_32, mut pe_arm) = (corpus_file("pe/plain/plain.dll"), corpus_file("pe/plain/plain.dll"));
+    let new_header = usize::from(pe_32[0x3c]) | usize::from(pe_32[0x3d]) << 8;
+    pe_32[new_header + 4..][..2].copy_from_slice(&0x14c_u16.to_le_bytes()); // IMAGE_FILE_MACHINE_I386
+    pe_arm[new_header + 4..][..2].copy_from_slice(&0xaa64_u16.to_le_bytes()); // IMAGE_FILE_MACHINE_ARM64
+    fs::create_dir(folder.path().join("folder.so")).unwrap();
+    fs::create_dir(folder.path().join("folder.dll")).unwrap();
+
+    type Is = fn(&ErrorKind) -> bool;
+    let missing: Is = |kind| matches!(kind, ErrorKind::NotFound { .. });
+    let machine: Is = |kind| matches!(kind, ErrorKind::WrongMachine { .. });
+    let unsupported: Is = |kind| matches!(kind, ErrorKind::Unsupported { .. });
+    let no_loadfile: Is = |kind| matches!(kind, ErrorKind::NotALoadfile { .. });
+    let archive = b"!<arch>\nempty.o/        0           0     0     644     4         `\n\x7fELF";
+    let cases = [
+        (folder.path().join("gone.so"), missing, "find: not found", 126),
+        (folder.path().join("gone.dll"), missing, "find: not found", 126),
+        (file("arm.so", &elf_arm), machine, "wrong machine: AARCH64 (0xb7), not x86-64", 193),
+        (file("arm.dll", &pe_arm), machine, "wrong machine: arm64 (0xaa64), not x86-64", 193),
+        (file("narrow.so", &elf_32), unsupported, "32-bit image", 193),
+        (file("narrow.dll", &pe_32), machine, "wrong machine: i386 (0x14c), not x86-64", 193),
+        (file("archive.so", archive), no_loadfile, "not a loadfile: an archive", 193),
+        (file("archive.dll", archive), no_loadfile, "not a loadfile: an archive", 193),
+        (file("empty.so", b""), no_loadfile, "not a loadfile: an empty file", 1006),
+        (file("empty.dll", b""), no_loadfile, "not a loadfile: an empty file", 1006),
+        (folder.path().join("folder.so"), no_loadfile, "not a loadfile: a directory", 193),
+        (folder.path().join("folder.dll"), no_loadfile, "not a loadfile: a directory", 193),
+        (file("text.so", b"a text\n"), no_loadfile, "not a loadfile: a text file", 193),
+        (file("text.dll", b"a text\r\n"), no_loadfile, "not a loadfile: a text file", 193),
+    ];
+    let engine = Engine::new().unwrap();
+    drop(engine.main_program()); // what the process itself has loaded is known from here on
+    let modules = engine.modules().len();
+    for (path, is, words, number) in cases {
+        let error = engine.open(&path).unwrap_err();
+        let sentence = error.to_string();
+        assert!(is(&error.kind), "{sentence}: {:?}", error.kind);
+        assert!(sentence.starts_with(&*path.to_string_lossy()) && sentence.contains(words), "{sentence}");
+        assert_eq!(sentence.lines().count(), 1, "{sentence}");
+        assert_eq!(error.win32(), number, "{sentence}");
+        assert_ne!(error.dlresultcode(), 0, "{sentence}");
+        assert_eq!(engine.modules().len(), modules, "{sentence}");
+    }
+    nothing_of_it_is_open_or_mapped(folder.path());
+}
+
+fn nothing_of_it_is_open_or_mapped(folder: &Path) {
+    let mapped = process::mappings().unwrap();
+    assert!(!mapped.iter().any(|mapping| Path::new(&mapping.path).starts_with(folder)), "{mapped:?}");
+    let open =
+        fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
+    let open: Vec<_> = open.filter(|path| path.starts_with(folder)).collect();
+    assert!(open.is_empty(), "{open:?}");
+}
