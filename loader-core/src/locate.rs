@@ -1,6 +1,6 @@
 //! Where a library's bytes come from: who looks for it, what was found, and how to tell that it is loaded already.
 
-use crate::{ErrorKind, Image, Need};
+use crate::{ErrorKind, HostModule, Image, Need};
 use std::{
     fmt,
     fs::File,
@@ -140,6 +140,8 @@ pub enum Found {
     File(FoundFile),
     /// Bytes that the embedder provided under that name.
     Bytes(Arc<Source>),
+    /// No file, but functions of the host that take its place.
+    Host(Arc<HostModule>),
 }
 
 /// Who needs a library: what search rules are relative to.

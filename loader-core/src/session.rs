@@ -39,6 +39,7 @@ enum Sought {
     Loaded(ModuleId),
     File(FoundFile),
     Bytes(Arc<Source>),
+    Host(Arc<HostModule>),
 }
 
 /// An import that nobody defines, met while the policy was to trap.
@@ -189,6 +190,11 @@ impl<'s> Session<'s> {
                 (Arc::new(Source::mapped(&f.file).map_err(|k| blame(Stage::Find, k))?), Some(f))
             }
             Ok(Sought::Bytes(source)) => (source, None),
+            Ok(Sought::Host(module)) => {
+                let (name, format) = (&*need.name, Format::Host);
+                self.emit(&Event::Found { name, format, needed_by: &needed_by, path: None });
+                return Ok(self.without_file(found, need, module));
+            }
             Err(ErrorKind::NotFound { .. }) if by.is_some() && self.rules.missing == MissingPolicy::Trap => {
                 return Ok(self.stand_in(found, need, &needed_by));
             }
@@ -254,12 +260,18 @@ impl<'s> Session<'s> {
                 None => Sought::File(f),
             }),
             Found::Bytes(source) => Ok(Sought::Bytes(source)),
+            Found::Host(module) => Ok(Sought::Host(module)),
         }
     }
 
     fn stand_in(&mut self, found: &mut Vec<Module<Parsed>>, need: &Need, needed_by: &str) -> Node {
         self.emit(&Event::StandIn { name: &need.name, needed_by });
         self.gaps.libraries.push(need.name.clone());
+        self.without_file(found, need, Arc::new(HostModule::new(&need.name)))
+    }
+
+    /// Functions of the host in the place of a file.
+    fn without_file(&mut self, found: &mut Vec<Module<Parsed>>, need: &Need, image: Arc<HostModule>) -> Node {
         let identity = Identity {
             name: need.name.clone(),
             keys: vec![need.key.clone()],
@@ -267,7 +279,6 @@ impl<'s> Session<'s> {
             file: None,
             source: None,
         };
-        let image = Arc::new(HostModule::new(&need.name));
         self.add(found, Module::new(identity, image, Arc::new(Source::embedded(&[])), None))
     }
 

@@ -30,10 +30,10 @@ pub(crate) fn plan(headers: &Headers<'_>, file_len: u64) -> Result<MapPlan, Erro
         let Some(region) = section_region(section)? else { continue };
         // Windows refuses sections that do not follow each other, each on a multiple of the alignment.
         if !region.at.start.0.is_multiple_of(alignment) {
-            return malformed("section's alignment", region.at.start.0);
+            return malformed("section off the alignment", region.at.start.0);
         }
         if regions.last().is_some_and(|last| region.at.start < last.at.end) {
-            return malformed("sections do not ascend", region.at.start.0);
+            return malformed("sections overlap or do not ascend", region.at.start.0);
         }
         regions.push(region);
     }

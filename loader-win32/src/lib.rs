@@ -44,7 +44,7 @@ mod tests;
 mod text;
 mod variadic;
 
-pub use process::Process;
+pub use process::{Process, substitutes};
 pub use services::Services;
 
 /// Locks a mutex; what a panicking holder left behind is taken as it is, because guest code cannot be told.

@@ -77,10 +77,7 @@ impl Process {
     pub fn modules(&self) -> Vec<HostModule> {
         modules()
             .iter()
-            .map(|(name, tables)| {
-                let module = HostModule::new(name);
-                tables.iter().fold(module, |m, t| m.functions(t))
-            })
+            .map(|(name, tables)| module(name, tables))
             .map(|m| match m.name() {
                 SOCKETS => sockets::ORDINALS.iter().fold(m, |m, &(n, f)| m.ordinal(n, f)),
                 _ => m,
@@ -102,6 +99,17 @@ impl Process {
     pub(crate) fn services(&self) -> Option<Arc<dyn Services>> {
         self.services.upgrade()
     }
+}
+
+/// Built-in modules that take the place of a library only where no file of that name is found: they have less than
+/// the real one.
+#[must_use]
+pub fn substitutes() -> Vec<HostModule> {
+    vec![module("VCRUNTIME140.dll", &[crt::vcruntime::TABLE])]
+}
+
+fn module(name: &str, tables: &[HostTable]) -> HostModule {
+    tables.iter().fold(HostModule::new(name), |m, t| m.functions(t))
 }
 
 /// The one module whose functions are mostly asked for by ordinal.

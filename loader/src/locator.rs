@@ -1,7 +1,7 @@
 //! Where the engine's libraries come from: bytes that the embedder provided, else files, by the rules of the format
 //! that asks.
 
-use loader_core::{ErrorKind, Format, Found, FoundFile, Image, Locator, Need, Requester, Source};
+use loader_core::{ErrorKind, Format, Found, FoundFile, HostModule, Image, Locator, Need, Requester, Source};
 use std::{
     collections::HashMap,
     os::unix::fs::FileExt,
@@ -15,14 +15,18 @@ pub(crate) struct Files {
     elf: loader_elf::Search,
     pe: loader_pe::Search,
     memory: RwLock<HashMap<Box<str>, Arc<Source>>>,
+    /// For where no file is found.
+    substitutes: HashMap<Box<str>, Arc<HostModule>>,
 }
 
 impl Files {
     pub(crate) fn new(dll_dirs: Vec<PathBuf>) -> Self {
+        let substitutes = loader_win32::substitutes().into_iter();
         Self {
             elf: loader_elf::Search::system(),
             pe: loader_pe::Search { dirs: dll_dirs },
             memory: RwLock::default(),
+            substitutes: substitutes.map(|m| (m.key().into(), Arc::new(m))).collect(),
         }
     }
 
@@ -65,8 +69,14 @@ impl Locator for Shared {
             Some(format) => format == Format::Pe,
             None => is_dll_name(&need.name),
         };
+        let substitute = || self.0.substitutes.get(&need.key).cloned().map(Found::Host);
         match windows {
-            true => first(self.0.pe.candidates(&need.name, by), |_| true, trying),
+            true => match first(self.0.pe.candidates(&need.name, by), |_| true, trying) {
+                Err(ErrorKind::NotFound { needed_by }) => {
+                    substitute().ok_or(ErrorKind::NotFound { needed_by })
+                }
+                found => found,
+            },
             // A library of another machine in the search path is not the one that is meant.
             false if need.name.contains('/') => {
                 first(self.0.elf.candidates(&need.name, by), |_| true, trying)

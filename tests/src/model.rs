@@ -173,7 +173,7 @@ impl Model {
         }
     }
 
-    /// Runs an initialiser that has not run. One that refuses is told to end at once, one that fails is not (seed 001).
+    /// Runs an initialiser that has not run. One that refuses is told to end at once, one that fails is not, as on Windows.
     fn start(&mut self, name: &str) -> Result<(), Error> {
         let (start, kind) = (self.files[name].start.clone(), self.files[name].entry_kind());
         let Some(nth) = self.loaded.iter().position(|m| m.name == name && !m.starting) else {

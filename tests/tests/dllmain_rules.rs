@@ -389,7 +389,8 @@ fn one_more_load_library_needs_one_more_free_library() {
 #[test]
 fn do_while_free_library_drains_the_count_and_ends_with_the_image_gone() {
     let w = World::new(Pe);
-    let module = (0..5).map(|_| load(&w, "dependency", "dependency").unwrap()).last().unwrap();
+    let loaded = [(); 5].map(|()| load(&w, "dependency", "dependency").unwrap());
+    let module = loaded[4];
     let freed = (0..100).take_while(|_| win32::free_library(&w.engine, module).is_ok()).count();
     assert_eq!(freed, 5);
     assert!(w.loaded().is_empty());
@@ -436,7 +437,7 @@ fn what_is_part_of_the_process_is_freed_in_vain() {
 }
 
 #[test]
-fn an_embedders_library_outlives_every_free_library_and_the_count_still_runs_out() {
+fn an_embedders_library_outlives_every_free_library() {
     let w = World::new(Pe);
     let library = w.engine.open(dll("dependency", "dependency")).unwrap();
     let module = library.module().unwrap().at.base;

@@ -17,6 +17,7 @@ pub(crate) mod startup;
 pub(crate) mod stdio;
 pub(crate) mod string;
 pub(crate) mod time;
+pub(crate) mod vcruntime;
 pub(crate) mod wide;
 
 use crate::{guest::Ptr, lock, teb};

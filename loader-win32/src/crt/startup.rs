@@ -334,7 +334,7 @@ extern "win64" fn _unlock_locales() {
 }
 
 /// Frees the names that C++ type information of a module had made for it.
-extern "win64" fn __std_type_info_destroy_list(head: Ptr<u64>) {
+pub(crate) extern "win64" fn __std_type_info_destroy_list(head: Ptr<u64>) {
     let mut next = if head.is_null() { 0 } else { list_take(head) };
     while next != 0 {
         let node = functions(next as usize);

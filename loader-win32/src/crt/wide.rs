@@ -82,17 +82,17 @@ extern "win64" fn wcsncpy_s(to: Ptr<u16>, room: usize, from: Ptr<u16>, n: usize)
     copy_s(to, room, from.slice(len), 0, n == usize::MAX)
 }
 
-extern "win64" fn wcschr(s: Ptr<u16>, unit: u16) -> Ptr<u16> {
+pub(crate) extern "win64" fn wcschr(s: Ptr<u16>, unit: u16) -> Ptr<u16> {
     let len = s.count(usize::MAX);
     (0..=len).find(|&i| s.at(i).get() == unit).map_or(Ptr::NULL, |i| s.at(i))
 }
 
-extern "win64" fn wcsrchr(s: Ptr<u16>, unit: u16) -> Ptr<u16> {
+pub(crate) extern "win64" fn wcsrchr(s: Ptr<u16>, unit: u16) -> Ptr<u16> {
     let len = s.count(usize::MAX);
     (0..=len).rfind(|&i| s.at(i).get() == unit).map_or(Ptr::NULL, |i| s.at(i))
 }
 
-extern "win64" fn wcsstr(s: Ptr<u16>, part: Ptr<u16>) -> Ptr<u16> {
+pub(crate) extern "win64" fn wcsstr(s: Ptr<u16>, part: Ptr<u16>) -> Ptr<u16> {
     let (text, part) = (s.text(), part.text());
     let last = text.len().checked_sub(part.len());
     let found = last.and_then(|last| (0..=last).find(|&i| text[i..].starts_with(part)));
