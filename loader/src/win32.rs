@@ -118,8 +118,7 @@ impl Services for Modules {
         drop(taken);
         match handle {
             Some(handle) => set.close(handle).map(drop).map_err(|e| e.win32()),
-            // What came with the program, or what nobody took by address, is freed in vain, as on Windows.
-            None if info.origin != Origin::Open || info.handles > 0 => Ok(()),
+            None if info.pinned => Ok(()), // freed in vain, for ever, as on Windows
             None => Err(MOD_NOT_FOUND),
         }
     }

@@ -289,7 +289,7 @@ fn text(story: &Story) -> String {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 3000, ..Config::default() })]
+    #![proptest_config(Config { cases: 2000, ..Config::default() })]
 
     #[test]
     fn engine_and_model_agree_on_random_graphs(story in story(refusing)) {

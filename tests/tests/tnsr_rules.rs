@@ -16,6 +16,7 @@ use std::{
     ffi::CString,
     sync::{Arc, Mutex, Once, mpsc},
     thread,
+    time::Duration,
 };
 use tests::{
     toy::{Toy, request},
@@ -696,21 +697,19 @@ fn dlclose_is_0_when_the_handle_was_invalidated_and_not_0_otherwise() {
 
 #[test]
 fn closing_in_every_order_keeps_what_is_still_led_to_and_nothing_else() {
+    let names = ["one", "two", "shared", "one"];
     for format in corpus::Format::ALL {
-        for order in orders(&["one", "two", "shared", "one"]) {
+        for order in orders(&[0, 1, 2, 3]) {
             let w = World::new(format);
-            let mut open: Vec<_> =
-                order.iter().map(|name| (*name, w.now("two-roots", &format!("two-roots-{name}")))).collect();
-            // Closed in the same order, and in all orders relative to how they were opened.
-            open.rotate_left(1);
-            while let Some((_, handle)) = open.pop() {
-                assert_eq!(w.close(handle), 0);
-                let mut expected: BTreeSet<_> =
-                    open.iter().map(|(name, _)| format!("two-roots-{name}")).collect();
+            let mut open = names.map(|name| Some(w.now("two-roots", &format!("two-roots-{name}"))));
+            for &n in &order {
+                assert_eq!(open[n].take().map(|handle| w.close(handle)), Some(0));
+                let still = names.iter().zip(open).filter(|(_, handle)| handle.is_some());
+                let mut expected: BTreeSet<_> = still.map(|(name, _)| format!("two-roots-{name}")).collect();
                 if !expected.is_empty() {
                     expected.insert("two-roots-shared".to_owned());
                 }
-                assert_eq!(w.loaded().into_iter().collect::<BTreeSet<_>>(), expected, "{order:?}");
+                assert_eq!(w.loaded().into_iter().collect::<BTreeSet<_>>(), expected, "{order:?}, after {n}");
             }
         }
     }
@@ -811,15 +810,18 @@ fn dlresultcode_has_the_error_code_in_its_upper_half_and_the_detail_in_its_lower
 
 #[test]
 fn the_details_of_code_100() {
+    let detail = |failed: bool, detail| {
+        assert!(failed);
+        assert_eq!(dl::dlresultcode(), own(detail));
+    };
     for w in World::each() {
         let root = w.now("dependency", "dependency");
-        let code = |_failed: ()| dl::dlresultcode();
-        assert_eq!(code(assert_eq!(w.sym(0, c"dependency_root"), 0)), own(1));
-        assert_eq!(code(assert_ne!(w.close(0), 0)), own(1));
-        assert_eq!(code(assert_eq!(w.sym(root, c"nobody_has_this"), 0)), own(2));
-        assert_eq!(code(assert_eq!(w.open("dependency", "dependency", 0), 0)), own(3));
-        assert_eq!(code(assert_eq!(dl::dlopen(&w.engine, Some(c""), Mode::NOW), 0)), own(4));
-        assert_eq!(code(assert_eq!(w.open("diamond", "diamond", Mode::NOLOAD), 0)), own(8));
+        detail(w.sym(0, c"dependency_root") == 0, 1);
+        detail(w.close(0) != 0, 1);
+        detail(w.sym(root, c"nobody_has_this") == 0, 2);
+        detail(w.open("dependency", "dependency", 0) == 0, 3);
+        detail(dl::dlopen(&w.engine, Some(c""), Mode::NOW) == 0, 4);
+        detail(w.open("diamond", "diamond", Mode::NOLOAD) == 0, 8);
     }
 }
 
@@ -1107,6 +1109,50 @@ fn an_initialiser_may_open_look_up_and_close() {
         assert_eq!(happened, expected, "{format}");
         assert_eq!(toy.loaded(), ["a", "b"]);
         assert_eq!(toy.close(a).len(), 2);
+    }
+}
+
+#[test]
+fn an_initialiser_may_open_what_another_thread_is_loading() {
+    // One thread is in x's initialiser, which opens y while another thread is about to initialise y.
+    for (x, y) in
+        [("elf", "elf"), ("elf", "elf; need x"), ("pe", "pe"), ("pe", "pe; need x"), ("pe", "elf; need x")]
+    {
+        let toy = Arc::new(Toy::new(&[("x", x), ("y", y)]));
+        let (is_in_x, in_x) = mpsc::channel();
+        let (is_on_y, on_y) = mpsc::channel();
+        let (waits, on_y) = (is_on_y.clone(), Mutex::new(on_y));
+        toy.set.observe(move |event: &loader::Event<'_>| {
+            if matches!(event, loader::Event::Waiting { .. }) {
+                let _ = waits.send(());
+            }
+        });
+        toy.when("x", Occasion::Loaded, move |set| {
+            let _ = (is_in_x.send(()), on_y.lock().unwrap().recv());
+            set.open(&request("y")).is_ok()
+        });
+        let (ends, ended) = mpsc::channel();
+        let open = |name: &'static str, then: mpsc::Sender<()>| {
+            let (toy, ends) = (toy.clone(), ends.clone());
+            thread::spawn(move || {
+                let opened = toy.open(name).is_ok();
+                let _ = then.send(());
+                ends.send(opened)
+            })
+        };
+        open("x", is_on_y.clone());
+        in_x.recv().unwrap();
+        open("y", is_on_y);
+        for _ in 0..2 {
+            assert_eq!(
+                ended.recv_timeout(Duration::from_secs(20)),
+                Ok(true),
+                "x: {x}, y: {y}: {:?}",
+                toy.log()
+            );
+        }
+        let starts = toy.log_of(&["starts"]);
+        assert_eq!(starts, ["starts x", "starts y"], "each once");
     }
 }
 

@@ -21,6 +21,8 @@ impl LoadSet {
         let verbose = request.mode.verbose;
         let order = self.lock().attach_order(root);
         for (nth, &id) in order.iter().enumerate() {
+            // Before the claim: who is in an entry point meanwhile may need this very module first.
+            let _entry = self.entry_point_of(id, verbose);
             let done = match self.claim(id, verbose) {
                 Ok(Some(mine)) => self.initialise(id, &mine, verbose),
                 Ok(None) => Ok(()),
@@ -47,20 +49,21 @@ impl LoadSet {
             match m.phase {
                 Phase::Live => return Ok(None),
                 Phase::Running(t) if t == me => return Ok(None), // it opens what leads back to itself
-                Phase::Pending(t) if t == me => {
+                // Whoever comes first: the thread that brought it may be waiting for this one.
+                Phase::Pending(_) => {
                     m.phase = Phase::Running(me);
                     return Ok(Some(info));
                 }
                 Phase::Failed => {
                     return Err(Error::new(&info.identity.name, Stage::Attach, ErrorKind::Abandoned));
                 }
-                Phase::Pending(_) | Phase::Running(_) if !told => {
+                Phase::Running(_) if !told => {
                     told = true;
                     drop(state);
                     self.emit(verbose, &Event::Waiting { name: &info.identity.name });
                     state = self.lock();
                 }
-                Phase::Pending(_) | Phase::Running(_) => {
+                Phase::Running(_) => {
                     state = self.settled.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }
             }
@@ -77,7 +80,6 @@ impl LoadSet {
             Origin::Open => Occasion::Loaded,
             Origin::Host | Origin::Program => Occasion::LoadedWithProgram,
         };
-        let _entry = self.entry_point(info, verbose);
         self.enter(info.image.format()).map_err(blame)?;
         for entry in &lifecycle.attach {
             self.emit(verbose, &Event::Calling { name: &info.identity.name, kind: entry.kind, occasion });
@@ -113,6 +115,13 @@ impl LoadSet {
     fn entry_point(&self, info: &Info, verbose: Topics) -> Option<Pass<'_>> {
         let waiting = || self.emit(verbose, &Event::Waiting { name: &info.identity.name });
         (info.image.format() == Format::Pe).then(|| self.entry_points.enter(waiting))
+    }
+
+    /// The same for a module that is not live yet.
+    fn entry_point_of(&self, id: ModuleId, verbose: Topics) -> Option<Pass<'_>> {
+        let starts = |m: &&Loaded| m.phase != Phase::Live;
+        let info = self.lock().modules.get(id).filter(starts).map(|m| m.info.clone())?;
+        self.entry_point(&info, verbose)
     }
 
     fn terminate(&self, info: &Info, lifecycle: &Lifecycle, occasion: Occasion) {

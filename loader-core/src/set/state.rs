@@ -62,6 +62,8 @@ pub struct ModuleInfo {
     pub handles: u32,
     /// Whether its initialisers have run.
     pub attached: bool,
+    /// Whether it stays for as long as the load set lives.
+    pub pinned: bool,
     /// What it needs, by name, in order.
     pub needs: Vec<Box<str>>,
 }
@@ -69,7 +71,7 @@ pub struct ModuleInfo {
 /// How far a module's life has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Its initialisers are to be run by this thread.
+    /// Its initialisers are to be run by this thread, or by one that needs it sooner.
     Pending(ThreadId),
     /// Its initialisers are being run by this thread.
     Running(ThreadId),
@@ -187,6 +189,7 @@ impl State {
             origin: m.origin,
             handles: m.opens,
             attached: m.phase == Phase::Live,
+            pinned: m.pinned || m.origin != Origin::Open,
             needs: m.needs.iter().filter_map(name).collect(),
         }
     }
