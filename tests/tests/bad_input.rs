@@ -4,7 +4,7 @@
 //! Nothing runs here. An input gives an error that names module, stage and number, or a plan whose invariants hold
 //! (they are checked anew, not asked of the engine). It never panics and takes no time to speak of.
 //!
-//! `LOADER_FUZZ=full` tries all 255 other values of every byte instead of eight (with `--release`: two minutes).
+//! `LOADER_FUZZ=full` tries all 255 other values of every byte instead of eight (with `--release`: a minute or two).
 
 use corpus::{FUZZED, Format, hostile};
 use loader::{Addr, Engine, Error, ErrorKind, Stage};
@@ -105,8 +105,8 @@ enum Stop {
     Wrong(String),
 }
 
-fn holds(what: &str, true_: bool) -> Result<(), Stop> {
-    if true_ { Ok(()) } else { Err(Stop::Wrong(what.into())) }
+fn holds(what: &str, it_does: bool) -> Result<(), Stop> {
+    if it_does { Ok(()) } else { Err(Stop::Wrong(what.into())) }
 }
 
 fn at(stage: Stage) -> impl Fn(ErrorKind) -> Stop {
@@ -172,12 +172,15 @@ fn plan_holds(plan: &MapPlan, file: u64) -> Result<(), Stop> {
     let len = plan.len().get();
     let whole = Rva(0)..Rva(len);
     let pages = |r: &Range<Rva>| {
-        r.start.0 % PAGE == 0 && r.end.0 % PAGE == 0 && r.start <= r.end && r.end <= whole.end
+        r.start.0.is_multiple_of(PAGE)
+            && r.end.0.is_multiple_of(PAGE)
+            && r.start <= r.end
+            && r.end <= whole.end
     };
     let both = |rights: Rights| rights.contains(Rights::WRITE) && rights.contains(Rights::EXECUTE);
-    holds("the length is whole pages, and some", len != 0 && len % PAGE == 0)?;
+    holds("the length is whole pages, and some", len != 0 && len.is_multiple_of(PAGE))?;
     holds("the alignment is one", plan.align().is_power_of_two() && plan.align() >= PAGE)?;
-    holds("the image begins on a page", plan.link_base().0 % PAGE == 0)?;
+    holds("the image begins on a page", plan.link_base().0.is_multiple_of(PAGE))?;
     holds("the window is pages of the image", pages(&plan.window()))?;
     let mut end = Rva(0);
     for region in plan.regions() {
