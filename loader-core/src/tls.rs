@@ -100,11 +100,16 @@ impl Drop for Owner {
 }
 
 impl Armed {
+    /// A new block; the process ends where there is no memory for it, because foreign code cannot be told.
     fn block(&self) -> *mut u8 {
+        self.try_block().unwrap_or_else(|| handle_alloc_error(self.layout))
+    }
+
+    fn try_block(&self) -> Option<*mut u8> {
         // SAFETY: the layout's size is not zero (`TlsSlot::arm` sees to it).
         let whole = unsafe { alloc_zeroed(self.layout) };
         if whole.is_null() {
-            handle_alloc_error(self.layout);
+            return None;
         }
         let gap = (whole.addr() + PLAIN).next_multiple_of(self.align) - whole.addr();
         // SAFETY: the gap is at least PLAIN bytes; where the memory starts is kept there, for `free`.
@@ -112,7 +117,7 @@ impl Armed {
         let block = whole.wrapping_add(gap + self.skew);
         // SAFETY: `arm` proved that gap + skew + init fit the layout; the memory is new.
         unsafe { std::ptr::copy_nonoverlapping(self.init.as_ptr(), block, self.init.len()) };
-        block
+        Some(block)
     }
 
     fn free(&self, block: *mut u8) {
@@ -236,7 +241,7 @@ impl TlsSlot {
     /// Says what blocks start as; from here on threads can have them.
     ///
     /// # Errors
-    /// [`ErrorKind::Malformed`] for a template that contradicts itself.
+    /// [`ErrorKind::Malformed`] for a template that contradicts itself, [`ErrorKind::Space`].
     pub fn arm(&self, template: &TlsTemplate, init: &[u8]) -> Result<(), ErrorKind> {
         let bad = |at| ErrorKind::Malformed { what: "thread-local template", at };
         let whole = template.size.checked_add(template.skew).ok_or(bad(template.size))?;
@@ -257,15 +262,15 @@ impl TlsSlot {
             skew: template.skew as usize,
             eager: template.index_at.is_some(),
         };
-        let mut registry = registry();
-        if armed.eager {
-            for &table in &registry.tables {
-                // SAFETY: tables leave the registry, under its lock, before they are freed.
-                let entry = unsafe { &*table.wrapping_add(self.0 as usize) };
-                entry.store(armed.block(), Relaxed);
-            }
+        let Registry { slots, tables } = &mut *registry();
+        slots[self.0 as usize] = Slot::Armed(armed);
+        let Slot::Armed(armed) = &slots[self.0 as usize] else { return Ok(()) };
+        for &table in tables.iter().filter(|_| armed.eager) {
+            // SAFETY: tables leave the registry, under its lock, before they are freed.
+            let entry = unsafe { &*table.wrapping_add(self.0 as usize) };
+            let none = ErrorKind::Space { what: "reserve thread-local memory", os: libc::ENOMEM };
+            entry.store(armed.try_block().ok_or(none)?, Relaxed); // dropping the slot frees what is there
         }
-        registry.slots[self.0 as usize] = Slot::Armed(armed);
         Ok(())
     }
 }
