@@ -149,12 +149,14 @@ pub enum Event<'a> {
         /// How many handles the target has left.
         handles: u32,
     },
-    /// An image did something that its rules advise against.
+    /// An entry point made a call that entry points are advised not to make.
     Advice {
         /// The library.
         name: &'a str,
-        /// What it did.
+        /// The function it called.
         what: &'a str,
+        /// Why the entry point was running.
+        occasion: Occasion,
     },
     /// An operation failed.
     Failed {
@@ -224,7 +226,9 @@ impl fmt::Display for Event<'_> {
             Self::Closed { name, handle, handles } => {
                 write!(f, "closed     {name}: {handle}, {handles} outstanding")
             }
-            Self::Advice { name, what } => write!(f, "advice     {name}: {what}"),
+            Self::Advice { name, what, occasion } => {
+                write!(f, "advice     {name}: {what} called from its entry point ({occasion})")
+            }
             Self::Failed { error } => write!(f, "failed     {error}"),
         }
     }

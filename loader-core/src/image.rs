@@ -1,6 +1,6 @@
 //! What every format must answer about a parsed file. Object-safe, so one load set can hold both formats.
 //!
-//! A format answers questions; it never calls back into the engine. [`session`](crate::session) asks them in order.
+//! A format answers questions; it never calls back into the engine. `session` asks them in order.
 
 use crate::{Addr, ErrorKind, MapPlan, Placement, Rva};
 use std::{borrow::Cow, fmt, ops::Range};

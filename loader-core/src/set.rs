@@ -152,6 +152,8 @@ pub struct LoadSet {
     caller: Arc<dyn Caller>,
     locator: Box<dyn Locator>,
     observers: RwLock<Vec<Arc<dyn Observer>>>,
+    /// Which threads are in which entries.
+    inside: Mutex<Vec<lifecycle::Entered>>,
     /// What ifunc resolvers of live modules answered.
     resolved: Mutex<HashMap<Addr, Addr>>,
 }
@@ -178,6 +180,7 @@ impl LoadSet {
             caller,
             locator: Box::new(locator),
             observers: RwLock::default(),
+            inside: Mutex::default(),
             resolved: Mutex::default(),
         }
     }
@@ -222,13 +225,6 @@ impl LoadSet {
             log::LevelFilter::Debug => verbose & !(Topics::SYMBOL_SEARCH | Topics::FILE_SEARCH),
             _ => verbose & (Topics::TROUBLE | Topics::FILES),
         }
-    }
-
-    /// Says something of a module that its rules advise against.
-    pub fn advise(&self, at: Addr, what: &str) {
-        let name = self.module_at(at).map(|m| m.name);
-        let name = name.as_deref().unwrap_or("(host)");
-        self.emit(Topics::all(), &Event::Advice { name, what });
     }
 
     /// The address that the ifunc resolver at `at`, of a live module, answers with.

@@ -192,7 +192,9 @@ impl Services for Modules {
     }
 
     fn note(&self, what: &'static str) {
-        log::debug!(target: "loader", "Windows code: {what}");
+        if let Ok(set) = self.set() {
+            set.advise(what);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! so that tests run side by side in one process. Both formats have the same images under their own names; here they
 //! have one name, the *stem*: `diamond-left` is `libdiamond-left.so` or `diamond-left.dll`.
 //!
-//! `unsafe` because images hand pointers to [`tlog`] and [`write`], and because exports are called by address.
+//! `unsafe` because images hand pointers to `tlog` and `write`, and because exports are called by address.
 #![allow(unsafe_code)]
 
 use corpus::Format;

@@ -6,12 +6,12 @@ use super::{
     state::{Info, Loaded, Phase},
 };
 use crate::{
-    EntryKind, Error, ErrorKind, Event, Format, Lifecycle, Result, Stage, call::Occasion, event::Topics,
+    Entry, Error, ErrorKind, Event, Format, Lifecycle, Result, Stage, call::Occasion, event::Topics,
     turnstile::Pass,
 };
 use std::{
-    sync::{Arc, PoisonError},
-    thread,
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, ThreadId},
 };
 
 impl LoadSet {
@@ -82,8 +82,7 @@ impl LoadSet {
         };
         self.enter(info.image.format()).map_err(blame)?;
         for entry in &lifecycle.attach {
-            self.emit(verbose, &Event::Calling { name: &info.identity.name, kind: entry.kind, occasion });
-            if !self.caller().entry(*entry, info.at.base, occasion).map_err(blame)? {
+            if !self.call(info, *entry, occasion, verbose).map_err(blame)? {
                 // Told FALSE, the entry point is called at once with PROCESS_DETACH (seed 001).
                 self.terminate(info, &lifecycle, Occasion::Unloaded);
                 return Err(blame(ErrorKind::Refused { what: entry.kind }));
@@ -124,12 +123,34 @@ impl LoadSet {
         self.entry_point(&info, verbose)
     }
 
-    fn terminate(&self, info: &Info, lifecycle: &Lifecycle, occasion: Occasion) {
+    /// Calls an entry; while it runs, it is known that this thread is in it.
+    fn call(
+        &self,
+        info: &Arc<Info>,
+        entry: Entry,
+        occasion: Occasion,
+        verbose: Topics,
+    ) -> Result<bool, ErrorKind> {
+        self.emit(verbose, &Event::Calling { name: &info.identity.name, kind: entry.kind, occasion });
+        let _inside = Inside::enter(&self.inside, info, occasion);
+        self.caller().entry(entry, info.at.base, occasion)
+    }
+
+    /// Reports a call that entry points are advised not to make (seed 001), if this thread is in one.
+    pub fn advise(&self, what: &str) {
+        let inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let me = thread::current().id();
+        let innermost = inside.iter().rfind(|i| i.thread == me).map(|i| (i.info.clone(), i.occasion));
+        drop(inside);
+        if let Some((info, occasion)) = innermost {
+            self.emit(Topics::all(), &Event::Advice { name: &info.identity.name, what, occasion });
+        }
+    }
+
+    fn terminate(&self, info: &Arc<Info>, lifecycle: &Lifecycle, occasion: Occasion) {
         for entry in &lifecycle.detach {
-            let name = &info.identity.name;
-            self.emit(Topics::all(), &Event::Calling { name, kind: entry.kind, occasion });
-            if let Err(kind) = self.caller().entry(*entry, info.at.base, occasion) {
-                let error = Error::new(name, Stage::Close, kind);
+            if let Err(kind) = self.call(info, *entry, occasion, Topics::all()) {
+                let error = Error::new(&info.identity.name, Stage::Close, kind);
                 self.emit(Topics::all(), &Event::Failed { error: &error });
             }
         }
@@ -223,12 +244,37 @@ impl LoadSet {
             let (info, lifecycle) = (m.info.clone(), m.lifecycle.clone());
             drop(state);
             for entry in &lifecycle.thread {
-                let (name, kind) = (&*info.identity.name, entry.kind);
-                debug_assert!(matches!(kind, EntryKind::DllMain | EntryKind::TlsCallback));
-                self.emit(Topics::all(), &Event::Calling { name, kind, occasion });
-                let _ = self.caller().entry(*entry, info.at.base, occasion);
+                let _ = self.call(&info, *entry, occasion, Topics::all()); // the result is ignored (seed 001)
             }
         }
+    }
+}
+
+/// A thread in an entry of a module.
+#[derive(Debug)]
+pub(super) struct Entered {
+    thread: ThreadId,
+    info: Arc<Info>,
+    occasion: Occasion,
+}
+
+/// Keeps a thread listed while it is in an entry, however it leaves it.
+struct Inside<'s>(&'s Mutex<Vec<Entered>>);
+
+impl<'s> Inside<'s> {
+    fn enter(list: &'s Mutex<Vec<Entered>>, info: &Arc<Info>, occasion: Occasion) -> Self {
+        let entered = Entered { thread: thread::current().id(), info: info.clone(), occasion };
+        list.lock().unwrap_or_else(PoisonError::into_inner).push(entered);
+        Self(list)
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        let me = thread::current().id();
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = list.iter().rposition(|i| i.thread == me);
+        mine.map(|nth| list.remove(nth));
     }
 }
 

@@ -42,7 +42,9 @@ pub(super) fn object(event: &Event<'_>) -> Value {
         Event::Closed { name, handle, handles } => {
             json!({ "event": "closed", "name": name, "handle": handle.to_bits(), "handles": handles })
         }
-        Event::Advice { name, what } => json!({ "event": "advice", "name": name, "what": what }),
+        Event::Advice { name, what, occasion } => {
+            json!({ "event": "advice", "name": name, "what": what, "occasion": occasion.to_string() })
+        }
         Event::Failed { error } => json!({ "event": "failed", "error": super::error_json(error) }),
         _ => json!({ "event": "other" }),
     };
