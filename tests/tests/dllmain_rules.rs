@@ -371,6 +371,28 @@ fn a_refusing_dll_main_that_loaded_others_takes_only_itself_away() {
     assert_eq!(toy.loaded(), ["b"], "its own open of b still counts, as LoadLibrary's does");
 }
 
+#[test]
+fn what_an_entry_point_is_advised_not_to_call_is_reported_with_module_function_and_reason() {
+    let toy = Toy::new(&[("a", "pe")]);
+    for occasion in [Occasion::Loaded, Occasion::Unloaded] {
+        toy.when("a", occasion, |set| {
+            set.advise("LoadLibrary");
+            true
+        });
+    }
+    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+    let ear = heard.clone();
+    toy.set.observe(move |event: &loader::Event<'_>| {
+        if let loader::Event::Advice { name, what, occasion } = event {
+            ear.lock().unwrap().push(format!("{name}: {what}, {occasion}"));
+        }
+    });
+    let a = toy.open("a").unwrap();
+    toy.set.advise("LoadLibrary"); // in no entry point: nobody minds
+    toy.set.close(a).unwrap();
+    assert_eq!(*heard.lock().unwrap(), ["a: LoadLibrary, loaded", "a: LoadLibrary, unloaded"]);
+}
+
 // Counting, as P/Invoke's users do it.
 
 #[test]
