@@ -125,7 +125,7 @@ impl Stubs for Dry {
     }
 }
 
-/// Whether a call's answer can refuse a load: DllMain's FALSE when its image comes (seed 001).
+/// Whether a call's answer can refuse a load: DllMain's FALSE when its image comes (DllMain reference).
 pub(crate) fn may_refuse(kind: EntryKind, occasion: Occasion) -> bool {
     kind == EntryKind::DllMain && matches!(occasion, Occasion::Loaded | Occasion::LoadedWithProgram)
 }

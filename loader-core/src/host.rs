@@ -44,11 +44,6 @@ impl fmt::Debug for HostFn {
 /// A table of functions that is known when the program is compiled.
 pub type HostTable = &'static [(&'static str, HostFn)];
 
-/// The bits of a hash in a module's bloom filter.
-const fn bits(hash: u32) -> u64 {
-    1 << (hash % 64) | 1 << (hash / 64 % 64)
-}
-
 /// Who may find a host module's functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
@@ -72,8 +67,6 @@ pub struct HostModule {
     key: Box<str>,
     table: HashMap<Box<str>, HostFn>,
     ordinals: HashMap<u16, HostFn>,
-    /// Two bits for each name's GNU hash: most names that are not here are known by that.
-    bloom: u64,
     reach: Reach,
     plan: MapPlan,
 }
@@ -88,7 +81,6 @@ impl HostModule {
             name: name.into(),
             table: HashMap::new(),
             ordinals: HashMap::new(),
-            bloom: 0,
             reach: Reach::Named,
             plan: MapPlan::nothing(),
         }
@@ -102,7 +94,6 @@ impl HostModule {
     }
 
     fn add(&mut self, name: &str, function: HostFn) {
-        self.bloom |= bits(gnu_hash(name.as_bytes()));
         self.table.insert(name.into(), function);
     }
 
@@ -169,11 +160,13 @@ impl Image for HostModule {
     }
     fn export(&self, query: &Query<'_>) -> Result<Option<Export>, ErrorKind> {
         let found = match query.symbol {
-            Symbol::Name(_) if self.bloom & bits(query.hash) != bits(query.hash) => None,
             Symbol::Name(n) => std::str::from_utf8(n).ok().and_then(|n| self.table.get(n)),
             Symbol::Ordinal(n) => self.ordinals.get(&n),
         };
         Ok(found.map(|f| Export::Absolute(f.addr())))
+    }
+    fn export_hashes(&self) -> Option<Box<dyn Iterator<Item = u32> + '_>> {
+        Some(Box::new(self.table.keys().map(|n| gnu_hash(n.as_bytes()))))
     }
     fn imports(&self, _: &mut dyn FnMut(&Query<'_>)) -> Result<(), ErrorKind> {
         Ok(())

@@ -93,6 +93,12 @@ pub trait Image: Send + Sync + fmt::Debug {
     /// [`ErrorKind::Malformed`] where the export tables contradict the file.
     fn export(&self, query: &Query<'_>) -> Result<Option<Export>, ErrorKind>;
 
+    /// The GNU hashes of all names that [`Image::export`] can find (their lowest bit does not count), or `None` where
+    /// they cannot be listed cheaply.
+    fn export_hashes(&self) -> Option<Box<dyn Iterator<Item = u32> + '_>> {
+        None
+    }
+
     /// Every name that the file imports, as [`Image::bind`] will ask for it.
     ///
     /// # Errors

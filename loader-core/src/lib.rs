@@ -10,6 +10,7 @@ pub mod addr;
 pub mod call;
 pub mod error;
 pub mod event;
+mod filter;
 pub mod host;
 pub mod image;
 pub mod locate;

@@ -7,6 +7,7 @@ use crate::{
     ModuleId, Need, Query, Requester, Resolution, Result, Source, Stage, SymbolName,
     call::{MissingImport, Stubs},
     event::Topics,
+    filter::HashFilter,
     mode::{Dialect, MissingPolicy, Rules, Visibility},
     module::{Bound, Identity, Mapped, Module, Parsed, Relocated, Sealed},
     set::{Info, LoadSet, Member, Origin, Place, Planned, Request},
@@ -58,6 +59,7 @@ pub(crate) struct Session<'s> {
     verbose: Topics,
     told: Topics,
     globals: Arc<Vec<Member>>,
+    host_names: Arc<HashFilter>,
     local: Vec<(Node, Arc<Info>)>,
     fresh: Vec<Arc<Info>>,
     links: Vec<Vec<Link>>,
@@ -69,6 +71,7 @@ pub(crate) struct Session<'s> {
 
 impl<'s> Session<'s> {
     pub(crate) fn begin(set: &'s LoadSet, request: &Request<'s>) -> Self {
+        let (globals, host_names) = set.lock().searched();
         Self {
             set,
             rules: request.rules,
@@ -76,7 +79,8 @@ impl<'s> Session<'s> {
             visibility: request.mode.visibility,
             verbose: request.mode.verbose,
             told: set.told(request.mode.verbose),
-            globals: set.lock().globals(),
+            globals,
+            host_names,
             local: Vec::new(),
             fresh: Vec::new(),
             links: Vec::new(),
@@ -475,6 +479,9 @@ impl<'s> Session<'s> {
     /// The libraries of the importer's searchList are asked in order; the first answer wins.
     fn ask_list(&self, n: usize, q: &Query<'_>) -> Result<Option<(Node, Resolution)>, ErrorKind> {
         let me = &self.fresh[n];
+        // Most names are the image's own: one question spares asking the host's libraries, unless somebody listens.
+        let host_may = self.told.contains(Topics::SYMBOL_SEARCH) || self.host_names.may_have(q.hash);
+        let members = || self.globals.iter().filter(|m| host_may || m.origin != Origin::Host);
         let ask = |node, info: &Arc<Info>| {
             Ok(match self.ask(n, node, info, q)? {
                 Asked::Answer(r) => Some((node, r)),
@@ -488,7 +495,7 @@ impl<'s> Session<'s> {
                         return Ok(Some(answer));
                     }
                 }
-                for member in self.globals.iter().filter(|m| m.origin == Origin::Host) {
+                for member in members().filter(|m| m.origin == Origin::Host) {
                     if let Some(answer) = ask(Node::Old(member.id), &member.info)? {
                         return Ok(Some(answer));
                     }
@@ -502,7 +509,7 @@ impl<'s> Session<'s> {
             }
             ImportControl::Globalized => {}
         }
-        for member in self.globals.iter() {
+        for member in members() {
             if let Some(answer) = ask(Node::Old(member.id), &member.info)? {
                 return Ok(Some(answer));
             }

@@ -146,7 +146,7 @@ pub struct LoadSet {
     settled: Condvar,
     /// Taken while a session builds and while a close decides. No foreign code runs under it but ifunc resolvers.
     building: Turnstile,
-    /// The loader lock: entry points of Windows images run one at a time (seed 001).
+    /// The loader lock: entry points of Windows images run one at a time (DllMain reference).
     entry_points: Turnstile,
     space: Box<dyn AddressSpace>,
     caller: Arc<dyn Caller>,

@@ -74,6 +74,17 @@ impl Tables {
         self.symbols.len() / SYMBOL
     }
 
+    /// The GNU hashes of all symbols that can be found, their lowest bit set; `None` where the table has no such hashes.
+    pub(crate) fn hashes<'a>(&self, bytes: &'a [u8]) -> Option<impl Iterator<Item = u32> + use<'a>> {
+        let (chains, first) = match &self.hash {
+            Hash::None => (0..0, 0),
+            Hash::Gnu { chains, first, .. } => (chains.clone(), *first as usize),
+            Hash::SysV { .. } => return None,
+        };
+        let chains = bytes.get(chains).unwrap_or_default().as_chunks::<4>().0.iter();
+        Some(chains.take(self.count().saturating_sub(first)).map(|c| u32::from_le_bytes(*c) | 1))
+    }
+
     /// Symbol number `index`.
     pub(crate) fn symbol(&self, bytes: &[u8], index: u32) -> Result<Symbol, ErrorKind> {
         bytes

@@ -365,6 +365,10 @@ impl Image for HostImage {
         export(&self.tables, self.bytes, &self.plan, query)
     }
 
+    fn export_hashes(&self) -> Option<Box<dyn Iterator<Item = u32> + '_>> {
+        Some(Box::new(self.tables.hashes(self.bytes)?))
+    }
+
     fn imports(&self, _: &mut dyn FnMut(&Query<'_>)) -> Result<(), ErrorKind> {
         Ok(())
     }

@@ -402,7 +402,7 @@ fn threads() {
     assert_eq!((join(four), exit_code(four)), (0, 9));
     let said = w.engine.noted.lock().unwrap().clone();
     let count = |what: &str| said.iter().filter(|s| *s == what).count();
-    // "TerminateThread … the DLLs of that thread do not receive DLL_THREAD_DETACH" (seed 001): three ended cleanly.
+    // "TerminateThread … the DLLs of that thread do not receive DLL_THREAD_DETACH" (DllMain reference): three ended cleanly.
     assert_eq!((count("CreateThread"), count("start"), count("end")), (4, 4, 3));
 }
 

@@ -83,7 +83,7 @@ impl LoadSet {
         self.enter(info.image.format()).map_err(blame)?;
         for entry in &lifecycle.attach {
             if !self.call(info, *entry, occasion, verbose).map_err(blame)? {
-                // Told FALSE, the entry point is called at once with PROCESS_DETACH (seed 001).
+                // Told FALSE, the entry point is called at once with PROCESS_DETACH (DllMain reference).
                 self.terminate(info, &lifecycle, Occasion::Unloaded);
                 return Err(blame(ErrorKind::Refused { what: entry.kind }));
             }
@@ -136,7 +136,7 @@ impl LoadSet {
         self.caller().entry(entry, info.at.base, occasion)
     }
 
-    /// Reports a call that entry points are advised not to make (seed 001), if this thread is in one.
+    /// Reports a call that entry points are advised not to make (DllMain reference), if this thread is in one.
     pub fn advise(&self, what: &str) {
         let inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         let me = thread::current().id();
@@ -244,7 +244,7 @@ impl LoadSet {
             let (info, lifecycle) = (m.info.clone(), m.lifecycle.clone());
             drop(state);
             for entry in &lifecycle.thread {
-                let _ = self.call(&info, *entry, occasion, Topics::all()); // the result is ignored (seed 001)
+                let _ = self.call(&info, *entry, occasion, Topics::all()); // the result is ignored (DllMain reference)
             }
         }
     }

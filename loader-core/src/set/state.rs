@@ -3,6 +3,7 @@
 use super::{Handle, ModuleId};
 use crate::{
     Addr, ErrorKind, FileId, Format, Image, Lifecycle, Placement, TlsHome,
+    filter::HashFilter,
     module::{Body, Identity, Module, Sealed},
     session::{Link, Node},
     space::Block,
@@ -128,6 +129,8 @@ pub(crate) struct State {
     by_file: HashMap<FileId, ModuleId>,
     by_base: BTreeMap<Addr, ModuleId>,
     globals: Arc<Vec<Member>>,
+    /// The names that the host's members of that list may define.
+    host_names: Arc<HashFilter>,
     attaches: u64,
     /// Modules that lost a hold since the dead were last taken out.
     suspects: Vec<ModuleId>,
@@ -159,8 +162,9 @@ impl State {
         &self.modules[id].reexports
     }
 
-    pub(crate) fn globals(&self) -> Arc<Vec<Member>> {
-        self.globals.clone()
+    /// The globalized searchList, and the names that the host's members of it may define.
+    pub(crate) fn searched(&self) -> (Arc<Vec<Member>>, Arc<HashFilter>) {
+        (self.globals.clone(), self.host_names.clone())
     }
 
     pub(crate) fn target(&self, handle: Handle) -> Option<Option<ModuleId>> {
@@ -384,6 +388,9 @@ impl State {
             self.by_file.entry(file).or_insert(id);
         }
         self.by_base.insert(info.at.base, id);
+        if global && origin == Origin::Host {
+            Arc::make_mut(&mut self.host_names).add(&*info.image);
+        }
         if global {
             Arc::make_mut(&mut self.globals).push(Member { id, origin, info });
         }

@@ -6,9 +6,16 @@ use super::{AddressSpace, Backing, Block};
 use crate::{Addr, ErrorKind, Fill, MapPlan, PAGE, Region, Rights, Rva, Wanted, addr::page_floor};
 use rustix::{
     io::Errno,
-    mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap},
+    mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, mprotect, munmap},
 };
 use std::{ffi::c_void, fs::File, ops::Range, os::fd::AsFd};
+
+/// Size of a huge page, in bytes.
+const HUGE: usize = 2 << 20;
+
+/// Writable pages of a file are all copied at once from this many bytes on: fixups touch most of them, and one call
+/// costs less than a fault for each (a sixth to a third of map and relocate, measured on libcrypto and libpython).
+const POPULATE: usize = 64 << 10;
 
 /// The memory of this process: what is put here can run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,11 +48,12 @@ impl AddressSpace for Local {
         let window = plan.window().start.0 as usize..plan.window().end.0 as usize;
         let whole = window == (0..len);
         let rights = if whole { Rights::READ | Rights::WRITE } else { Rights::empty() };
+        let align = (plan.align() as usize).max(if len >= HUGE { HUGE } else { 0 });
         let base = match plan.wanted() {
-            Wanted::Anywhere => anywhere(len, plan.align() as usize, rights)?,
+            Wanted::Anywhere => anywhere(len, align, rights)?,
             Wanted::Preferred(at) => match exactly(at, len, rights) {
                 Ok(base) => base,
-                Err(_) => anywhere(len, plan.align() as usize, rights)?,
+                Err(_) => anywhere(len, align, rights)?,
             },
             Wanted::Fixed(at) => exactly(at, len, rights).map_err(|e| match e {
                 Errno::EXIST | Errno::PERM | Errno::INVAL => ErrorKind::BaseTaken { base: at },
@@ -108,6 +116,12 @@ impl LocalBlock {
         (self.base + at) as *mut c_void
     }
 
+    /// Tells the kernel how pages will be used. It may not know how to, and then nothing is lost but time.
+    fn advise(&self, start: usize, len: usize, advice: Advice) {
+        // SAFETY: the range lies inside this block's reservation; neither advice used here changes what it holds.
+        let _ = unsafe { madvise(self.pointer(start), len, advice) };
+    }
+
     fn in_window(&self, at: &Range<Rva>) -> bool {
         at.start.0 as usize >= self.window.start && at.end.0 as usize <= self.window.end
     }
@@ -139,6 +153,9 @@ impl LocalBlock {
         }
         .map_err(space("map the file"))?;
         if inside {
+            if (end - start) as usize >= POPULATE {
+                self.advise(start as usize, (end - start) as usize, Advice::LinuxPopulateWrite);
+            }
             // What follows the file's bytes on their last page is the file's next part; here it has to be zero.
             let tail = (fill.at.0 + bytes) as usize - self.window.start..end as usize - self.window.start;
             self.window()[tail].fill(0);
@@ -150,11 +167,14 @@ impl LocalBlock {
 
     /// Copies the bytes of a region into anonymous pages.
     fn copy(&mut self, region: &Region, source: &[u8], at: Rva) -> Result<(), ErrorKind> {
+        let (start, len) = (region.at.start.0 as usize, (region.at.end.0 - region.at.start.0) as usize);
         if !self.in_window(&region.at) {
-            let (start, len) = (region.at.start.0 as usize, (region.at.end.0 - region.at.start.0) as usize);
             let flags = rustix::mm::MprotectFlags::READ | rustix::mm::MprotectFlags::WRITE;
             // SAFETY: the region lies inside this block's reservation; `seal` takes the right to write away again.
             unsafe { mprotect(self.pointer(start), len, flags) }.map_err(space("make memory writable"))?;
+        }
+        if len >= HUGE {
+            self.advise(start, len, Advice::LinuxHugepage); // thousands of faults less
         }
         let to = self.pointer(at.0 as usize).cast::<u8>();
         // SAFETY: the plan proved that the destination lies inside the region, which is writable now and which no

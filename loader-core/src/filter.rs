@@ -1,0 +1,63 @@
+//! A Bloom filter over names: one question instead of one to every library of the host process.
+
+use crate::Image;
+
+const WORDS: usize = 2048;
+
+/// Which GNU hashes a group of modules may define. It may say yes of one that nobody defines, never no of one that
+/// somebody does.
+#[derive(Clone, Debug)]
+pub(crate) struct HashFilter {
+    words: Box<[u64; WORDS]>,
+    /// A module could not list its hashes: nothing can be ruled out.
+    open: bool,
+}
+
+impl Default for HashFilter {
+    fn default() -> Self {
+        Self { words: Box::new([0; WORDS]), open: false }
+    }
+}
+
+impl HashFilter {
+    /// Adds a module's names.
+    pub(crate) fn add(&mut self, image: &dyn Image) {
+        match image.export_hashes() {
+            Some(hashes) => {
+                hashes.for_each(|h| places(h).into_iter().for_each(|(w, bit)| self.words[w] |= bit))
+            }
+            None => self.open = true,
+        }
+    }
+
+    /// Whether any of the modules may define a name of this hash.
+    #[inline]
+    pub(crate) fn may_have(&self, hash: u32) -> bool {
+        self.open || places(hash).into_iter().all(|(w, bit)| self.words[w] & bit != 0)
+    }
+}
+
+/// The two bits of a hash, whose own lowest bit does not count: GNU hash tables keep their end mark there.
+#[inline]
+fn places(hash: u32) -> [(usize, u64); 2] {
+    let mixed = u64::from(hash | 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    [mixed >> 47, (mixed >> 30) & 0x1_ffff].map(|place| ((place >> 6) as usize, 1 << (place & 63)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HostModule, gnu_hash};
+
+    #[test]
+    fn what_was_added_may_be_there_and_most_else_is_not() {
+        let names: Vec<String> = (0..4000).map(|n| format!("function_{n}")).collect();
+        let module = names.iter().fold(HostModule::new("m"), |m, n| m.function(n, std::ptr::null()));
+        let mut filter = HashFilter::default();
+        assert!(!filter.may_have(gnu_hash(b"function_1")));
+        filter.add(&module);
+        assert!(names.iter().all(|n| filter.may_have(gnu_hash(n.as_bytes()))));
+        let others = (0..4000).filter(|n| filter.may_have(gnu_hash(format!("other_{n}").as_bytes()))).count();
+        assert!(others < 100, "{others} of 4000 strangers were let in"); // 8,000 bits of 131,072: 0.4 % expected
+    }
+}
