@@ -192,7 +192,7 @@ pub enum ErrorKind {
         /// The mode.
         mode: u32,
     },
-    /// A name that no file can have: empty, or with a zero byte in it.
+    /// A name that cannot be used: empty, not UTF-8, or with a zero byte in it.
     BadName,
     /// `NOLOAD` was given and the library is not loaded.
     NotLoaded,
@@ -362,7 +362,7 @@ impl fmt::Display for ErrorKind {
             Self::InvalidHandle => f.write_str("invalid handle"),
             Self::SymbolNotFound { symbol } => write!(f, "symbol not found: {symbol}"),
             Self::BadMode { mode } => write!(f, "unrecognised mode: {mode:#x}"),
-            Self::BadName => f.write_str("not a name that a file can have"),
+            Self::BadName => f.write_str("not a usable name: empty, not UTF-8, or with a zero byte in it"),
             Self::NotLoaded => f.write_str("not loaded, and NOLOAD was given"),
             Self::Inconsistent { what } => write!(f, "inconsistent loader state: {what}"),
             Self::Abandoned => f.write_str("abandoned by the thread that was loading it"),

@@ -1,7 +1,7 @@
 //! The engine: a load set, its rules, and the two formats joined.
 
 use crate::{
-    Library, MissingPolicy, Mode, ModuleInfo, Observer, Origin, Rules,
+    ErrorKind, Library, MissingPolicy, Mode, ModuleInfo, Observer, Origin, Rules,
     locator::{Files, Shared, need},
     win32::Windows,
 };
@@ -128,12 +128,18 @@ impl Builder {
         let inner = Inner { set, files, rules: self.rules, host: Mutex::new(None), windows };
         let engine = Engine { inner: Arc::new(inner) };
         for path in self.program {
-            let name = path.to_string_lossy();
-            let handle = engine.open_request(&name, None, Mode::default(), Origin::Program)?;
+            let name = spelled(&path)?;
+            let handle = engine.open_request(name, None, Mode::default(), Origin::Program)?;
             engine.load_set().close(handle)?; // it stays all the same
         }
         Ok(engine)
     }
+}
+
+/// Names are text here as in the files that need them: a path that is not UTF-8 is refused, not guessed at.
+fn spelled(path: &Path) -> Result<&str, Error> {
+    let blame = || Error::new(&path.to_string_lossy(), Stage::Request, ErrorKind::BadName);
+    path.to_str().ok_or_else(blame)
 }
 
 impl Engine {
@@ -155,9 +161,9 @@ impl Engine {
     /// # Errors
     /// What went wrong, with the module and the stage it happened to; the load set is as it was.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Library, Error> {
-        let name = path.as_ref().to_string_lossy();
-        let handle = self.open_request(&name, None, Mode::default(), Origin::Open)?;
-        Ok(Library::new(self.clone(), handle, &name))
+        let name = spelled(path.as_ref())?;
+        let handle = self.open_request(name, None, Mode::default(), Origin::Open)?;
+        Ok(Library::new(self.clone(), handle, name))
     }
 
     /// Opens a library whose bytes are in memory. No file is made, and none is read for it; what it needs is looked
@@ -206,8 +212,8 @@ impl Engine {
     /// As [`Engine::open`], less what is missing.
     pub fn missing_imports(&self, path: impl AsRef<Path>) -> Result<MissingReport, Error> {
         self.adopt_host();
-        let name = path.as_ref().to_string_lossy();
-        self.load_set().missing_imports(&self.request(&name, None, Mode::default(), Origin::Open))
+        let name = spelled(path.as_ref())?;
+        self.load_set().missing_imports(&self.request(name, None, Mode::default(), Origin::Open))
     }
 
     /// What opening a library would load, from where, and who needs it: breadth first, the library itself first.
@@ -217,8 +223,8 @@ impl Engine {
     /// As [`Engine::open`], where a file is found that cannot be loaded, or the library itself is not found.
     pub fn plan(&self, path: impl AsRef<Path>) -> Result<Vec<Planned>, Error> {
         self.adopt_host();
-        let name = path.as_ref().to_string_lossy();
-        self.load_set().plan(&self.request(&name, None, Mode::default(), Origin::Open))
+        let name = spelled(path.as_ref())?;
+        self.load_set().plan(&self.request(name, None, Mode::default(), Origin::Open))
     }
 
     /// Everything that is loaded, in load order.
@@ -251,7 +257,7 @@ impl Engine {
         origin: Origin,
     ) -> Result<crate::Handle, Error> {
         if name.is_empty() || name.contains('\0') {
-            return Err(Error::new(name, Stage::Request, crate::ErrorKind::BadName));
+            return Err(Error::new(name, Stage::Request, ErrorKind::BadName));
         }
         self.adopt_host();
         self.load_set().open(&self.request(name, source, mode, origin))
