@@ -136,7 +136,7 @@ impl Scope {
         }
         for image in &self.0 {
             return Ok(match image.export(query)? {
-                Some(Export::At(rva)) => Resolution::At(Addr(BASE.0 + rva.0)),
+                Some(Export::At(rva) | Export::Unique(rva)) => Resolution::At(Addr(BASE.0 + rva.0)),
                 Some(Export::Absolute(value)) => Resolution::At(Addr(value)),
                 Some(Export::Resolver(rva)) => Resolution::Resolver(Addr(BASE.0 + rva.0)),
                 Some(Export::Tls { offset }) => Resolution::Tls { home: TLS, offset },

@@ -237,6 +237,8 @@ impl fmt::Display for SymbolName {
 pub enum Export {
     /// It is here.
     At(Rva),
+    /// It is here, and the process is to have one definition of it only, whoever asks (`STB_GNU_UNIQUE`).
+    Unique(Rva),
     /// Another library has it.
     Forward {
         /// That library.

@@ -3,8 +3,8 @@
 //! Read [`LoadSet::open`] first: it names the steps in order.
 
 use crate::{
-    Error, ErrorKind, Event, Export, FileId, Format, Found, FoundFile, HostModule, Image, ImportControl,
-    ModuleId, Need, Query, Requester, Resolution, Result, Source, Stage, SymbolName,
+    Addr, Error, ErrorKind, Event, Export, FileId, Format, Found, FoundFile, HostModule, Image,
+    ImportControl, ModuleId, Need, Query, Requester, Resolution, Result, Source, Stage, Symbol, SymbolName,
     call::{MissingImport, Stubs},
     event::Topics,
     filter::HashFilter,
@@ -13,6 +13,7 @@ use crate::{
     set::{Info, LoadSet, Member, Origin, Place, Planned, Request},
 };
 use std::{
+    cell::RefCell,
     collections::{HashMap, HashSet},
     sync::Arc,
 };
@@ -34,6 +35,9 @@ pub(crate) struct Link {
     pub(crate) node: Node,
     pub(crate) reexported: bool,
 }
+
+/// Symbols of which the process has one definition only: which module's it is, and where.
+type Singles = HashMap<Box<[u8]>, (Node, Addr)>;
 
 /// What a need came to.
 enum Sought {
@@ -63,6 +67,8 @@ pub(crate) struct Session<'s> {
     local: Vec<(Node, Arc<Info>)>,
     fresh: Vec<Arc<Info>>,
     links: Vec<Vec<Link>>,
+    /// Process-wide single definitions that this session brings.
+    singles: RefCell<Singles>,
     edges: Vec<Vec<Node>>,
     by_key: HashMap<Box<str>, usize>,
     by_file: HashMap<FileId, usize>,
@@ -84,6 +90,7 @@ impl<'s> Session<'s> {
             local: Vec::new(),
             fresh: Vec::new(),
             links: Vec::new(),
+            singles: RefCell::default(),
             edges: Vec::new(),
             by_key: HashMap::new(),
             by_file: HashMap::new(),
@@ -418,7 +425,7 @@ impl<'s> Session<'s> {
         if self.told.contains(Topics::SYMBOLS) {
             let at = match resolution {
                 Resolution::At(a) | Resolution::Resolver(a) => a,
-                Resolution::Tls { .. } | Resolution::Absent => crate::Addr(0),
+                Resolution::Tls { .. } | Resolution::Absent => Addr(0),
             };
             let (from, to) = (&self.fresh[n].identity.name, &self.info(node).identity.name);
             self.emit(&Event::Bound { from, symbol: q.symbol, to, at });
@@ -461,7 +468,7 @@ impl<'s> Session<'s> {
         for _ in 0..FORWARDS {
             let q = Query { symbol: symbol.as_symbol(), hash, ..*q };
             match self.ask(n, node, &self.info(node), &q)? {
-                Asked::Answer(r) => return Ok(Some((node, r))),
+                Asked::Answer(node, r) => return Ok(Some((node, r))),
                 Asked::Nothing => return Ok(None),
                 Asked::Elsewhere(need, further) => {
                     let Some(link) = self.links[n].iter().find(|l| l.key == need.key) else {
@@ -484,7 +491,7 @@ impl<'s> Session<'s> {
         let members = || self.globals.iter().filter(|m| host_may || m.origin != Origin::Host);
         let ask = |node, info: &Arc<Info>| {
             Ok(match self.ask(n, node, info, q)? {
-                Asked::Answer(r) => Some((node, r)),
+                Asked::Answer(node, r) => Some((node, r)),
                 Asked::Nothing | Asked::Elsewhere(..) => None,
             })
         };
@@ -552,17 +559,22 @@ impl<'s> Session<'s> {
             return Ok(Asked::Nothing);
         };
         Ok(match export {
-            Export::At(rva) => Asked::Answer(Resolution::At(info.at.addr(rva))),
-            Export::Absolute(value) => Asked::Answer(Resolution::At(crate::Addr(value))),
+            Export::At(rva) => Asked::Answer(node, Resolution::At(info.at.addr(rva))),
+            Export::Unique(rva) => {
+                let (node, at) = self.single(q.symbol, node, info.at.addr(rva));
+                Asked::Answer(node, Resolution::At(at))
+            }
+            Export::Absolute(value) => Asked::Answer(node, Resolution::At(Addr(value))),
             Export::Resolver(rva) => {
                 let at = info.at.addr(rva);
-                Asked::Answer(match node {
+                let answer = match node {
                     Node::New(_) => Resolution::Resolver(at),
                     Node::Old(_) => Resolution::At(self.set.resolved(at)?),
-                })
+                };
+                Asked::Answer(node, answer)
             }
             Export::Tls { offset } => match info.tls {
-                Some(home) => Asked::Answer(Resolution::Tls { home, offset }),
+                Some(home) => Asked::Answer(node, Resolution::Tls { home, offset }),
                 None => {
                     return Err(ErrorKind::Malformed {
                         what: "thread-local symbol without a block",
@@ -572,6 +584,17 @@ impl<'s> Session<'s> {
             },
             Export::Forward { need, symbol } => Asked::Elsewhere(need, symbol),
         })
+    }
+
+    /// The one definition of a symbol of which the process has one only: the first that anybody was bound to.
+    fn single(&self, symbol: Symbol<'_>, node: Node, at: Addr) -> (Node, Addr) {
+        let Symbol::Name(name) = symbol else {
+            return (node, at);
+        };
+        match self.set.lock().single(name) {
+            Some((owner, at)) => (Node::Old(owner), at),
+            None => *self.singles.borrow_mut().entry(name.into()).or_insert((node, at)),
+        }
     }
 
     pub(crate) fn seal(&self, mut modules: Vec<Module<Bound>>) -> Result<Vec<Module<Sealed>>> {
@@ -612,7 +635,12 @@ impl<'s> Session<'s> {
             (Dialect::Posix, Visibility::Local) => false,
         };
         let names: Vec<_> = modules.iter().map(|m| m.identity.clone()).collect();
-        let root = self.set.lock().insert(modules, &self.links, &self.edges, global, origin);
+        let mut state = self.set.lock();
+        let root = state.insert(modules, &self.links, &self.edges, global, origin);
+        if root.is_ok() {
+            state.claim_singles(self.singles.take().into_iter().map(|(name, (_, at))| (name, at)));
+        }
+        drop(state);
         let root = root.map_err(|kind| Error::new(&names[0].name, Stage::Seal, kind))?;
         for identity in &names {
             self.emit(&Event::Committed { name: &identity.name });
@@ -629,7 +657,7 @@ pub(crate) enum Root {
 
 /// What one library says to one query.
 enum Asked {
-    Answer(Resolution),
+    Answer(Node, Resolution),
     Elsewhere(Need, SymbolName),
     Nothing,
 }

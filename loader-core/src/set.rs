@@ -9,7 +9,7 @@ pub use state::{ModuleInfo, Origin};
 
 use crate::{
     Addr, Error, ErrorKind, Event, Export, FileId, Format, HostModule, Image, Locator, Need, Placement,
-    Query, Reach, Result, Source, Stage, SymbolName, TlsHome,
+    Query, Reach, Result, Source, Stage, Symbol, SymbolName, TlsHome,
     call::{Caller, MissingImport},
     event::{Observer, Topics, log},
     mode::{Load, Mode, Rules},
@@ -482,6 +482,13 @@ impl LoadSet {
             };
             let at = match export {
                 Export::At(rva) => info.at.addr(rva),
+                Export::Unique(rva) => {
+                    let single = match query.symbol {
+                        Symbol::Name(name) => self.lock().single(name),
+                        Symbol::Ordinal(_) => None,
+                    };
+                    single.map_or(info.at.addr(rva), |(_, at)| at)
+                }
                 Export::Absolute(value) => Addr(value),
                 Export::Resolver(rva) => self.resolved(info.at.addr(rva)).map_err(blame)?,
                 Export::Tls { offset } => Addr(info.tls.map_or(0, |home| tls::address(home, offset))),

@@ -4,8 +4,8 @@ use crate::malformed;
 use goblin::elf::{
     section_header::{SHN_ABS, SHN_UNDEF},
     sym::{
-        STB_LOCAL, STB_WEAK, STT_COMMON, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT, STT_TLS,
-        STV_DEFAULT, STV_HIDDEN, STV_INTERNAL,
+        STB_GNU_UNIQUE, STB_LOCAL, STB_WEAK, STT_COMMON, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT,
+        STT_TLS, STV_DEFAULT, STV_HIDDEN, STV_INTERNAL,
     },
 };
 use loader_core::{ErrorKind, Export, MapPlan, Rights, Rva};
@@ -98,6 +98,11 @@ impl Symbol {
             && (self.value != 0 || self.is_absolute() || self.is_tls())
     }
 
+    /// Whether the process is to have one definition of it only.
+    fn is_unique(&self) -> bool {
+        self.binding() == STB_GNU_UNIQUE
+    }
+
     /// Where it is in the image that `plan` describes.
     pub(crate) fn export(&self, plan: &MapPlan) -> Result<Export, ErrorKind> {
         if self.is_tls() {
@@ -112,7 +117,7 @@ impl Symbol {
         // `_end` and its like stand one byte after the image.
         let rva = self.value.checked_sub(plan.link_base().0);
         rva.filter(|&r| r <= plan.len().get())
-            .map(|r| Export::At(Rva(r)))
+            .map(|r| if self.is_unique() { Export::Unique(Rva(r)) } else { Export::At(Rva(r)) })
             .ok_or_else(|| malformed("symbol outside the image", self.value))
     }
 }

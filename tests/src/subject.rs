@@ -7,6 +7,9 @@ use loader::{Addr, Builder, Convention, Engine, ErrorKind, Library};
 use loader_core::Query;
 use std::fs;
 
+/// The mark of a step after which a library stays; every other constant is about the order of lines.
+pub const UNIQUE_STAYS: &str = "UNIQUE_STAYS";
+
 /// A loader that a case can be played on.
 ///
 /// The constants say where it does not do what the case's script says. A script marks such a step `glibc: differs
@@ -20,6 +23,9 @@ pub trait Subject: Sized + Sync {
     /// Whether it finalises the members of a cycle in the order in which it initialised them. (glibc sorts what dies by
     /// who needs whom, anew at every close, and a cycle has no such order; ours is the reverse of the initialisation.)
     const CYCLE_FINI_ORDER: bool = false;
+    /// Whether a library stays for good once something of it is the process's single definition. (glibc marks it
+    /// NODELETE; ours goes when nobody is bound to it.)
+    const UNIQUE_STAYS: bool = false;
 
     /// An open library.
     type Root: Sync;
@@ -57,6 +63,7 @@ pub trait Subject: Sized + Sync {
         match constant {
             "SIBLING_ORDER" => Some(Self::SIBLING_ORDER),
             "CYCLE_FINI_ORDER" => Some(Self::CYCLE_FINI_ORDER),
+            UNIQUE_STAYS => Some(Self::UNIQUE_STAYS),
             _ => None,
         }
     }
@@ -218,6 +225,7 @@ mod system {
         const NAME: &'static str = "glibc";
         const SIBLING_ORDER: bool = true;
         const CYCLE_FINI_ORDER: bool = true;
+        const UNIQUE_STAYS: bool = true;
         type Root = Handle;
 
         fn new(case: &Case) -> Result<Self, String> {

@@ -235,7 +235,7 @@ fn answers_hold(sound: &Sound, image: &dyn Image) -> Result<(), Stop> {
     let named = names.map(|(name, version)| Query { version, ..Query::name(name) });
     for query in named.chain([0, 1, 20, 0xffff].map(Query::ordinal)) {
         match image.export(&query) {
-            Ok(Some(Export::At(rva) | Export::Resolver(rva))) => {
+            Ok(Some(Export::At(rva) | Export::Unique(rva) | Export::Resolver(rva))) => {
                 holds("an export is in the image", rva <= whole.end)?;
             }
             Ok(Some(Export::Forward { need, .. })) => {

@@ -922,6 +922,26 @@ fn semi_globalized_the_loadfile_itself_comes_first() {
 }
 
 #[test]
+fn process_wide_single_definitions_bind_to_one_definition_whatever_the_import_control() {
+    for control in [ImportControl::Globalized, ImportControl::SemiGlobalized, ImportControl::Localized] {
+        let rules = Rules { control: Some(control), ..Rules::default() };
+        let w = World::with(corpus::Format::Elf, |builder| builder.rules(rules));
+        let one = w.now("unique", "unique-one");
+        let two = w.now("unique", "unique-two");
+        let value = w.sym(one, c"unique_value");
+        assert_eq!(w.sym(two, c"unique_value"), value, "{control:?}: one definition for dlsym too");
+        let _ = w.call(one, c"one_set", 5);
+        assert_eq!(w.call(two, c"two_get", 0), 5, "{control:?}");
+        assert_eq!(w.close(one), 0);
+        assert_eq!(w.call(two, c"two_get", 0), 5, "{control:?}: who is bound to it keeps it");
+        assert_eq!(w.close(two), 0);
+        // It went with the last that was bound to it: the next is a fresh one.
+        let two = w.now("unique", "unique-two");
+        assert_eq!(w.call(two, c"two_get", 0), 1, "{control:?}");
+    }
+}
+
+#[test]
 fn localized_itself_its_lib_list_then_breadth_first_what_those_re_export_and_nothing_else() {
     let rules = Rules { control: Some(ImportControl::Localized), ..Rules::default() };
     let w = World::with(corpus::Format::Elf, |builder| builder.rules(rules));

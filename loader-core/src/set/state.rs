@@ -100,6 +100,8 @@ pub(crate) struct Loaded {
     /// Whose edges lead here, for modules that may go.
     users: Vec<ModuleId>,
     opens: u32,
+    /// The process-wide single definitions that are this module's.
+    singles: Vec<Box<[u8]>>,
     /// Place in load order.
     nth: u64,
     /// A member of the globalized searchList.
@@ -131,6 +133,8 @@ pub(crate) struct State {
     globals: Arc<Vec<Member>>,
     /// The names that the host's members of that list may define.
     host_names: Arc<HashFilter>,
+    /// Symbols of which the process has one definition only, and whose it is.
+    singles: HashMap<Box<[u8]>, (ModuleId, Addr)>,
     attaches: u64,
     /// Modules that lost a hold since the dead were last taken out.
     suspects: Vec<ModuleId>,
@@ -160,6 +164,11 @@ impl State {
 
     pub(crate) fn reexports(&self, id: ModuleId) -> &[ModuleId] {
         &self.modules[id].reexports
+    }
+
+    /// The definition that everybody is bound to, of a symbol of which the process has one only.
+    pub(crate) fn single(&self, name: &[u8]) -> Option<(ModuleId, Addr)> {
+        self.singles.get(name).copied()
     }
 
     /// The globalized searchList, and the names that the host's members of it may define.
@@ -288,6 +297,7 @@ impl State {
             edges: Vec::new(),
             users: Vec::new(),
             opens: 0,
+            singles: Vec::new(),
             nth: 0,
             global,
             load_list: OnceLock::new(),
@@ -344,6 +354,7 @@ impl State {
                     edges: Vec::new(),
                     users: Vec::new(),
                     opens: 0,
+                    singles: Vec::new(),
                     nth: 0,
                     global: visible,
                     load_list: OnceLock::new(),
@@ -370,6 +381,16 @@ impl State {
             (m.needs, m.edges) = (needs, edges);
         }
         Ok(ids[0])
+    }
+
+    /// Remembers the single definitions that a session's modules were bound to.
+    pub(crate) fn claim_singles(&mut self, singles: impl IntoIterator<Item = (Box<[u8]>, Addr)>) {
+        for (name, at) in singles {
+            if let Some(owner) = self.at(at) {
+                self.modules[owner].singles.push(name.clone());
+                self.singles.insert(name, (owner, at));
+            }
+        }
     }
 
     fn add(&mut self, mut loaded: Loaded) -> ModuleId {
@@ -509,6 +530,9 @@ impl State {
             self.by_file.remove(&file);
         }
         self.by_base.remove(&m.info.at.base);
+        for name in &m.singles {
+            self.singles.remove(name);
+        }
         for to in &m.edges {
             if let Some(to) = self.modules.get_mut(*to) {
                 to.users.retain(|&u| u != id);
