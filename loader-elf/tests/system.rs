@@ -51,7 +51,7 @@ fn every_export_is_found_in_its_version_and_where_it_is() {
             let query =
                 Query { version: e.version.as_deref().map(str::as_bytes), ..Query::name(e.name.as_bytes()) };
             let value = match image.export(&query).expect("readable tables") {
-                Some(Export::At(at) | Export::Resolver(at)) => at.0 + base,
+                Some(Export::At(at) | Export::Unique(at) | Export::Resolver(at)) => at.0 + base,
                 Some(Export::Tls { offset }) => offset,
                 Some(Export::Absolute(value)) => value,
                 other => panic!("{name}: {} {:?}: {other:?}", e.name, e.version),
@@ -78,7 +78,7 @@ fn a_name_without_a_version_gets_the_default_one() {
         let base = image.plan().link_base().0;
         for (symbol, values) in defaults {
             match image.export(&Query::name(symbol.as_bytes())).expect("readable tables") {
-                Some(Export::At(at) | Export::Resolver(at)) => {
+                Some(Export::At(at) | Export::Unique(at) | Export::Resolver(at)) => {
                     assert!(values.contains(&(at.0 + base)), "{name}: {symbol}");
                 }
                 other => assert!(other.is_some(), "{name}: {symbol}"),
