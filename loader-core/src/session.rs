@@ -19,7 +19,7 @@ use std::{
 };
 
 /// A forwarder may lead to a forwarder, but not for ever.
-const FORWARDS: usize = 16;
+pub(crate) const FORWARDS: usize = 16;
 
 /// A module, seen from a session: one that was loaded before, or the n-th that this session brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -223,10 +223,9 @@ impl<'s> Session<'s> {
             path: path.as_deref(),
         });
         let mut keys = vec![need.key.clone()];
-        let base =
-            path.as_ref().and_then(|p| p.file_name()).map(|n| n.to_string_lossy().to_ascii_lowercase());
+        let file_name = || path.as_ref().and_then(|p| p.file_name());
         match image.format() {
-            Format::Pe => keys.extend(base.map(Into::into)),
+            Format::Pe => keys.extend(file_name().map(|n| n.to_string_lossy().to_ascii_lowercase().into())),
             _ => keys.extend(image.own_name().map(Into::into)),
         }
         let identity = Identity {

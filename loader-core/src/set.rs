@@ -14,7 +14,7 @@ use crate::{
     event::{Observer, Topics, log},
     mode::{Load, Mode, Rules},
     module::Identity,
-    session::{Root, Session, query_of},
+    session::{FORWARDS, Root, Session, query_of},
     space::AddressSpace,
     tls,
     turnstile::Turnstile,
@@ -505,7 +505,7 @@ impl LoadSet {
     fn forwarded(&self, exporter: &Arc<Info>, need: &Need, symbol: &SymbolName) -> Result<FoundSymbol> {
         let mut exporter = exporter.clone();
         let (mut need, mut symbol) = (need.clone(), symbol.clone());
-        for _ in 0..16 {
+        for _ in 0..FORWARDS {
             let request = Request {
                 need: need.clone(),
                 source: None,

@@ -6,7 +6,7 @@ use super::{AddressSpace, Backing, Block};
 use crate::{Addr, ErrorKind, Fill, MapPlan, PAGE, Region, Rights, Rva, Wanted, addr::page_floor};
 use rustix::{
     io::Errno,
-    mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, mprotect, munmap},
+    mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap, mmap_anonymous, mprotect, munmap},
 };
 use std::{ffi::c_void, fs::File, ops::Range, os::fd::AsFd};
 
@@ -63,10 +63,7 @@ impl AddressSpace for Local {
         // From here on dropping the block gives the reservation back.
         let block = LocalBlock { base, len, window, final_since_map: Vec::new() };
         if !whole && !block.window.is_empty() {
-            let (at, len) = (block.pointer(block.window.start), block.window.len());
-            let flags = rustix::mm::MprotectFlags::READ | rustix::mm::MprotectFlags::WRITE;
-            // SAFETY: the range lies in the reservation just made, which nobody else knows.
-            unsafe { mprotect(at, len, flags) }.map_err(space("make memory writable"))?;
+            block.make_writable(block.window.start, block.window.len())?;
         }
         Ok(Box::new(block))
     }
@@ -114,6 +111,13 @@ fn exactly(at: Addr, len: usize, rights: Rights) -> Result<usize, Errno> {
 impl LocalBlock {
     fn pointer(&self, at: usize) -> *mut c_void {
         (self.base + at) as *mut c_void
+    }
+
+    /// Lets pages be written until `seal` gives them their final rights.
+    fn make_writable(&self, start: usize, len: usize) -> Result<(), ErrorKind> {
+        let flags = MprotectFlags::READ | MprotectFlags::WRITE;
+        // SAFETY: the range lies inside this block's reservation, and no code of the image runs yet.
+        unsafe { mprotect(self.pointer(start), len, flags) }.map_err(space("make memory writable"))
     }
 
     /// Tells the kernel how pages will be used. It may not know how to, and then nothing is lost but time.
@@ -169,9 +173,7 @@ impl LocalBlock {
     fn copy(&mut self, region: &Region, source: &[u8], at: Rva) -> Result<(), ErrorKind> {
         let (start, len) = (region.at.start.0 as usize, (region.at.end.0 - region.at.start.0) as usize);
         if !self.in_window(&region.at) {
-            let flags = rustix::mm::MprotectFlags::READ | rustix::mm::MprotectFlags::WRITE;
-            // SAFETY: the region lies inside this block's reservation; `seal` takes the right to write away again.
-            unsafe { mprotect(self.pointer(start), len, flags) }.map_err(space("make memory writable"))?;
+            self.make_writable(start, len)?;
         }
         if len >= HUGE {
             self.advise(start, len, Advice::LinuxHugepage); // thousands of faults less
