@@ -18,6 +18,7 @@ mod maps;
 mod probe;
 mod screen;
 mod sweep;
+mod system;
 mod trace;
 mod value;
 

@@ -413,6 +413,29 @@ fn a_sweep_tells_crashes_and_hangs_apart() {
 }
 
 #[test]
+fn a_sweep_can_hold_the_systems_loader_beside_this_one() {
+    let files =
+        [image("elf/plain/libplain.so"), image("elf/undefined/libundefined.so"), image("pe/plain/plain.dll")];
+    let list = files.join("\n");
+    let ran = with_input(&list, ["sweep", "--list", "-", "--beside-system"]);
+    let lines: Vec<&str> = ran.out.lines().collect();
+    assert_eq!(
+        lines[3..],
+        [
+            "the system's dlopen: ok 1, refused 1, crashed 0, hung 0, residue 0, of 2; 0 are ok only there",
+            "ok 2, refused 1, crashed 0, hung 0, residue 0, of 3",
+        ]
+    );
+    let ran = with_input(&list, ["sweep", "--list", "-", "--beside-system", "--json"]);
+    let lines: Vec<Value> = ran.out.lines().map(json).collect();
+    assert_eq!(lines[0]["system"]["status"], "ok");
+    let reason = lines[1]["system"]["reason"].as_str().unwrap();
+    assert!(reason.contains("undefined symbol"), "{reason}");
+    assert_eq!(lines[2].get("system"), None, "no DLL is given to it");
+    assert_eq!((&lines[3]["system"]["of"], &lines[3]["only_system"]), (&2.into(), &0.into()));
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loader"));
     command.args(["inspect", &image("elf/plain/libplain.so")]);

@@ -14,7 +14,7 @@
 //! What the library's own code leaves by calling the C library (a locale's file, say) is residue too: it is the truth
 //! about this library. It happens to refused libraries as well: a refusal must leave nothing either.
 
-use super::{Loading, Outcome, maps::Maps, name_of};
+use super::{Loading, Outcome, maps::Maps, name_of, system};
 use clap::Args;
 use corpus::demo::{DEMO_DLL, DEMODEP_DLL, LIBDEMO_SO, LIBDEMODEP_SO};
 use loader::{Engine, Error, ErrorKind, Event, Format};
@@ -33,6 +33,9 @@ pub(super) struct Probe {
     file: PathBuf,
     #[command(flatten)]
     loading: Loading,
+    /// Let the system's own dlopen do it
+    #[arg(long)]
+    system: bool,
 }
 
 /// What the process says to the one that started it, a line each, between whatever the library prints.
@@ -90,7 +93,8 @@ impl Note {
 impl Probe {
     pub(super) fn run(self) -> ExitCode {
         loader_sandbox::behave_as_child();
-        match self.verdict() {
+        let verdict = if self.system { Ok(self.systems_verdict()) } else { self.verdict() };
+        match verdict {
             Ok(verdict) => {
                 Note::Done(verdict).say();
                 ExitCode::SUCCESS
@@ -118,6 +122,18 @@ impl Probe {
             (None, Ok(())) => (Status::Ok, String::new(), String::new()),
         };
         Ok(Verdict { status, ms, reason, kind })
+    }
+
+    /// How the system's loader fares. What it leaves is not looked at: it never promised to leave nothing.
+    fn systems_verdict(&self) -> Verdict {
+        let start = Instant::now();
+        let result = system::come_and_go(&name_of(&self.file));
+        let ms = start.elapsed().as_micros() as f64 / 1000.0;
+        let (status, reason) = match result {
+            Ok(()) => (Status::Ok, String::new()),
+            Err(reason) => (Status::Refused, reason),
+        };
+        Verdict { status, ms, kind: reason.clone(), reason }
     }
 
     fn come_and_go(&self, homes: &Arc<Mutex<Vec<Range<u64>>>>) -> Result<(), Error> {

@@ -45,6 +45,9 @@ pub(super) struct Sweep {
     /// Print the reasons to standard error, most frequent first
     #[arg(long)]
     reasons: bool,
+    /// Let the system's own dlopen try each ELF library too, and say how it fared
+    #[arg(long)]
+    beside_system: bool,
     #[command(flatten)]
     loading: Loading,
 }
@@ -64,7 +67,8 @@ impl Sweep {
         let bar = ProgressBar::new(files.len() as u64); // draws nothing where standard error is no terminal
         let style = ProgressStyle::with_template("{bar:40} {pos} of {len}, {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let mut tally = Tally::default();
+        let (mut tally, mut systems) = (Tally::default(), Tally::default());
+        let mut only_system = 0;
 
         let (next, (sender, results)) = (AtomicUsize::new(0), mpsc::channel());
         let written = thread::scope(|scope| {
@@ -73,7 +77,7 @@ impl Sweep {
                 scope.spawn(|| {
                     let sender = sender; // dropped when there is no more to do
                     while let Some((n, file)) = self.take(&next, &files) {
-                        if sender.send((n, self.probe(file))).is_err() {
+                        if sender.send((n, self.tried(file))).is_err() {
                             break;
                         }
                     }
@@ -83,12 +87,14 @@ impl Sweep {
             // Results come as they come, and are shown in the order of the files.
             let mut early = BTreeMap::new();
             let mut shown = 0;
-            for (n, verdict) in results {
-                early.insert(n, verdict);
+            for (n, tried) in results {
+                early.insert(n, tried);
                 bar.inc(1);
-                while let Some(verdict) = early.remove(&shown) {
-                    bar.suspend(|| show(&files[shown], &verdict, json))?;
-                    tally.add(&verdict);
+                while let Some(tried) = early.remove(&shown) {
+                    bar.suspend(|| show(&files[shown], &tried, json))?;
+                    tally.add(&tried.ours);
+                    tried.systems.iter().for_each(|verdict| systems.add(verdict));
+                    only_system += usize::from(tried.only_by_the_system());
                     shown += 1;
                 }
             }
@@ -99,9 +105,20 @@ impl Sweep {
         if self.reasons {
             tally.reasons().iter().for_each(|(n, status, kind)| eprintln!("{n:>7}  {status}: {kind}"));
         }
-        match json {
-            true => screen::object(&tally.object())?,
-            false => screen::line(&tally)?,
+        if json {
+            let mut summary = tally.object();
+            if self.beside_system {
+                summary["system"] = systems.object();
+                summary["only_system"] = only_system.into();
+            }
+            screen::object(&summary)?;
+        } else {
+            if self.beside_system {
+                screen::line(format_args!(
+                    "the system's dlopen: {systems}; {only_system} are ok only there"
+                ))?;
+            }
+            screen::line(&tally)?;
         }
         Ok(if tally.count(Status::Ok) == tally.all() { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
@@ -111,9 +128,15 @@ impl Sweep {
         files.get(n).map(|file| (n, &**file))
     }
 
-    /// Tries one library.
-    fn probe(&self, file: &Path) -> Verdict {
-        let options = self.loading.arguments();
+    /// Tries one library, and lets the system try it where that is asked for.
+    fn tried(&self, file: &Path) -> Tried {
+        let ours = self.probe(file, None);
+        let systems = (self.beside_system && is_elf(file)).then(|| self.probe(file, Some("--system")));
+        Tried { ours, systems }
+    }
+
+    fn probe(&self, file: &Path, who: Option<&str>) -> Verdict {
+        let options = self.loading.arguments().chain(who.map(OsStr::new));
         let child = Child::new("/proc/self/exe")
             .args([OsStr::new("probe")].into_iter().chain(options).chain(["--".as_ref(), file.as_os_str()]));
         match child.no_longer_than(self.timeout).run() {
@@ -149,6 +172,19 @@ impl Sweep {
     }
 }
 
+/// How one library fared.
+#[derive(Debug)]
+struct Tried {
+    ours: Verdict,
+    systems: Option<Verdict>,
+}
+
+impl Tried {
+    fn only_by_the_system(&self) -> bool {
+        self.ours.status != Status::Ok && self.systems.as_ref().is_some_and(|v| v.status == Status::Ok)
+    }
+}
+
 /// The libraries in a folder and below, sorted.
 fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     let mut entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
@@ -172,9 +208,18 @@ fn has_library_name(name: &OsStr) -> bool {
 }
 
 fn has_library_mark(path: &Path) -> bool {
+    head(path).is_some_and(|head| head == *b"\x7fELF" || head.starts_with(b"MZ"))
+}
+
+fn is_elf(path: &Path) -> bool {
+    head(path).is_some_and(|head| head == *b"\x7fELF")
+}
+
+/// How a file begins.
+fn head(path: &Path) -> Option<[u8; 4]> {
     let mut head = [0; 4];
-    let read = File::open(path).and_then(|mut f| f.read_exact(&mut head));
-    read.is_ok() && (head == *b"\x7fELF" || head.starts_with(b"MZ"))
+    File::open(path).and_then(|mut f| f.read_exact(&mut head)).ok()?;
+    Some(head)
 }
 
 /// What a process left, in a word.
@@ -218,11 +263,15 @@ fn word(status: Status) -> &'static str {
     }
 }
 
-fn show(file: &Path, verdict: &Verdict, json: bool) -> io::Result<()> {
-    let Verdict { status, ms, reason, .. } = verdict;
+fn show(file: &Path, tried: &Tried, json: bool) -> io::Result<()> {
+    let Verdict { status, ms, reason, .. } = &tried.ours;
     if json {
         let file = file.to_string_lossy();
-        return screen::object(&json!({ "status": status, "ms": ms, "path": file, "reason": reason }));
+        let mut line = json!({ "status": status, "ms": ms, "path": file, "reason": reason });
+        if let Some(Verdict { status, ms, reason, .. }) = &tried.systems {
+            line["system"] = json!({ "status": status, "ms": ms, "reason": reason });
+        }
+        return screen::object(&line);
     }
     let tone = match status {
         Status::Ok => Tone::Good,
@@ -231,7 +280,8 @@ fn show(file: &Path, verdict: &Verdict, json: bool) -> io::Result<()> {
     };
     let status = paint(tone, format_args!("{:<7}", word(*status)));
     let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-    screen::line(format_args!("{status} {ms:>9.1} ms  {}{reason}", file.display()))
+    let aside = if tried.only_by_the_system() { " (the system opens it)" } else { "" };
+    screen::line(format_args!("{status} {ms:>9.1} ms  {}{reason}{aside}", file.display()))
 }
 
 /// How all of them fared.
