@@ -9,6 +9,7 @@
 pub mod again;
 pub mod call;
 pub mod cores;
+pub mod endure;
 pub mod model;
 pub mod process;
 pub mod runner;

@@ -4,13 +4,17 @@
 //! run-case SUBJECT FORMAT/CASE          as the case's script says; SUBJECT is ours, ours-memory or glibc
 //! run-case again SUBJECT FORMAT/CASE    its roots opened and closed over and over; nothing may grow
 //! run-case hostile IMAGE FOLDER         a hostile image; FOLDER is for its file
+//! run-case cycles files|bytes TIMES     opened and closed that often; nothing may grow
+//! run-case threads|forks SECONDS        threads load at random, or forks happen while they do
 //! ```
 //! Exits with 0 if all was as it should be, with 1 and a sentence if not, with 2 if it was asked for something else.
 
 use corpus::Case;
-use std::{env, path::Path, process::ExitCode};
+use std::{env, path::Path, process::ExitCode, time::Duration};
 use tests::{
-    again, runner,
+    again,
+    endure::{self, Way},
+    runner,
     subject::{Glibc, Ours, OursMemory, Subject},
     survive,
 };
@@ -21,6 +25,7 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let Some(result) = asked(&args) else {
         eprintln!("usage: run-case SUBJECT FORMAT/CASE | again SUBJECT FORMAT/CASE | hostile IMAGE FOLDER");
+        eprintln!("     | cycles files|bytes TIMES | threads SECONDS | forks SECONDS");
         return ExitCode::from(2);
     };
     match result {
@@ -39,10 +44,18 @@ fn asked(args: &[&str]) -> Option<Result<(), String>> {
             let image = corpus::hostile::images().into_iter().find(|image| image.name == name)?;
             Some(survive::run(&image, Path::new(folder)))
         }
+        ["cycles", "files", times] => Some(endure::cycles(Way::Files, times.parse().ok()?)),
+        ["cycles", "bytes", times] => Some(endure::cycles(Way::Bytes, times.parse().ok()?)),
+        ["threads", time] => Some(endure::threads(seconds(time)?).map(|n| println!("{n} opens"))),
+        ["forks", time] => Some(endure::forks(seconds(time)?).map(|n| println!("{n} forks"))),
         ["again", subject, case] => of_subject(subject, &named(case)?, &Again),
         [subject, case] => of_subject(subject, &named(case)?, &Once),
         _ => None,
     }
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    text.parse().ok().map(Duration::from_secs)
 }
 
 fn named(name: &str) -> Option<Case> {

@@ -1,0 +1,35 @@
+//! What holds for a long time: ten thousand opens leave nothing, threads that load at random meet no error and no
+//! deadlock, and a fork while others load gives a child that can load too.
+//!
+//! The last two run for a few seconds; `LOADER_ENDURE=full` makes it a minute each.
+
+use std::{env, path::Path, time::Duration};
+use tests::cores::child;
+
+const LIMIT: Duration = Duration::from_secs(300);
+
+fn run(args: &[&str]) {
+    child(Path::new(env!("CARGO_BIN_EXE_run-case")), args, LIMIT).unwrap();
+}
+
+fn seconds() -> &'static str {
+    match env::var_os("LOADER_ENDURE") {
+        Some(_) => "60",
+        None => "4",
+    }
+}
+
+#[test]
+fn ten_thousand_opens_from_files_leave_nothing() {
+    run(&["cycles", "files", "10000"]);
+}
+
+#[test]
+fn ten_thousand_opens_from_bytes_leave_nothing() {
+    run(&["cycles", "bytes", "10000"]);
+}
+
+#[test]
+fn threads_that_open_call_and_close_at_random_meet_no_error_and_no_deadlock() {
+    run(&["threads", seconds()]);
+}
