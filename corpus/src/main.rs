@@ -143,7 +143,7 @@ fn missing_tool(format: Format) -> Option<&'static str> {
 
 /// Everything but images: those must come out of the commands, not be found lying there.
 fn copy_sources(from: &Path, to: &Path) -> io::Result<()> {
-    const SOURCES: [&str; 6] = ["c", "cpp", "h", "s", "def", "map"];
+    const SOURCES: [&str; 7] = ["c", "cpp", "h", "s", "def", "ld", "map"];
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let path = entry?.path();
