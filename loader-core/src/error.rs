@@ -144,6 +144,13 @@ pub enum ErrorKind {
         /// The library that must have it, where only one may.
         from: Option<Box<str>>,
     },
+    /// A library does not define a version that a file was linked against.
+    VersionNotFound {
+        /// The version.
+        version: Box<str>,
+        /// The library that should have it.
+        of: Box<str>,
+    },
     /// Forwarded exports lead to each other, or through too many libraries.
     ForwardLoop {
         /// The symbol at which the chain was given up.
@@ -230,7 +237,7 @@ impl ErrorKind {
     /// | 204 | not supported |
     /// | 205 | malformed |
     /// | 206 | a fixup outside the image, or one that overflows |
-    /// | 207 | undefined symbol |
+    /// | 207 | undefined symbol, or a version that its library does not have |
     /// | 208 | forwarders in a circle |
     /// | 209 | no memory or no page rights (detail: `errno`) |
     /// | 210 | the only possible base is taken |
@@ -258,7 +265,7 @@ impl ErrorKind {
             Self::Unsupported { .. } | Self::WritableCode { .. } => load(204),
             Self::Malformed { .. } => load(205),
             Self::WriteOutside { .. } | Self::Overflow { .. } => load(206),
-            Self::Undefined { .. } => load(207),
+            Self::Undefined { .. } | Self::VersionNotFound { .. } => load(207),
             Self::ForwardLoop { .. } => load(208),
             Self::Space { os: n, .. } => os(209, *n),
             Self::BaseTaken { .. } => load(210),
@@ -276,6 +283,7 @@ impl ErrorKind {
             Self::NotFound { .. } | Self::NotLoaded | Self::InvalidHandle => 126, // ERROR_MOD_NOT_FOUND
             Self::Undefined { symbol: SymbolName::Ordinal(_), .. } => 182,        // ERROR_INVALID_ORDINAL
             Self::Undefined { .. }
+            | Self::VersionNotFound { .. }
             | Self::SymbolNotFound { .. }
             | Self::MissingCalled { .. }
             | Self::ForwardLoop { .. } => 127, // ERROR_PROC_NOT_FOUND
@@ -343,6 +351,7 @@ impl fmt::Display for ErrorKind {
                 version.iter().try_for_each(|v| write!(f, ", version {v}"))?;
                 from.iter().try_for_each(|m| write!(f, " (in {m})"))
             }
+            Self::VersionNotFound { version, of } => write!(f, "version {version} not found in {of}"),
             Self::ForwardLoop { symbol } => {
                 write!(f, "forwarders go round in a circle at {symbol}")
             }

@@ -92,6 +92,15 @@ pub enum Event<'a> {
         /// The library that should have it, where the import says so.
         of: Option<&'a str>,
     },
+    /// A library does not define a version that a file would like it to have, but does not insist on.
+    NoVersion {
+        /// The library whose file says so.
+        name: &'a str,
+        /// The version.
+        version: &'a str,
+        /// The library that should have it.
+        of: &'a str,
+    },
     /// Page rights are set; nobody writes to the image any more.
     Sealed {
         /// The library.
@@ -173,9 +182,11 @@ impl Event<'_> {
             Self::Trying { .. } => Topics::FILE_SEARCH,
             Self::Asked { .. } => Topics::SYMBOL_SEARCH,
             Self::Bound { .. } => Topics::SYMBOLS,
-            Self::StandIn { .. } | Self::Missing { .. } | Self::Advice { .. } | Self::Failed { .. } => {
-                Topics::TROUBLE
-            }
+            Self::StandIn { .. }
+            | Self::Missing { .. }
+            | Self::NoVersion { .. }
+            | Self::Advice { .. }
+            | Self::Failed { .. } => Topics::TROUBLE,
             _ => Topics::FILES,
         }
     }
@@ -210,6 +221,9 @@ impl fmt::Display for Event<'_> {
             Self::Missing { from, symbol, of } => {
                 write!(f, "missing    {from}: {}", symbol.text())?;
                 of.iter().try_for_each(|m| write!(f, " (of {m})"))
+            }
+            Self::NoVersion { name, version, of } => {
+                write!(f, "missing    {name}: version {version} in {of}")
             }
             Self::Sealed { name } => write!(f, "sealed     {name}"),
             Self::Committed { name } => write!(f, "committed  {name}"),

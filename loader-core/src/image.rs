@@ -99,6 +99,24 @@ pub trait Image: Send + Sync + fmt::Debug {
         None
     }
 
+    /// The versions that libraries must define for this file (ELF: `DT_VERNEED`).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] where the tables contradict the file.
+    fn needed_versions(&self, _each: &mut dyn FnMut(&NeededVersion<'_>)) -> Result<(), ErrorKind> {
+        Ok(())
+    }
+
+    /// Whether the file defines a version (ELF: `DT_VERDEF`); `None` where it defines none at all, and anything goes.
+    fn defines_version(&self, _version: &[u8]) -> Option<bool> {
+        None
+    }
+
+    /// Whether the file wants to stay loaded once it is (ELF: `DF_1_NODELETE`).
+    fn wants_to_stay(&self) -> bool {
+        false
+    }
+
     /// Every name that the file imports, as [`Image::bind`] will ask for it.
     ///
     /// # Errors
@@ -144,10 +162,33 @@ pub struct Query<'a> {
     pub weak: bool,
     /// The GNU hash of the name, computed once by whoever asks; 0 for ordinals.
     pub hash: u32,
+    /// What the answer is for.
+    pub purpose: Purpose,
+}
+
+/// What a [`Query`] is for: the two read versions differently, as they do for the system's loader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A reference in a file. Without a version it was linked before there were any: the oldest definition is meant.
+    /// With one, a definition that has no version at all will do.
+    Reference,
+    /// A lookup by name at run time. Without a version the default one is meant; with one, that and no other.
+    Lookup,
+}
+
+/// A version that a library must define before a file that was linked against it can be bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeededVersion<'a> {
+    /// The version.
+    pub version: &'a [u8],
+    /// The library, as the file names it among its needs.
+    pub of: &'a [u8],
+    /// It is worth a warning only when the library does not have it.
+    pub weak: bool,
 }
 
 impl<'a> Query<'a> {
-    /// A strong, unversioned query for a name, asked of nobody in particular.
+    /// A strong, unversioned lookup of a name, asked of nobody in particular.
     ///
     /// ```
     /// use loader_core::Query;
@@ -155,13 +196,14 @@ impl<'a> Query<'a> {
     /// ```
     #[must_use]
     pub fn name(name: &'a [u8]) -> Self {
-        Self { symbol: Symbol::Name(name), version: None, from: None, weak: false, hash: gnu_hash(name) }
+        let (symbol, hash) = (Symbol::Name(name), gnu_hash(name));
+        Self { symbol, version: None, from: None, weak: false, hash, purpose: Purpose::Lookup }
     }
 
     /// A query for an ordinal.
     #[must_use]
     pub fn ordinal(ordinal: u16) -> Self {
-        Self { symbol: Symbol::Ordinal(ordinal), version: None, from: None, weak: false, hash: 0 }
+        Self { symbol: Symbol::Ordinal(ordinal), hash: 0, ..Self::name(&[]) }
     }
 
     /// The same query, to be answered by one library only.

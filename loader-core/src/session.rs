@@ -4,7 +4,8 @@
 
 use crate::{
     Addr, Error, ErrorKind, Event, Export, FileId, Format, Found, FoundFile, HostModule, Image,
-    ImportControl, ModuleId, Need, Query, Requester, Resolution, Result, Source, Stage, Symbol, SymbolName,
+    ImportControl, ModuleId, Need, NeededVersion, Query, Requester, Resolution, Result, Source, Stage,
+    Symbol, SymbolName,
     call::{MissingImport, Stubs},
     event::Topics,
     filter::HashFilter,
@@ -128,7 +129,37 @@ impl<'s> Session<'s> {
             self.follow_forwards(&mut found, next)?;
             next += 1;
         }
+        self.check_versions(&found)?;
         Ok(Root::Fresh(found))
+    }
+
+    /// Refuses a file whose needs are there but do not define the versions that it was linked against.
+    fn check_versions(&self, found: &[Module<Parsed>]) -> Result<()> {
+        if self.rules.missing == MissingPolicy::Trap {
+            return Ok(()); // what is bound to such a version is trapped by name
+        }
+        for (module, links) in found.iter().zip(&self.links) {
+            let name = &module.identity.name;
+            let mut missing = None;
+            let check = &mut |needed: &NeededVersion<'_>| {
+                let link = links.iter().find(|l| l.key.as_bytes() == needed.of);
+                let lacks =
+                    |l: &&Link| self.image_of(found, l.node).defines_version(needed.version) == Some(false);
+                let Some(link) = link.filter(lacks) else { return };
+                let version = String::from_utf8_lossy(needed.version);
+                match needed.weak {
+                    true => self.emit(&Event::NoVersion { name, version: &version, of: &link.key }),
+                    false => {
+                        let of = link.key.clone();
+                        missing.get_or_insert(ErrorKind::VersionNotFound { version: version.into(), of });
+                    }
+                }
+            };
+            let blame = |kind| Error::new(name, Stage::Find, kind);
+            module.image.needed_versions(check).map_err(blame)?;
+            missing.map_or(Ok(()), |kind| Err(blame(kind)))?;
+        }
+        Ok(())
     }
 
     /// What was found, and what of it is loaded already, breadth first.

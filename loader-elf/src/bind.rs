@@ -8,8 +8,8 @@ use crate::{
 };
 use goblin::elf::reloc::*;
 use loader_core::{
-    Addr, ErrorKind, ImageMut, LinkAddr, MapPlan, Query, Resolution, Resolve, Rva, Symbol as Name, TlsHome,
-    TlsTemplate,
+    Addr, ErrorKind, ImageMut, LinkAddr, MapPlan, Purpose, Query, Resolution, Resolve, Rva, Symbol as Name,
+    TlsHome, TlsTemplate,
 };
 
 /// The parts of an image that binding reads.
@@ -37,6 +37,7 @@ impl<'a> Parts<'a> {
             from: None,
             weak: symbol.is_weak(),
             hash,
+            purpose: Purpose::Reference,
         })
     }
 

@@ -10,7 +10,7 @@ use crate::{
     symbol::{SYMBOL, Symbol},
     versions::{Match, Versions},
 };
-use loader_core::ErrorKind;
+use loader_core::{ErrorKind, NeededVersion, Query};
 use std::ops::Range;
 
 /// Where the tables are that give symbols their names, all checked to lie inside the bytes.
@@ -113,31 +113,37 @@ impl Tables {
         self.versions.file(bytes, self.strings(bytes), index)
     }
 
-    /// The symbol that defines `name` in `version`; `hash` is the GNU hash of the name.
-    ///
-    /// Without a version: the definition without one, or the first default version.
-    pub(crate) fn definition(
-        &self,
-        bytes: &[u8],
-        name: &[u8],
-        hash: u32,
-        version: Option<&[u8]>,
-    ) -> Option<Symbol> {
-        let mut walk = self.hash.walk(bytes, name, hash)?;
+    /// The symbol that answers a query for `name`: the first that fits exactly, or else the only default version.
+    pub(crate) fn definition(&self, bytes: &[u8], name: &[u8], query: &Query<'_>) -> Option<Symbol> {
+        let mut walk = self.hash.walk(bytes, name, query.hash)?;
         let (strings, table) = (self.strings(bytes), bytes.get(self.symbols.clone())?);
-        let mut default = None;
+        let (mut default, mut defaults) = (None, 0);
         while let Some(index) = walk.next() {
             let symbol = Symbol::read(table, index)?;
             if !is_text_at(strings, symbol.name, name) || !symbol.is_exported() {
                 continue;
             }
-            match self.versions.accept(bytes, strings, index, version) {
+            match self.versions.accept(bytes, strings, index, query.version, query.purpose) {
                 Match::Exact => return Some(symbol),
-                Match::Default if default.is_none() => default = Some(symbol),
-                Match::Default | Match::No => {}
+                Match::Default => (default, defaults) = (Some(symbol), defaults + 1),
+                Match::No => {}
             }
         }
-        default
+        default.filter(|_| defaults == 1)
+    }
+
+    /// Whether a version is defined here; `None` where none is.
+    pub(crate) fn defines_version(&self, bytes: &[u8], version: &[u8]) -> Option<bool> {
+        self.versions.defines(self.strings(bytes), version)
+    }
+
+    /// Shows `each` the versions that other libraries must define.
+    pub(crate) fn needed_versions(
+        &self,
+        bytes: &[u8],
+        each: &mut dyn FnMut(&NeededVersion<'_>),
+    ) -> Result<(), ErrorKind> {
+        self.versions.needed(self.strings(bytes)).try_for_each(|needed| needed.map(|n| each(&n)))
     }
 }
 

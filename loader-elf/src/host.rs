@@ -365,6 +365,10 @@ impl Image for HostImage {
         export(&self.tables, self.bytes, &self.plan, query)
     }
 
+    fn defines_version(&self, version: &[u8]) -> Option<bool> {
+        self.tables.defines_version(self.bytes, version)
+    }
+
     fn export_hashes(&self) -> Option<Box<dyn Iterator<Item = u32> + '_>> {
         Some(Box::new(self.tables.hashes(self.bytes)?))
     }

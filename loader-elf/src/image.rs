@@ -2,7 +2,10 @@
 
 use crate::{
     bind::Parts,
-    dynamic::{DF_1_NODEFLIB, DF_1_PIE, DF_SYMBOLIC, DT_RPATH, DT_RUNPATH, DT_SONAME, DT_SYMBOLIC, Dynamic},
+    dynamic::{
+        DF_1_NODEFLIB, DF_1_NODELETE, DF_1_PIE, DF_SYMBOLIC, DT_RPATH, DT_RUNPATH, DT_SONAME, DT_SYMBOLIC,
+        Dynamic,
+    },
     exports::Tables,
     lifecycle::Calls,
     malformed, needs,
@@ -19,8 +22,8 @@ use goblin::elf::{
     program_header::program_header64::SIZEOF_PHDR,
 };
 use loader_core::{
-    ErrorKind, Export, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, Need, Query, Resolve,
-    SearchPath, Source, Symbol, TlsTemplate,
+    ErrorKind, Export, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, Need, NeededVersion,
+    Query, Resolve, SearchPath, Source, Symbol, TlsTemplate,
 };
 use std::sync::Arc;
 
@@ -33,6 +36,7 @@ pub struct ElfImage {
     needs: Vec<Need>,
     paths: Paths,
     control: ImportControl,
+    wants_to_stay: bool,
     tables: Tables,
     fixups: Fixups,
     tls: Option<TlsTemplate>,
@@ -60,6 +64,7 @@ impl ElfImage {
             needs: needs::needs(&dynamic, strings)?,
             paths: Paths::read(&dynamic, strings)?,
             control: control(&dynamic),
+            wants_to_stay: dynamic.flag_1(DF_1_NODELETE),
             fixups: Fixups::find(&dynamic, &segments)?,
             tls: tls::template(segments.tls.as_ref(), &plan)?,
             calls: Calls::read(&dynamic, &plan)?,
@@ -109,6 +114,18 @@ impl Image for ElfImage {
         export(&self.tables, self.source.bytes(), &self.plan, query)
     }
 
+    fn needed_versions(&self, each: &mut dyn FnMut(&NeededVersion<'_>)) -> Result<(), ErrorKind> {
+        self.tables.needed_versions(self.source.bytes(), each)
+    }
+
+    fn defines_version(&self, version: &[u8]) -> Option<bool> {
+        self.tables.defines_version(self.source.bytes(), version)
+    }
+
+    fn wants_to_stay(&self) -> bool {
+        self.wants_to_stay
+    }
+
     fn imports(&self, each: &mut dyn FnMut(&Query<'_>)) -> Result<(), ErrorKind> {
         self.parts().imports(each)
     }
@@ -140,7 +157,7 @@ pub(crate) fn export(
     let Symbol::Name(name) = query.symbol else {
         return Ok(None);
     };
-    let found = tables.definition(bytes, name, query.hash, query.version);
+    let found = tables.definition(bytes, name, query);
     found.map(|symbol| symbol.export(plan)).transpose()
 }
 

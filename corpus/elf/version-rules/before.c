@@ -1,0 +1,3 @@
+#include "../common.h"
+
+EXPORT int base(void) { return 99; }
