@@ -15,8 +15,10 @@ mod raw;
 pub use native::Native;
 pub use raw::{Arg, Convention, MissingImport, guarded, invoke};
 
-use crate::{Addr, Entry, EntryKind, ErrorKind, Format};
-use std::fmt;
+use crate::{
+    Addr, Entry, EntryKind, ErrorKind, Format, Image, Placement, TlsHome, index::Listing, module::Identity,
+};
+use std::{fmt, sync::Arc};
 
 /// Why an image's entry is called; Windows images are told so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,6 +100,12 @@ pub trait Caller: Send + Sync + fmt::Debug {
 
     /// A new, empty set of stubs.
     fn stubs(&self) -> Box<dyn Stubs>;
+
+    /// Lists a module whose code is about to run, for unwinders and for whoever else walks the modules of the process;
+    /// nobody walks to modules whose code never runs.
+    fn list(&self, _: &Identity, _: &Arc<dyn Image>, _: Placement, _: Option<TlsHome>) -> Option<Listing> {
+        None
+    }
 }
 
 /// Calls nothing: every entry agrees, every resolver answers with its own address.

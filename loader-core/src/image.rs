@@ -3,7 +3,7 @@
 //! A format answers questions; it never calls back into the engine. `session` asks them in order.
 
 use crate::{Addr, ErrorKind, MapPlan, Placement, Rva};
-use std::{borrow::Cow, fmt, ops::Range};
+use std::{borrow::Cow, ffi::CStr, fmt, ops::Range};
 
 /// The file format of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -143,6 +143,39 @@ pub trait Image: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`ErrorKind::Malformed`] for a list or an entry outside the image or outside its code.
     fn lifecycle(&self, mem: &ImageMut<'_>) -> Result<Lifecycle, ErrorKind>;
+
+    /// What those are told who walk the modules of a process; nothing for formats that they do not know.
+    fn outline(&self) -> Outline<'_> {
+        Outline::default()
+    }
+
+    /// The symbol that an image position belongs to: of those that cover it the one that starts last, of those the one
+    /// that the file has first. One without a size covers one byte; thread-local and absolute ones cover none.
+    fn symbol_at(&self, _: Rva) -> Option<NearSymbol<'_>> {
+        None
+    }
+}
+
+/// What unwinders, debuggers and `dl_iterate_phdr` want to know of an image.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outline<'a> {
+    /// The program headers, as the file has them.
+    pub headers: &'a [u8],
+    /// Where the header of the unwind table is (`PT_GNU_EH_FRAME`).
+    pub unwind: Option<Rva>,
+    /// Where the dynamic section is.
+    pub dynamic: Option<Rva>,
+}
+
+/// A symbol that was found by its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NearSymbol<'a> {
+    /// Its name.
+    pub name: &'a CStr,
+    /// Where it starts.
+    pub at: Rva,
+    /// Its entry in the symbol table, as the file has it.
+    pub entry: &'a [u8],
 }
 
 /// How [`Image::bind`] asks for a name.

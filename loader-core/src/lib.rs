@@ -13,6 +13,7 @@ pub mod event;
 mod filter;
 pub mod host;
 pub mod image;
+pub mod index;
 pub mod locate;
 pub mod mode;
 pub mod module;

@@ -4,6 +4,7 @@ use crate::{
     Addr, Error, ErrorKind, FileId, Image, ImageMut, LateFixup, Lifecycle, Placement, Resolve, Result,
     Rights, Source, Stage, TlsHome,
     call::{Caller, Stubs},
+    index::Listing,
     space::{AddressSpace, Backing, Block},
     tls::TlsSlot,
 };
@@ -51,6 +52,8 @@ pub(crate) struct Body {
     pub(crate) stubs: Option<Box<dyn Stubs>>,
     late: Vec<LateFixup>,
     slot: Option<TlsSlot>,
+    /// From before its first instruction runs; dropped before the memory.
+    listing: Option<Listing>,
     block: Box<dyn Block>,
 }
 
@@ -107,7 +110,7 @@ impl Module<Parsed> {
         let at = Placement { link_base: plan.link_base(), base: block.base(), len: plan.len().get() };
         let slot = self.image.tls().map(|_| TlsSlot::reserve()).transpose().map_err(&blame)?;
         let tls = slot.as_ref().map(TlsSlot::home);
-        let body = Body { at, tls, stubs: None, late: Vec::new(), slot, block };
+        let body = Body { at, tls, stubs: None, late: Vec::new(), slot, listing: None, block };
         Ok(Self::to(self.identity, self.image, Mapped(body)))
     }
 }
@@ -189,6 +192,12 @@ impl Module<Bound> {
             self.stage.0.block.protect(at.clone(), *rights).map_err(&blame)?;
         }
         Ok(())
+    }
+
+    /// Has the module listed for those who walk the modules of the process: from here on its code may run.
+    pub fn list(&mut self, caller: &dyn Caller) {
+        let body = &mut self.stage.0;
+        body.listing = caller.list(&self.identity, &self.image, body.at, body.tls);
     }
 
     /// Fills the slots that wait for resolvers. The first foreign code of an open runs here.

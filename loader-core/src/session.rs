@@ -630,6 +630,7 @@ impl<'s> Session<'s> {
     pub(crate) fn seal(&self, mut modules: Vec<Module<Bound>>) -> Result<Vec<Module<Sealed>>> {
         for m in &mut modules {
             m.allow_code()?;
+            m.list(self.set.caller());
         }
         // Dependencies first: a resolver may use what its own module is bound to.
         for n in self.dependencies_first() {

@@ -11,7 +11,7 @@ use crate::{
     versions::{Match, Versions},
 };
 use loader_core::{ErrorKind, NeededVersion, Query};
-use std::ops::Range;
+use std::{ffi::CStr, ops::Range};
 
 /// Where the tables are that give symbols their names, all checked to lie inside the bytes.
 #[derive(Debug)]
@@ -91,6 +91,27 @@ impl Tables {
             .get(self.symbols.clone())
             .and_then(|table| Symbol::read(table, index))
             .ok_or_else(|| malformed("symbol number", index.into()))
+    }
+
+    /// The numbers of the symbols that the hash leads to; without one, nobody counts them.
+    pub(crate) fn listed(&self, bytes: &[u8]) -> Range<u32> {
+        let count = u32::try_from(self.count()).unwrap_or(u32::MAX);
+        match &self.hash {
+            Hash::None => 0..0,
+            Hash::Gnu { first, .. } => *first..self.hash.end(bytes).unwrap_or(*first).min(count),
+            Hash::SysV { .. } => 0..count,
+        }
+    }
+
+    /// Symbol number `index` as the file has it.
+    pub(crate) fn entry<'a>(&self, bytes: &'a [u8], index: u32) -> Option<&'a [u8]> {
+        let start = (index as usize).checked_mul(SYMBOL)?;
+        bytes.get(self.symbols.clone())?.get(start..)?.get(..SYMBOL)
+    }
+
+    /// The name of a symbol.
+    pub(crate) fn text<'a>(&self, bytes: &'a [u8], symbol: &Symbol) -> Option<&'a CStr> {
+        CStr::from_bytes_until_nul(self.strings(bytes).get(symbol.name as usize..)?).ok()
     }
 
     /// The name of a symbol and its GNU hash, in one pass.
@@ -202,6 +223,19 @@ impl Hash {
         let chains = buckets.checked_add(count.checked_mul(4)?)?;
         let end = chains.checked_add(symbols.checked_mul(4)?)?;
         (end <= table.end).then_some(Self::SysV { buckets: buckets..chains, chains: chains..end })
+    }
+
+    /// One more than the number of the last symbol that a GNU hash leads to: the end of the chain that starts last.
+    fn end(&self, bytes: &[u8]) -> Option<u32> {
+        let Self::Gnu { buckets, chains, first, .. } = self else {
+            return None;
+        };
+        let buckets = bytes.get(buckets.clone())?.as_chunks::<4>().0;
+        let last = buckets.iter().map(|b| u32::from_le_bytes(*b)).max()?.checked_sub(*first)?;
+        let chains = bytes.get(chains.clone())?.as_chunks::<4>().0;
+        let rest = chains.get(last as usize..)?.iter();
+        let links = rest.take_while(|c| c[0] & 1 == 0).count();
+        first.checked_add(last)?.checked_add(u32::try_from(links).ok()?)?.checked_add(1)
     }
 
     /// The numbers of the symbols whose name may be `name`; `None` where there are none.

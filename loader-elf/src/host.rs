@@ -14,14 +14,15 @@ use crate::{
     image::{Paths, control, export},
     malformed, needs,
     plan::{self, Segments},
+    spots::Spots,
 };
 use goblin::elf::{
     ProgramHeader,
     program_header::{PF_R, PF_W, PF_X, program_header64::SIZEOF_PHDR},
 };
 use loader_core::{
-    Addr, ErrorKind, Export, FileId, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, Need,
-    Placement, Query, Resolve, SearchPath, TlsHome, TlsTemplate,
+    Addr, ErrorKind, Export, FileId, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, NearSymbol,
+    Need, Placement, Query, Resolve, Rva, SearchPath, TlsHome, TlsTemplate,
 };
 use std::{
     arch::asm,
@@ -30,7 +31,7 @@ use std::{
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     ptr, slice,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 /// A library, or the main program, that the host process has loaded.
@@ -209,6 +210,7 @@ impl Loaded {
             plan,
             tables,
             bytes,
+            spots: OnceLock::new(),
             _pin: pin,
         };
         let path = self.path();
@@ -333,6 +335,8 @@ pub struct HostImage {
     plan: MapPlan,
     tables: Tables,
     bytes: &'static [u8], // valid while `_pin` is
+    /// Made when the first address is looked up.
+    spots: OnceLock<Spots>,
     _pin: Pin,
 }
 
@@ -391,5 +395,10 @@ impl Image for HostImage {
 
     fn lifecycle(&self, _: &ImageMut<'_>) -> Result<Lifecycle, ErrorKind> {
         Ok(Lifecycle::default())
+    }
+
+    fn symbol_at(&self, at: Rva) -> Option<NearSymbol<'_>> {
+        let spots = self.spots.get_or_init(|| Spots::of(&self.tables, self.bytes, &self.plan));
+        spots.symbol(at, &self.tables, self.bytes, &self.plan)
     }
 }

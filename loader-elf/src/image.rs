@@ -11,10 +11,11 @@ use crate::{
     malformed, needs,
     plan::{self, Segments},
     relocate::Fixups,
+    spots::Spots,
     tls,
 };
 use goblin::elf::{
-    Elf,
+    Elf, ProgramHeader,
     header::{
         EI_CLASS, EI_DATA, EI_VERSION, ELFCLASS64, ELFDATA2LSB, ELFMAG, EM_X86_64, ET_CORE, ET_DYN, ET_EXEC,
         ET_REL, EV_CURRENT, Header, header64::SIZEOF_EHDR, machine_to_str,
@@ -22,10 +23,13 @@ use goblin::elf::{
     program_header::program_header64::SIZEOF_PHDR,
 };
 use loader_core::{
-    ErrorKind, Export, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, Need, NeededVersion,
-    Query, Resolve, SearchPath, Source, Symbol, TlsTemplate,
+    ErrorKind, Export, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, NearSymbol, Need, NeededVersion,
+    Outline, Query, Resolve, Rights, Rva, SearchPath, Source, Symbol, TlsTemplate,
 };
-use std::sync::Arc;
+use std::{
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
 /// A shared object for x86-64, parsed from its bytes; it knows nothing of live addresses.
 #[derive(Debug)]
@@ -41,6 +45,11 @@ pub struct ElfImage {
     fixups: Fixups,
     tls: Option<TlsTemplate>,
     calls: Calls,
+    headers: Range<usize>,
+    unwind: Option<Rva>,
+    dynamic: Option<Rva>,
+    /// Made when the first address is looked up.
+    spots: OnceLock<Spots>,
 }
 
 impl ElfImage {
@@ -53,7 +62,8 @@ impl ElfImage {
         let bytes = source.bytes();
         let header = header(bytes)?;
         let headers = plan::headers(bytes, header.e_phoff, header.e_phnum)?;
-        let segments = Segments::sort(headers, bytes.len() as u64)?;
+        let table = bytes.get(headers.clone()).unwrap_or_default().as_chunks().0;
+        let segments = Segments::sort(table.iter().filter_map(plan::header).collect(), bytes.len() as u64)?;
         let dynamic = dynamic(&segments, bytes)?;
         let layout = plan::layout(&segments, dynamic.text_relocations())?;
         let plan = MapPlan::check(layout, bytes.len() as u64)?;
@@ -67,6 +77,10 @@ impl ElfImage {
             wants_to_stay: dynamic.flag_1(DF_1_NODELETE),
             fixups: Fixups::find(&dynamic, &segments)?,
             tls: tls::template(segments.tls.as_ref(), &plan)?,
+            unwind: place(segments.unwind.as_ref(), &plan),
+            dynamic: place(segments.dynamic.as_ref(), &plan),
+            headers,
+            spots: OnceLock::new(),
             calls: Calls::read(&dynamic, &plan)?,
             source: Arc::clone(source),
             plan,
@@ -145,6 +159,25 @@ impl Image for ElfImage {
     fn lifecycle(&self, mem: &ImageMut<'_>) -> Result<Lifecycle, ErrorKind> {
         self.calls.entries(mem, &self.plan)
     }
+
+    fn outline(&self) -> Outline<'_> {
+        let headers = self.source.bytes().get(self.headers.clone()).unwrap_or_default();
+        Outline { headers, unwind: self.unwind, dynamic: self.dynamic }
+    }
+
+    fn symbol_at(&self, at: Rva) -> Option<NearSymbol<'_>> {
+        let bytes = self.source.bytes();
+        let spots = self.spots.get_or_init(|| Spots::of(&self.tables, bytes, &self.plan));
+        spots.symbol(at, &self.tables, bytes, &self.plan)
+    }
+}
+
+/// Where a segment that others are told of is: nowhere, if it is not all in one readable part of the image.
+fn place(header: Option<&ProgramHeader>, plan: &MapPlan) -> Option<Rva> {
+    let start = header?.p_vaddr.checked_sub(plan.link_base().0)?;
+    let end = start.checked_add(header?.p_memsz)?;
+    let part = plan.regions().iter().find(|r| r.at.start.0 <= start && end <= r.at.end.0 && start < end)?;
+    part.rights.contains(Rights::READ).then_some(Rva(start))
 }
 
 /// Answers a query from an image's tables.

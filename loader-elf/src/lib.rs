@@ -20,6 +20,7 @@ mod plan;
 mod read;
 mod relocate;
 pub mod search;
+mod spots;
 mod symbol;
 mod tls;
 mod versions;

@@ -4,7 +4,8 @@ use crate::{malformed, read::u64_at};
 use goblin::elf::{
     ProgramHeader,
     program_header::{
-        PF_R, PF_W, PF_X, PT_DYNAMIC, PT_GNU_RELRO, PT_LOAD, PT_TLS, program_header64::SIZEOF_PHDR,
+        PF_R, PF_W, PF_X, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_RELRO, PT_LOAD, PT_TLS,
+        program_header64::SIZEOF_PHDR,
     },
 };
 use loader_core::{
@@ -26,6 +27,8 @@ pub(crate) struct Segments {
     pub(crate) tls: Option<ProgramHeader>,
     /// What is read-only after relocation.
     pub(crate) relro: Option<ProgramHeader>,
+    /// The header of the unwind table.
+    pub(crate) unwind: Option<ProgramHeader>,
 }
 
 impl Segments {
@@ -45,6 +48,7 @@ impl Segments {
                 PT_DYNAMIC => out.dynamic = Some(header),
                 PT_TLS => out.tls = Some(header),
                 PT_GNU_RELRO => out.relro = Some(header),
+                PT_GNU_EH_FRAME => out.unwind = Some(header),
                 _ => {}
             }
         }
@@ -76,12 +80,13 @@ impl Segments {
     }
 }
 
-/// Reads `count` program headers at `offset`.
-pub(crate) fn headers(bytes: &[u8], offset: u64, count: u16) -> Result<Vec<ProgramHeader>, ErrorKind> {
-    let outside = || malformed("program headers outside the file", offset);
-    let start = usize::try_from(offset).map_err(|_| outside())?;
-    let table = bytes.get(start..).and_then(|b| b.get(..usize::from(count) * HEADER)).ok_or_else(outside)?;
-    Ok(table.as_chunks().0.iter().filter_map(header).collect())
+/// Where `count` program headers at `offset` are in the file.
+pub(crate) fn headers(bytes: &[u8], offset: u64, count: u16) -> Result<Range<usize>, ErrorKind> {
+    let range = usize::try_from(offset).ok().and_then(|start| {
+        let end = start.checked_add(usize::from(count) * HEADER)?;
+        (end <= bytes.len()).then_some(start..end)
+    });
+    range.ok_or_else(|| malformed("program headers outside the file", offset))
 }
 
 /// One program header.

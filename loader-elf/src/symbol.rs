@@ -82,6 +82,11 @@ impl Symbol {
         u32::from(self.section) != SHN_UNDEF
     }
 
+    /// Whether a part of the image is its: it is defined there, others can name it, and it is no thread's own.
+    pub(crate) fn has_a_place(&self) -> bool {
+        self.is_defined() && !self.is_absolute() && !self.is_tls() && self.binding() != STB_LOCAL
+    }
+
     /// Whether references in the same image mean this entry, whatever other libraries define.
     pub(crate) fn binds_to_itself(&self) -> bool {
         self.binding() == STB_LOCAL || self.is_defined() && self.visibility() != STV_DEFAULT

@@ -2,13 +2,17 @@
 #![allow(unsafe_code)]
 
 use super::{Caller, MissingImport, Occasion, Stubs, guarded, may_refuse, raw};
-use crate::{Addr, Entry, EntryKind, ErrorKind, Format, PAGE};
+use crate::{
+    Addr, Entry, EntryKind, ErrorKind, Format, Image, PAGE, Placement, TlsHome,
+    index::{self, Listing, Owner},
+    module::Identity,
+};
 use region::{Allocation, Protection};
 use std::{
     ffi::{c_char, c_int, c_void},
     fmt,
     os::unix::ffi::OsStrExt,
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
 };
 
 type Enter = Box<dyn Fn() -> Result<(), ErrorKind> + Send + Sync>;
@@ -17,6 +21,7 @@ type Enter = Box<dyn Fn() -> Result<(), ErrorKind> + Send + Sync>;
 #[derive(Default)]
 pub struct Native {
     enter_pe: OnceLock<Enter>,
+    owner: OnceLock<Owner>,
 }
 
 impl Native {
@@ -29,6 +34,11 @@ impl Native {
     /// Says how a thread is made ready for Windows code. Only the first call counts.
     pub fn prepare_pe(&self, enter: impl Fn() -> Result<(), ErrorKind> + Send + Sync + 'static) {
         let _ = self.enter_pe.set(Box::new(enter));
+    }
+
+    /// Says who answers for the modules that are called, in the [index](crate::index). Only the first call counts.
+    pub fn answered_by(&self, owner: Owner) {
+        let _ = self.owner.set(owner);
     }
 }
 
@@ -94,6 +104,17 @@ impl Caller for Native {
 
     fn stubs(&self) -> Box<dyn Stubs> {
         Box::new(Pages::default())
+    }
+
+    fn list(
+        &self,
+        identity: &Identity,
+        image: &Arc<dyn Image>,
+        at: Placement,
+        tls: Option<TlsHome>,
+    ) -> Option<Listing> {
+        let has_code = image.format() != Format::Host;
+        has_code.then(|| index::list(identity, image.clone(), at, tls, self.owner.get().cloned()))
     }
 }
 

@@ -1,0 +1,420 @@
+//! The modules of all load sets of this process, by address: what an unwinder, `dladdr` and a debugger ask for.
+//!
+//! A module is listed from before its first instruction runs until after its last ([`Listing`]). Questions take no
+//! lock and allocate nothing, so that they can be asked in a signal handler, by an unwinder, and while any other
+//! thread opens, closes or forks: there are two tables, of which writers, one at a time, fill the one that nobody is
+//! told to read, and then change the number that says which. A reader who was overtaken asks again.
+//!
+//! `unsafe` because readers follow pointers that a writer publishes: to tables, which are never freed (they grow by
+//! doubling, so what stays behind is less than what is in use), and to [`Listed`] modules, which are not freed while
+//! anybody is [`Reading`]. The index is one per process, like the unwinder that asks it.
+#![allow(unsafe_code)]
+
+use crate::{Addr, Image, Placement, Rva, TlsHome, module::Identity};
+use std::{
+    any::Any,
+    ffi::{CString, c_char, c_void},
+    os::unix::ffi::OsStrExt,
+    ptr::{self, null_mut},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{
+            AtomicPtr, AtomicU64, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release, SeqCst},
+            fence,
+        },
+    },
+};
+
+/// Whoever answers for a module beyond its image: the engine it is loaded in.
+pub type Owner = Weak<dyn Any + Send + Sync>;
+
+/// The part of `struct link_map` that the system's headers show (`<link.h>`).
+#[derive(Debug)]
+#[repr(C)]
+pub struct LinkMap {
+    /// How far the image is from where it was linked to be.
+    pub addr: u64,
+    /// Its name.
+    pub name: *const c_char,
+    /// Its dynamic section; null where it has none.
+    pub dynamic: *const c_void,
+    /// Null: modules of this engine are in no list of the system's loader.
+    pub next: *const LinkMap,
+    /// Null.
+    pub prev: *const LinkMap,
+}
+
+/// A module that is listed.
+#[derive(Debug)]
+pub struct Listed {
+    /// Its file, or the name it was opened by where it has none.
+    pub name: CString,
+    /// Its image.
+    pub image: Arc<dyn Image>,
+    /// Where that is.
+    pub at: Placement,
+    /// Its thread-local blocks.
+    pub tls: Option<TlsHome>,
+    /// Who answers for it.
+    pub owner: Option<Owner>,
+    /// What C code is given to know it by.
+    pub link_map: LinkMap,
+    /// The live address of its unwind table's header (`PT_GNU_EH_FRAME`).
+    pub unwind: Option<Addr>,
+    /// Its place in the order in which modules were listed.
+    pub serial: u64,
+}
+
+// SAFETY: the pointers of `link_map` lead to the name beside it and into the image; nothing is read through them here.
+unsafe impl Send for Listed {}
+// SAFETY: as above.
+unsafe impl Sync for Listed {}
+
+impl Listed {
+    fn found(&self) -> Found {
+        Found {
+            start: self.at.base,
+            end: Addr(self.at.base.0.saturating_add(self.at.len)),
+            unwind: self.unwind.unwrap_or(Addr(0)),
+            link_map: Addr(ptr::from_ref(&self.link_map).addr() as u64),
+        }
+    }
+}
+
+/// What an unwinder needs to know of the module that an address lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its first address.
+    pub start: Addr,
+    /// The address after its last.
+    pub end: Addr,
+    /// Its unwind table's header; 0 where it has none.
+    pub unwind: Addr,
+    /// Its [`LinkMap`].
+    pub link_map: Addr,
+}
+
+/// One module of a table. All of it is read while it may be written; the version tells whether it was.
+#[derive(Default)]
+struct Row {
+    start: AtomicU64,
+    end: AtomicU64,
+    unwind: AtomicU64,
+    link_map: AtomicU64,
+    listed: AtomicPtr<Listed>,
+}
+
+/// One module in load order.
+#[derive(Default)]
+struct Aged {
+    serial: AtomicU64,
+    listed: AtomicPtr<Listed>,
+}
+
+struct Table {
+    len: AtomicUsize,
+    rows: Box<[Row]>,
+    ages: Box<[Aged]>,
+}
+
+/// The table to read is the one that the lowest bit names.
+static VERSION: AtomicUsize = AtomicUsize::new(0);
+static TABLES: [AtomicPtr<Table>; 2] = [AtomicPtr::new(null_mut()), AtomicPtr::new(null_mut())];
+static READERS: AtomicUsize = AtomicUsize::new(0);
+static ADDS: AtomicU64 = AtomicU64::new(0);
+static SUBS: AtomicU64 = AtomicU64::new(0);
+static WRITER: Mutex<Writer> =
+    Mutex::new(Writer { listed: Vec::new(), sorted: Vec::new(), retired: Vec::new(), serial: 0 });
+
+fn writer() -> MutexGuard<'static, Writer> {
+    WRITER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the tables are made from.
+struct Writer {
+    /// In the order of `serial`.
+    listed: Vec<Arc<Listed>>,
+    /// By address.
+    sorted: Vec<(Found, Arc<Listed>)>,
+    /// Listed no more, but somebody may be reading them.
+    retired: Vec<Arc<Listed>>,
+    /// The last number that was given out.
+    serial: u64,
+}
+
+impl Writer {
+    fn insert(&mut self, listed: Listed) {
+        let listed = Arc::new(listed);
+        let found = listed.found();
+        let place = self.sorted.partition_point(|(f, _)| f.start < found.start);
+        self.sorted.insert(place, (found, listed.clone()));
+        self.listed.push(listed);
+        self.publish();
+    }
+
+    fn remove(&mut self, serial: u64) {
+        if let Ok(n) = self.listed.binary_search_by_key(&serial, |l| l.serial) {
+            let gone = self.listed.remove(n);
+            self.sorted.retain(|(_, l)| l.serial != serial);
+            self.publish();
+            self.retired.push(gone);
+        }
+    }
+
+    /// Fills the table that nobody reads, and has it read from now on.
+    fn publish(&self) {
+        let version = VERSION.load(Relaxed);
+        let slot = &TABLES[(version + 1) & 1];
+        // Whoever still reads this table and sees what is written now also sees that it was overtaken.
+        fence(Release);
+        let table = room(slot, self.listed.len());
+        for (row, (found, listed)) in table.rows.iter().zip(&self.sorted) {
+            row.start.store(found.start.0, Relaxed);
+            row.end.store(found.end.0, Relaxed);
+            row.unwind.store(found.unwind.0, Relaxed);
+            row.link_map.store(found.link_map.0, Relaxed);
+            row.listed.store(Arc::as_ptr(listed).cast_mut(), Relaxed);
+        }
+        for (aged, listed) in table.ages.iter().zip(&self.listed) {
+            aged.serial.store(listed.serial, Relaxed);
+            aged.listed.store(Arc::as_ptr(listed).cast_mut(), Relaxed);
+        }
+        table.len.store(self.listed.len(), Relaxed);
+        VERSION.store(version.wrapping_add(1), Release);
+    }
+
+    /// Frees what was listed once, if nobody is reading.
+    fn sweep(&mut self) -> Vec<Arc<Listed>> {
+        fence(SeqCst); // whoever begins to read from here on reads the new table
+        match READERS.load(SeqCst) {
+            0 => std::mem::take(&mut self.retired),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The table of a slot, with room for `len` modules; one that is too small is left to its readers for ever.
+fn room(slot: &AtomicPtr<Table>, len: usize) -> &'static Table {
+    // SAFETY: a slot is null or holds a table that is never freed.
+    let table = unsafe { slot.load(Relaxed).as_ref() };
+    match table {
+        Some(table) if table.rows.len() >= len => table,
+        _ => {
+            let capacity = len.next_power_of_two().max(16);
+            let rows = (0..capacity).map(|_| Row::default()).collect();
+            let ages = (0..capacity).map(|_| Aged::default()).collect();
+            let table = Box::leak(Box::new(Table { len: AtomicUsize::new(0), rows, ages }));
+            slot.store(table, Release);
+            table
+        }
+    }
+}
+
+/// Asks the table of the moment, as often as it takes to be answered by one that nobody wrote to meanwhile.
+fn ask<T>(question: impl Fn(&Table) -> Option<T>) -> Option<T> {
+    loop {
+        let version = VERSION.load(Acquire);
+        // SAFETY: a slot is null or holds a table that is never freed.
+        let table = unsafe { TABLES[version & 1].load(Acquire).as_ref() };
+        let answer = table.and_then(&question);
+        fence(Acquire);
+        if VERSION.load(Relaxed) == version {
+            return answer;
+        }
+    }
+}
+
+/// The row of the module that an address lies in.
+fn row(table: &Table, at: Addr) -> Option<&Row> {
+    let rows = table.rows.get(..table.len.load(Relaxed))?;
+    let after = rows.partition_point(|row| row.start.load(Relaxed) <= at.0);
+    let row = rows.get(after.checked_sub(1)?)?;
+    (at.0 < row.end.load(Relaxed)).then_some(row)
+}
+
+/// The module that an address lies in, if it is one of this engine's: without a lock, in any place and at any time.
+///
+/// Whoever asks about code that runs, or about data in use, is told of what stays for as long as that does.
+#[must_use]
+pub fn find(at: Addr) -> Option<Found> {
+    ask(|table| {
+        let row = row(table, at)?;
+        let read = |word: &AtomicU64| Addr(word.load(Relaxed));
+        Some(Found {
+            start: read(&row.start),
+            end: read(&row.end),
+            unwind: read(&row.unwind),
+            link_map: read(&row.link_map),
+        })
+    })
+}
+
+/// While one of these lives, no [`Listed`] that it found is freed, though its module may be unmapped.
+#[derive(Debug)]
+pub struct Reading(());
+
+impl Reading {
+    /// From here on.
+    #[must_use]
+    pub fn begin() -> Self {
+        READERS.fetch_add(1, SeqCst);
+        fence(SeqCst); // a writer who does not see this reader has published what this reader will read
+        Self(())
+    }
+
+    /// The module that an address lies in.
+    #[must_use]
+    pub fn at(&self, at: Addr) -> Option<&Listed> {
+        self.follow(ask(|table| Some(row(table, at)?.listed.load(Relaxed))))
+    }
+
+    /// The module that was listed next after number `serial`; 0 is before the first.
+    #[must_use]
+    pub fn after(&self, serial: u64) -> Option<&Listed> {
+        self.follow(ask(|table| {
+            let ages = table.ages.get(..table.len.load(Relaxed))?;
+            let next = ages.partition_point(|aged| aged.serial.load(Relaxed) <= serial);
+            Some(ages.get(next)?.listed.load(Relaxed))
+        }))
+    }
+
+    fn follow(&self, listed: Option<*mut Listed>) -> Option<&Listed> {
+        // SAFETY: the table of the moment had it, so it was not retired before this reader began, and what is retired
+        // later is kept while there are readers.
+        listed.and_then(|listed| unsafe { listed.as_ref() })
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        READERS.fetch_sub(1, Release);
+    }
+}
+
+/// How many modules were listed so far, and how many of them are not any more.
+#[must_use]
+pub fn generation() -> (u64, u64) {
+    (ADDS.load(Relaxed), SUBS.load(Relaxed))
+}
+
+/// Lists a module: from here on it is found.
+#[must_use]
+pub fn list(
+    identity: &Identity,
+    image: Arc<dyn Image>,
+    at: Placement,
+    tls: Option<TlsHome>,
+    owner: Option<Owner>,
+) -> Listing {
+    let name = identity.path.as_ref().map_or(identity.name.as_bytes(), |p| p.as_os_str().as_bytes());
+    let name = CString::new(name).unwrap_or_default();
+    let live = |rva: Rva| ptr::with_exposed_provenance(at.addr(rva).0 as usize);
+    let link_map = LinkMap {
+        addr: at.slide(),
+        name: name.as_ptr(),
+        dynamic: image.outline().dynamic.map_or(ptr::null(), live),
+        next: ptr::null(),
+        prev: ptr::null(),
+    };
+    let mut writer = writer();
+    writer.serial += 1;
+    let serial = writer.serial;
+    let unwind = image.outline().unwind.map(|rva| at.addr(rva));
+    writer.insert(Listed { name, image, at, tls, owner, link_map, unwind, serial });
+    ADDS.fetch_add(1, Relaxed);
+    Listing { serial }
+}
+
+/// Keeps a module listed.
+#[derive(Debug)]
+pub struct Listing {
+    serial: u64,
+}
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        let mut writer = writer();
+        writer.remove(self.serial);
+        SUBS.fetch_add(1, Relaxed);
+        let free = writer.sweep();
+        drop(writer);
+        drop(free); // with no lock held: an image may be the last to hold a file
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{HostModule, LinkAddr, PAGE};
+    use std::thread;
+
+    /// Addresses that no process has: the tests of other modules may list real ones.
+    fn listed(page: u64) -> (Listing, Addr) {
+        let base = Addr((1 << 60) + page * PAGE);
+        let identity = Identity { name: "m".into(), keys: Vec::new(), path: None, file: None, source: None };
+        let at = Placement { link_base: LinkAddr(0), base, len: PAGE };
+        (list(&identity, Arc::new(HostModule::new("m")), at, None, None), base)
+    }
+
+    #[test]
+    fn an_address_is_found_from_the_first_byte_to_the_last_and_no_longer_than_it_is_listed() {
+        let (listing, base) = listed(7);
+        assert_eq!(find(Addr(base.0 - 1)), None);
+        for at in [base.0, base.0 + PAGE - 1] {
+            let found = find(Addr(at)).unwrap();
+            assert_eq!((found.start, found.end), (base, Addr(base.0 + PAGE)));
+            assert_eq!(found.unwind, Addr(0), "it has no table");
+        }
+        assert_eq!(find(Addr(base.0 + PAGE)), None);
+        let reading = Reading::begin();
+        let record = reading.at(base).unwrap();
+        drop(listing);
+        assert_eq!(find(base), None);
+        assert!(reading.at(base).is_none());
+        assert_eq!(record.name.to_bytes(), b"m", "kept while somebody is reading");
+    }
+
+    #[test]
+    fn modules_are_walked_in_the_order_in_which_they_were_listed() {
+        let bases = [130, 110, 120];
+        let listings = bases.map(listed);
+        let (reading, mut serial, mut seen) = (Reading::begin(), 0, Vec::new());
+        while let Some(record) = reading.after(serial) {
+            serial = record.serial;
+            seen.extend(listings.iter().position(|l| l.1 == record.at.base));
+        }
+        assert_eq!(seen, [0, 1, 2]);
+    }
+
+    #[test]
+    fn readers_are_right_while_writers_come_and_go() {
+        let (_stays, there) = listed(1000);
+        let done = std::sync::atomic::AtomicBool::new(false);
+        thread::scope(|scope| {
+            let readers: Vec<_> = (0..2)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut asked = 0;
+                        while !done.load(Relaxed) {
+                            let found = find(Addr(there.0 + 5)).expect("it stays");
+                            assert_eq!((found.start, found.end), (there, Addr(there.0 + PAGE)));
+                            let reading = Reading::begin();
+                            assert_eq!(reading.at(there).expect("it stays").at.base, there);
+                            asked += 1;
+                        }
+                        asked
+                    })
+                })
+                .collect();
+            for n in 0..2_000 {
+                // Around it on both sides, so that its row moves; now and then enough for another table.
+                let count = if n % 500 == 0 { 40 } else { 3 };
+                let others: Vec<_> = (0..count).map(|k| listed(900 + k * 7)).collect();
+                assert!(others.iter().all(|(_, base)| find(*base).is_some()));
+            }
+            done.store(true, Relaxed);
+            assert!(readers.into_iter().all(|r| r.join().unwrap() > 0));
+        });
+    }
+}
