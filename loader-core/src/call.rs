@@ -98,6 +98,16 @@ pub trait Caller: Send + Sync + fmt::Debug {
     /// [`ErrorKind::MissingCalled`].
     fn resolver(&self, at: Addr) -> Result<Addr, ErrorKind>;
 
+    /// The module at `base` has been terminated: what it left with the process, to be called later, is called now or
+    /// never will be.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MissingCalled`].
+    fn withdraw(&self, base: Addr) -> Result<(), ErrorKind> {
+        let _ = base;
+        Ok(())
+    }
+
     /// A new, empty set of stubs.
     fn stubs(&self) -> Box<dyn Stubs>;
 

@@ -31,6 +31,6 @@ pub use event::{Event, Observer};
 pub use host::{HostFn, HostModule, HostTable, Reach};
 pub use image::*;
 pub use locate::{FileId, Found, FoundFile, Locator, Requester, Source};
-pub use mode::{Dialect, MissingPolicy, Mode, Rules};
+pub use mode::{Dialect, MissingPolicy, Mode, Rules, ThreadDestructors};
 pub use plan::{Fill, Layout, MapPlan, Region, Rights, Wanted};
-pub use set::{Adopted, Handle, LoadSet, ModuleId, ModuleInfo, Origin, Request};
+pub use set::{Adopted, Handle, LoadSet, ModuleId, ModuleInfo, Origin, Owner, Request};

@@ -145,7 +145,7 @@ pub enum Found {
 }
 
 /// Who needs a library: what search rules are relative to.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Requester<'a> {
     /// The requester's name, empty for the embedder.
     pub name: &'a str,

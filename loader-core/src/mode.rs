@@ -52,6 +52,19 @@ pub enum MissingPolicy {
     Trap,
 }
 
+/// What becomes of a module that nothing holds any more but thread-local objects of its own, which their threads have
+/// yet to destroy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ThreadDestructors {
+    /// It stays loaded until their threads have ended, and goes with the last of them, as if it were closed there.
+    #[default]
+    Keep,
+    /// The close destroys those of the calling thread and waits for the other threads to end.
+    Wait,
+    /// It goes at once, and they are never destroyed.
+    Abandon,
+}
+
 /// The rules of a load set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Rules {
@@ -61,6 +74,8 @@ pub struct Rules {
     pub missing: MissingPolicy,
     /// The import control of every ELF loadfile; `None`: as each file asks.
     pub control: Option<ImportControl>,
+    /// What thread-local objects mean for the module that they belong to.
+    pub thread_destructors: ThreadDestructors,
 }
 
 impl Mode {

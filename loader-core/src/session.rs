@@ -11,7 +11,7 @@ use crate::{
     filter::HashFilter,
     mode::{Dialect, MissingPolicy, Rules, Visibility},
     module::{Bound, Identity, Mapped, Module, Parsed, Relocated, Sealed},
-    set::{Info, LoadSet, Member, Origin, Place, Planned, Request},
+    set::{Info, LoadSet, Member, Origin, Owner, Place, Planned, Request},
 };
 use std::{
     cell::RefCell,
@@ -58,8 +58,8 @@ pub(crate) struct Gaps {
 pub(crate) struct Session<'s> {
     set: &'s LoadSet,
     rules: Rules,
-    /// The file on whose behalf the root is opened.
-    by: Option<&'s std::path::Path>,
+    /// On whose behalf the root is opened.
+    by: Option<&'s Owner>,
     visibility: Visibility,
     verbose: Topics,
     told: Topics,
@@ -288,11 +288,12 @@ impl<'s> Session<'s> {
         if let Some(id) = self.set.lock().by_key(&need.key) {
             return Ok(Sought::Loaded(id));
         }
-        let by = by.map(|i| &found[i]);
-        let requester = Requester {
-            name: by.map_or("", |m| &m.identity.name),
-            path: by.map_or(self.by, |m| m.identity.path.as_deref()),
-            image: by.map(|m| &*m.image),
+        let requester = match (by.map(|i| &found[i]), self.by) {
+            (Some(m), _) => {
+                Requester { name: &m.identity.name, path: m.identity.path.as_deref(), image: Some(&*m.image) }
+            }
+            (None, Some(owner)) => owner.requester(),
+            (None, None) => Requester::default(),
         };
         let mut trying = |path: &std::path::Path| self.emit(&Event::Trying { name: &need.name, path });
         match self.set.locator().locate(need, &requester, &mut trying)? {
@@ -391,7 +392,9 @@ impl<'s> Session<'s> {
             let needs: Vec<Node> = match list[next] {
                 Node::New(n) => self.links[n].iter().map(|l| l.node).collect(),
                 // Under the TNS/R rules what it needs is in the global list as it is itself.
-                Node::Old(_) if self.rules.dialect == Dialect::TnsR => Vec::new(),
+                Node::Old(id) if self.rules.dialect == Dialect::TnsR && state.modules[id].is_global() => {
+                    Vec::new()
+                }
                 Node::Old(id) => state.needs(id).iter().map(|&id| Node::Old(id)).collect(),
             };
             list.extend(needs.into_iter().filter(|&node| seen.insert(node)));

@@ -1,9 +1,15 @@
 //! Everything that is loaded, who holds it, and who goes when nobody does. The rules are those of TNS/R `dlopen`,
 //! `dlsym` and `dlclose` (DLL Programmer's Guide for TNS/R Systems, section 3).
 
+mod destructors;
+mod fork;
 mod lifecycle;
+mod scope;
 mod state;
 
+pub use destructors::thread_ends;
+pub use fork::Pause;
+pub use scope::Owner;
 pub(crate) use state::{Info, Member, State, post_order};
 pub use state::{ModuleInfo, Origin};
 
@@ -69,7 +75,7 @@ pub struct Request<'a> {
     /// Whether it joins the main program's load set.
     pub origin: Origin,
     /// Who asks, for search rules: nobody for the embedder.
-    pub by: Option<&'a Path>,
+    pub by: Option<&'a Owner>,
 }
 
 impl Request<'_> {
@@ -428,7 +434,11 @@ impl LoadSet {
     /// [`ErrorKind::InvalidHandle`] for a handle that was closed before or was never given out.
     pub fn close(&self, handle: Handle) -> Result<Vec<Box<str>>> {
         if self.take_back(handle) {
-            return Ok(self.collect());
+            let mut gone = self.collect();
+            while self.await_destructors() {
+                gone.extend(self.collect());
+            }
+            return Ok(gone);
         }
         let error = Error::new("", Stage::Close, ErrorKind::InvalidHandle);
         self.emit(Topics::all(), &Event::Failed { error: &error });
@@ -506,13 +516,14 @@ impl LoadSet {
         let mut exporter = exporter.clone();
         let (mut need, mut symbol) = (need.clone(), symbol.clone());
         for _ in 0..FORWARDS {
+            let by = self.owner(exporter.at.base);
             let request = Request {
                 need: need.clone(),
                 source: None,
                 mode: Mode::default(),
                 rules: Rules::default(),
                 origin: Origin::Open,
-                by: exporter.identity.path.as_deref(),
+                by: by.as_ref(),
             };
             let handle = self.open(&request)?;
             let target = self.lock().link(exporter.at.base, handle);

@@ -36,6 +36,35 @@ impl Turnstile {
     }
 }
 
+/// A turnstile that nobody can enter or leave, for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Frozen<'t> {
+    // Unlocked before the pass is given back.
+    holder: MutexGuard<'t, Option<(ThreadId, usize)>>,
+    _pass: Option<Pass<'t>>,
+}
+
+impl Turnstile {
+    /// As it is, with whoever is inside.
+    pub(crate) fn freeze(&self) -> Frozen<'_> {
+        Frozen { holder: self.lock(), _pass: None }
+    }
+
+    /// With nobody but the calling thread inside.
+    pub(crate) fn freeze_when_free(&self) -> Frozen<'_> {
+        let pass = self.enter(|| {});
+        Frozen { holder: self.lock(), _pass: Some(pass) }
+    }
+}
+
+impl Frozen<'_> {
+    /// In a child of `fork`: another thread that was inside is no more.
+    pub(crate) fn forget_others(&mut self) {
+        let me = thread::current().id();
+        *self.holder = self.holder.filter(|&(holder, _)| holder == me);
+    }
+}
+
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         let mut holder = self.0.lock();

@@ -23,8 +23,8 @@ use goblin::elf::{
     program_header::program_header64::SIZEOF_PHDR,
 };
 use loader_core::{
-    ErrorKind, Export, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, NearSymbol, Need, NeededVersion,
-    Outline, Query, Resolve, Rights, Rva, SearchPath, Source, Symbol, TlsTemplate,
+    ErrorKind, Export, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, NearSymbol, Need,
+    NeededVersion, Outline, Query, Resolve, Rights, Rva, SearchPath, Source, Symbol, TlsTemplate,
 };
 use std::{
     ops::Range,

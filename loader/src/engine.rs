@@ -2,11 +2,13 @@
 
 use crate::{
     ErrorKind, Library, MissingPolicy, Mode, ModuleInfo, Observer, Origin, Rules,
+    guest::Guests,
+    host::HostLibraries,
     locator::{Files, Shared, need},
     win32::Windows,
 };
 use loader_core::{
-    Adopted, Error, HostModule, LoadSet, Request, Source, Stage,
+    Error, HostModule, LoadSet, Request, Source, Stage,
     call::Native,
     set::{MissingReport, Planned},
     space::Local,
@@ -14,7 +16,7 @@ use loader_core::{
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 /// A load set in this process, ELF and PE alike. Clones are the same engine.
@@ -30,7 +32,8 @@ pub(crate) struct Inner {
     set: Arc<LoadSet>,
     files: Arc<Files>,
     rules: Rules,
-    host: Mutex<Option<(u64, u64)>>,
+    host: Arc<HostLibraries>,
+    _guests: Arc<Guests>,
     windows: Arc<Windows>,
 }
 
@@ -117,15 +120,14 @@ impl Builder {
         for observer in self.observers {
             set.observe(move |event: &crate::Event<'_>| observer.event(event));
         }
-        // Asked before what the host has: these imports are the engine's to answer.
-        let own = loader_core::tls::tls_get_addr as *const ();
-        set.add_host(HostModule::new("(engine)").global().function("__tls_get_addr", own))?;
+        let host = Arc::<HostLibraries>::default();
+        let guests = Guests::install(&set, &native, self.rules, host.clone())?;
         for module in self.hosts {
             set.add_host(module)?;
         }
         let windows = Windows::install(&set, &native, self.rules)
             .map_err(|kind| Error::new("Windows environment", Stage::Request, kind))?;
-        let inner = Inner { set, files, rules: self.rules, host: Mutex::new(None), windows };
+        let inner = Inner { set, files, rules: self.rules, host, _guests: guests, windows };
         let engine = Engine { inner: Arc::new(inner) };
         for path in self.program {
             let name = spelled(&path)?;
@@ -273,22 +275,7 @@ impl Engine {
         Request { need: need(name), source, mode, rules: self.inner.rules, origin, by: None }
     }
 
-    /// Takes in what the host process has loaded since this was last done.
     fn adopt_host(&self) {
-        let known = || self.inner.host.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = loader_elf::host::generation();
-        if *known() == Some(now) {
-            return;
-        }
-        let adopted = loader_elf::host::adopt().into_iter().map(|m| Adopted {
-            at: m.at,
-            path: m.path,
-            file: m.id,
-            keys: m.names.into_iter().map(Into::into).collect(),
-            image: m.image,
-            tls: m.tls,
-        });
-        self.load_set().adopt(adopted.collect());
-        *known() = Some(now); // two threads may both have done it: the second finds nothing new
+        self.inner.host.adopt_into(&self.inner.set);
     }
 }

@@ -27,6 +27,8 @@
 
 pub mod dl;
 mod engine;
+mod guest;
+mod host;
 mod library;
 mod locator;
 pub mod win32;
@@ -35,7 +37,7 @@ pub use engine::{Builder, Engine};
 pub use library::{Library, Symbol};
 pub use loader_core::{
     Addr, Dialect, Error, ErrorKind, Event, Format, Handle, HostModule, ImportControl, MissingPolicy, Mode,
-    ModuleInfo, Observer, Origin, Rules, Stage, SymbolName,
+    ModuleInfo, Observer, Origin, Rules, Stage, SymbolName, ThreadDestructors,
     call::{Arg, Convention, MissingImport, guarded, invoke},
     set::{FoundSymbol, MissingReport, Place, Planned},
 };

@@ -16,12 +16,14 @@ use std::{
 };
 
 type Enter = Box<dyn Fn() -> Result<(), ErrorKind> + Send + Sync>;
+type Withdraw = Box<dyn Fn(Addr) + Send + Sync>;
 
 /// Calls the code of images in this process.
 #[derive(Default)]
 pub struct Native {
     enter_pe: OnceLock<Enter>,
     owner: OnceLock<Owner>,
+    withdraw: OnceLock<Withdraw>,
 }
 
 impl Native {
@@ -39,6 +41,11 @@ impl Native {
     /// Says who answers for the modules that are called, in the [index](crate::index). Only the first call counts.
     pub fn answered_by(&self, owner: Owner) {
         let _ = self.owner.set(owner);
+    }
+
+    /// Says how what a module left with the process is taken back, given the module's base. Only the first call counts.
+    pub fn when_withdrawn(&self, withdraw: impl Fn(Addr) + Send + Sync + 'static) {
+        let _ = self.withdraw.set(Box::new(withdraw));
     }
 }
 
@@ -100,6 +107,10 @@ impl Caller for Native {
         let f = unsafe { std::mem::transmute::<*const (), ResolverFn>(at.0 as *const ()) };
         // SAFETY: as above.
         guarded(|| unsafe { f() }).map(|p| Addr(p.addr() as u64))
+    }
+
+    fn withdraw(&self, base: Addr) -> Result<(), ErrorKind> {
+        self.withdraw.get().map_or(Ok(()), |withdraw| guarded(|| withdraw(base)))
     }
 
     fn stubs(&self) -> Box<dyn Stubs> {

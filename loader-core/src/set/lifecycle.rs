@@ -156,6 +156,14 @@ impl LoadSet {
         }
     }
 
+    /// Takes back what a module left with the process, however far its life had come.
+    fn withdraw(&self, info: &Arc<Info>) {
+        if let Err(kind) = self.caller().withdraw(info.at.base) {
+            let error = Error::new(&info.identity.name, Stage::Close, kind);
+            self.emit(Topics::all(), &Event::Failed { error: &error });
+        }
+    }
+
     /// Takes out what nothing holds any more, terminates all of it, the last attached first, then unmaps it.
     pub(super) fn collect(&self) -> Vec<Box<str>> {
         let building = self.building.enter(|| {});
@@ -169,13 +177,17 @@ impl LoadSet {
         if dead.is_empty() {
             return Vec::new();
         }
-        for m in dead.iter().filter(|m| m.attached.is_some()) {
-            let _entry = self.entry_point(&m.info, Topics::all());
-            if self.enter(m.info.image.format()).is_ok() {
-                self.terminate(&m.info, &m.lifecycle, occasion(m));
+        for m in &dead {
+            if m.attached.is_some() {
+                let _entry = self.entry_point(&m.info, Topics::all());
+                if self.enter(m.info.image.format()).is_ok() {
+                    self.terminate(&m.info, &m.lifecycle, occasion(m));
+                }
+                self.emit(Topics::all(), &Event::Detached { name: &m.info.identity.name });
             }
-            self.emit(Topics::all(), &Event::Detached { name: &m.info.identity.name });
+            self.withdraw(&m.info);
         }
+        self.lock().left(&dead);
         // From here on no code of theirs runs.
         self.resolved.lock().unwrap_or_else(PoisonError::into_inner).clear();
         dead.into_iter()
@@ -200,6 +212,7 @@ impl LoadSet {
     /// Unloads everything but what the host has, whoever still holds it: modules that came with the program are told
     /// that it ends, the others that they go. All handles are invalid afterwards.
     pub fn unload_all(&self) {
+        self.destroy_own_objects();
         let building = self.building.enter(|| {});
         let dead = self.lock().take_all();
         drop(building);
@@ -256,6 +269,12 @@ pub(super) struct Entered {
     thread: ThreadId,
     info: Arc<Info>,
     occasion: Occasion,
+}
+
+impl Entered {
+    pub(super) fn is_of(&self, thread: ThreadId) -> bool {
+        self.thread == thread
+    }
 }
 
 /// Keeps a thread listed while it is in an entry, however it leaves it.

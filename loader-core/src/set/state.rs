@@ -1,8 +1,8 @@
 //! The book of a load set: modules, handles, edges, and what follows from them. Nothing here calls foreign code.
 
-use super::{Handle, ModuleId};
+use super::{Handle, ModuleId, Owner};
 use crate::{
-    Addr, ErrorKind, FileId, Format, Image, Lifecycle, Placement, TlsHome,
+    Addr, ErrorKind, FileId, Format, Image, Lifecycle, Placement, ThreadDestructors, TlsHome,
     filter::HashFilter,
     module::{Body, Identity, Module, Sealed},
     session::{Link, Node},
@@ -91,6 +91,12 @@ pub(crate) struct Loaded {
     pub(crate) attached: Option<u64>,
     pub(crate) pinned: bool,
     pub(crate) thread_calls: bool,
+    /// The module whose open brought it in: first of the group that it was loaded with.
+    first: ModuleId,
+    /// How many of its thread-local objects threads have yet to destroy.
+    objects: u32,
+    /// Whether a close waits for that.
+    awaited: bool,
     /// The libList.
     needs: Vec<ModuleId>,
     /// What of the libList its clients also search.
@@ -120,6 +126,14 @@ enum Home {
     Stub(Option<Box<dyn Block>>),
 }
 
+/// What must be known of a module while its terminators run: they may ask on its behalf.
+#[derive(Debug)]
+struct Leaving {
+    info: Arc<Info>,
+    first: ModuleId,
+    needs: Vec<ModuleId>,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) modules: SlotMap<ModuleId, Loaded>,
@@ -136,6 +150,8 @@ pub(crate) struct State {
     /// Symbols of which the process has one definition only, and whose it is.
     singles: HashMap<Box<[u8]>, (ModuleId, Addr)>,
     attaches: u64,
+    /// Modules that are gone for everybody else, whose terminators run.
+    leaving: HashMap<ModuleId, Leaving>,
     /// Modules that lost a hold since the dead were last taken out.
     suspects: Vec<ModuleId>,
 }
@@ -152,6 +168,41 @@ impl State {
     pub(crate) fn at(&self, at: Addr) -> Option<ModuleId> {
         let (_, &id) = self.by_base.range(..=at).next_back()?;
         self.modules[id].info.at.contains(at).then_some(id)
+    }
+
+    /// The module that an address lies in, if it is not one of the host's; also one whose terminators run.
+    pub(crate) fn owner(&self, at: Addr) -> Option<Owner> {
+        let loaded = self.at(at).filter(|&id| self.modules[id].origin != Origin::Host);
+        let loaded = loaded.map(|id| Owner { id, info: self.info(id).clone() });
+        loaded.or_else(|| {
+            let (&id, m) = self.leaving.iter().find(|(_, m)| m.info.at.contains(at))?;
+            Some(Owner { id, info: m.info.clone() })
+        })
+    }
+
+    /// The group that a module was loaded with, breadth first, or itself and what it needs where the first of that
+    /// group is gone.
+    pub(crate) fn group(&self, id: ModuleId) -> Vec<Arc<Info>> {
+        let first = self.seen(id).map_or(id, |(_, first, _)| first);
+        [first, id]
+            .into_iter()
+            .map(|root| self.load_list_ids(root))
+            .find(|list| list.contains(&id))
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|id| self.seen(id).map(|(info, ..)| info.clone()))
+            .collect()
+    }
+
+    /// What a module, loaded or leaving, is, came with and needs.
+    fn seen(&self, id: ModuleId) -> Option<(&Arc<Info>, ModuleId, &[ModuleId])> {
+        let loaded = self.modules.get(id).map(|m| (&m.info, m.first, &*m.needs));
+        loaded.or_else(|| self.leaving.get(&id).map(|m| (&m.info, m.first, &*m.needs)))
+    }
+
+    /// The terminators of these have run.
+    pub(crate) fn left(&mut self, gone: &[Loaded]) {
+        self.leaving.retain(|_, m| !gone.iter().any(|g| Arc::ptr_eq(&g.info, &m.info)));
     }
 
     pub(crate) fn info(&self, id: ModuleId) -> &Arc<Info> {
@@ -251,7 +302,8 @@ impl State {
     pub(crate) fn load_list_ids(&self, id: ModuleId) -> Vec<ModuleId> {
         let (mut list, mut seen, mut next) = (vec![id], HashSet::from([id]), 0);
         while next < list.len() {
-            list.extend(self.modules[list[next]].needs.iter().filter(|&&n| seen.insert(n)));
+            let needs = self.seen(list[next]).map_or(&[][..], |(.., needs)| needs);
+            list.extend(needs.iter().filter(|&&n| seen.insert(n)));
             next += 1;
         }
         list
@@ -292,6 +344,9 @@ impl State {
             attached: None,
             pinned: false,
             thread_calls: false,
+            first: ModuleId::default(),
+            objects: 0,
+            awaited: false,
             needs: Vec::new(),
             reexports: Vec::new(),
             edges: Vec::new(),
@@ -349,6 +404,9 @@ impl State {
                     attached: None,
                     pinned: false,
                     thread_calls: true,
+                    first: ModuleId::default(),
+                    objects: 0,
+                    awaited: false,
                     needs: Vec::new(),
                     reexports: Vec::new(),
                     edges: Vec::new(),
@@ -378,7 +436,7 @@ impl State {
             }
             let m = &mut self.modules[id];
             m.reexports = links.iter().filter(|l| l.reexported).map(|l| id_of(l.node)).collect();
-            (m.needs, m.edges) = (needs, edges);
+            (m.first, m.needs, m.edges) = (ids[0], needs, edges);
         }
         Ok(ids[0])
     }
@@ -447,6 +505,55 @@ impl State {
         }
     }
 
+    /// Only this thread is left, in a child of `fork`; `objects` are the modules of the objects that it has. What other
+    /// threads were initialising never will be.
+    pub(crate) fn only_thread(&mut self, me: ThreadId, objects: &[ModuleId]) {
+        for (id, m) in &mut self.modules {
+            if matches!(m.phase, Phase::Running(thread) if thread != me) {
+                m.phase = Phase::Failed;
+            }
+            m.objects = objects.iter().filter(|&&of| of == id).count() as u32;
+            self.suspects.push(id);
+        }
+    }
+
+    /// A thread has one more object of a module to destroy; false where the module is gone.
+    pub(crate) fn add_object(&mut self, id: ModuleId, rule: ThreadDestructors) -> bool {
+        let Some(m) = self.modules.get_mut(id) else {
+            return false;
+        };
+        m.objects += 1;
+        m.awaited |= rule == ThreadDestructors::Wait;
+        true
+    }
+
+    /// It has destroyed it.
+    pub(crate) fn remove_object(&mut self, id: ModuleId) {
+        if let Some(m) = self.modules.get_mut(id) {
+            m.objects -= 1;
+            self.suspects.push(id);
+        }
+    }
+
+    /// Whether a module is loaded and threads have yet to destroy objects of it.
+    pub(crate) fn has_objects(&self, id: ModuleId) -> bool {
+        self.modules.get(id).is_some_and(|m| m.objects > 0)
+    }
+
+    /// Modules that only objects which a close waits for hold.
+    pub(crate) fn awaited(&self) -> Vec<ModuleId> {
+        let holds = |m: &Loaded| m.is_wanted() || m.objects > 0 && !m.awaited;
+        let mut todo: Vec<ModuleId> =
+            self.modules.iter().filter(|(_, m)| holds(m)).map(|(id, _)| id).collect();
+        let mut alive = HashSet::new();
+        while let Some(id) = todo.pop() {
+            if alive.insert(id) {
+                todo.extend(&self.modules[id].edges);
+            }
+        }
+        self.modules.iter().filter(|(id, m)| m.objects > 0 && !alive.contains(id)).map(|(id, _)| id).collect()
+    }
+
     /// Says that a module may have lost what held it.
     pub(crate) fn suspect(&mut self, id: ModuleId) {
         self.suspects.push(id);
@@ -509,6 +616,8 @@ impl State {
         let taken: Vec<Loaded> = gone.iter().filter_map(|&id| self.modules.remove(id)).collect();
         for (&id, m) in gone.iter().zip(&taken) {
             self.forget(id, m);
+            let leaving = Leaving { info: m.info.clone(), first: m.first, needs: m.needs.clone() };
+            self.leaving.insert(id, leaving);
         }
         taken
     }
@@ -543,6 +652,11 @@ impl State {
 
 impl Loaded {
     fn is_held(&self) -> bool {
+        self.is_wanted() || self.objects > 0
+    }
+
+    /// Whether more holds it than what its threads have yet to destroy.
+    fn is_wanted(&self) -> bool {
         let with_program = self.origin != Origin::Open && self.phase != Phase::Failed;
         self.opens > 0 || self.pinned || with_program || self.is_busy()
     }

@@ -1,0 +1,94 @@
+//! Lookups on behalf of a loaded module: what its code sees when it asks for a name at run time.
+
+use super::{FoundSymbol, Info, LoadSet, ModuleId};
+use crate::{Addr, Error, ErrorKind, Format, Placement, Query, Requester, Result, Stage};
+use std::sync::Arc;
+
+/// The module that some code is part of.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    pub(super) id: ModuleId,
+    pub(super) info: Arc<Info>,
+}
+
+impl Owner {
+    /// The module. It may be one whose terminators run, which nobody else can find any more.
+    #[must_use]
+    pub const fn id(&self) -> ModuleId {
+        self.id
+    }
+
+    /// The name the user knows it by.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.info.identity.name
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn at(&self) -> Placement {
+        self.info.at
+    }
+
+    /// The module as one that needs libraries.
+    #[must_use]
+    pub fn requester(&self) -> Requester<'_> {
+        let Info { identity, image, .. } = &*self.info;
+        Requester { name: &identity.name, path: identity.path.as_deref(), image: Some(&**image) }
+    }
+}
+
+impl LoadSet {
+    /// The module that an address lies in, if this set loaded it; also one whose terminators run.
+    #[must_use]
+    pub fn owner(&self, at: Addr) -> Option<Owner> {
+        self.lock().owner(at)
+    }
+
+    /// Looks a symbol up in the globalized searchList, where every later load looks first.
+    ///
+    /// # Errors
+    /// As [`LoadSet::symbol`].
+    pub fn global_symbol(&self, query: &Query<'_>) -> Result<FoundSymbol> {
+        self.first_in(&self.globals(), query)
+    }
+
+    /// Looks a symbol up as a module's own code sees it: in the globalized searchList, then in the group that the
+    /// module was loaded with.
+    ///
+    /// # Errors
+    /// As [`LoadSet::symbol`].
+    pub fn symbol_seen_by(&self, owner: &Owner, query: &Query<'_>) -> Result<FoundSymbol> {
+        match self.global_symbol(query) {
+            Err(Error { kind: ErrorKind::SymbolNotFound { .. }, .. }) => {
+                self.first_in(&self.group(owner), query)
+            }
+            found => found,
+        }
+    }
+
+    /// Looks for the next definition behind a module's own, in the group that the module was loaded with.
+    ///
+    /// # Errors
+    /// As [`LoadSet::symbol`].
+    pub fn symbol_after(&self, owner: &Owner, query: &Query<'_>) -> Result<FoundSymbol> {
+        let group = self.group(owner);
+        let own = group.iter().position(|info| Arc::ptr_eq(info, &owner.info));
+        self.first_in(&group[own.map_or(0, |n| n + 1)..], query).map_err(|error| match &*error.module {
+            "" => Error::new(owner.name(), Stage::Symbol, error.kind),
+            _ => error,
+        })
+    }
+
+    fn globals(&self) -> Vec<Arc<Info>> {
+        let (members, _) = self.lock().searched();
+        members.iter().map(|m| m.info.clone()).collect()
+    }
+
+    /// A module that is asked only when it is named (PE) answers to nobody here.
+    fn group(&self, owner: &Owner) -> Vec<Arc<Info>> {
+        let mut group = self.lock().group(owner.id);
+        group.retain(|info| info.image.format() != Format::Pe);
+        group
+    }
+}

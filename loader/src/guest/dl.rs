@@ -1,0 +1,307 @@
+//! `dlopen`, `dlmopen`, `dlsym`, `dlvsym`, `dlclose` and `dlerror` for loaded code, as glibc documents them, answered by
+//! the engine that loaded the caller.
+//!
+//! `unsafe` because they are C functions: their arguments are the word of foreign code.
+#![allow(unsafe_code)]
+
+use super::{Guest, told_their_caller};
+use crate::{Error, ErrorKind, FoundSymbol, Handle, HostModule, Mode, Origin, Rules, Stage, locator::need};
+use loader_core::{
+    Dialect, LoadSet, ModuleId, ModuleInfo, Query, Request,
+    mode::{Load, Visibility},
+};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    ffi::{CStr, CString, c_char, c_int, c_long, c_void},
+    ptr::{null, null_mut},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+pub(super) fn offer(module: HostModule) -> HostModule {
+    module
+        .function("dlopen", dlopen as *const ())
+        .function("dlmopen", dlmopen as *const ())
+        .function("dlsym", dlsym as *const ())
+        .function("dlvsym", dlvsym as *const ())
+        .function("dlclose", dlclose as *const ())
+        .function("dlerror", dlerror as *const ())
+}
+
+told_their_caller! {
+    dlopen => dlopen_from, "rdx";
+    dlmopen => dlmopen_from, "rcx";
+    dlsym => dlsym_from, "rdx";
+    dlvsym => dlvsym_from, "rcx";
+    dlclose => dlclose_from, "rsi";
+    dlerror => dlerror_from, "rdi";
+}
+
+/// The first words of glibc's `struct link_map`. A handle is the address of one: some programs look behind it.
+#[repr(C)]
+struct LinkMap {
+    /// The difference between live addresses and those in the file.
+    l_addr: u64,
+    l_name: *const c_char,
+    l_ld: *const c_void,
+    l_next: *const Self,
+    l_prev: *const Self,
+}
+
+/// What loaded code has opened: the same library has the same address until it is closed as often as it was opened.
+struct Opened {
+    _map: Box<LinkMap>,
+    _name: CString,
+    set: Weak<LoadSet>,
+    /// `None` for the main program.
+    target: Option<ModuleId>,
+    handles: Vec<Handle>,
+}
+
+// SAFETY: the pointers lead to the name that is kept beside them, and to nothing.
+unsafe impl Send for Opened {}
+
+/// By the address that loaded code knows them by.
+static OPENED: LazyLock<Mutex<HashMap<usize, Opened>>> = LazyLock::new(Mutex::default);
+
+pub(super) fn opened() -> MutexGuard<'static, impl Sized + use<>> {
+    all_opened()
+}
+
+fn all_opened() -> MutexGuard<'static, HashMap<usize, Opened>> {
+    OPENED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The address that stands for a handle of the load set from now on.
+fn keep(set: &Arc<LoadSet>, handle: Handle) -> *mut c_void {
+    let module = set.target(handle);
+    let target = module.as_ref().map(|m| m.id);
+    let mut opened = all_opened();
+    let known = opened.iter_mut().find(|(_, o)| o.target == target && o.set.as_ptr() == Arc::as_ptr(set));
+    if let Some((&at, known)) = known {
+        known.handles.push(handle);
+        return std::ptr::with_exposed_provenance_mut(at);
+    }
+    let name = module.as_ref().map(name_of).unwrap_or_default();
+    let map = Box::new(LinkMap {
+        l_addr: module.map_or(0, |m| m.at.base.0.wrapping_sub(m.at.link_base.0)),
+        l_name: name.as_ptr(),
+        l_ld: null(),
+        l_next: null(),
+        l_prev: null(),
+    });
+    let at = (&raw const *map).expose_provenance();
+    opened.insert(
+        at,
+        Opened { _map: map, _name: name, set: Arc::downgrade(set), target, handles: vec![handle] },
+    );
+    std::ptr::with_exposed_provenance_mut(at)
+}
+
+fn name_of(module: &ModuleInfo) -> CString {
+    let path = module.path.as_ref().map(|p| p.to_string_lossy());
+    CString::new(path.as_deref().unwrap_or(&module.name)).unwrap_or_default()
+}
+
+/// The handle behind an address, and its load set.
+fn behind(at: *mut c_void) -> Result<(Arc<LoadSet>, Handle, Option<ModuleId>), Error> {
+    let opened = all_opened();
+    let found = opened.get(&at.addr()).and_then(|o| Some((o.set.upgrade()?, *o.handles.last()?, o.target)));
+    found.ok_or_else(|| Error::new("", Stage::Request, ErrorKind::InvalidHandle))
+}
+
+/// Takes one open back.
+fn give_back(at: *mut c_void) -> Option<(Arc<LoadSet>, Handle)> {
+    let mut opened = all_opened();
+    let entry = opened.get_mut(&at.addr())?;
+    let handle = entry.handles.pop()?;
+    let set = entry.set.upgrade();
+    if entry.handles.is_empty() {
+        opened.remove(&at.addr());
+    }
+    Some((set?, handle))
+}
+
+/// What this thread's `dlerror` says next, and what it said last.
+#[derive(Default)]
+struct Said {
+    next: Option<CString>,
+    last: Option<CString>,
+}
+
+thread_local! {
+    static SAID: RefCell<Said> = const { RefCell::new(Said { next: None, last: None }) };
+}
+
+/// A call's result, or null and something for `dlerror` to say. A success leaves what an earlier call left.
+fn settle<T>(result: Result<T, Error>) -> Option<T> {
+    result
+        .inspect_err(|error| {
+            let text = CString::new(error.to_string()).unwrap_or_default();
+            let _ = SAID.try_with(|said| said.borrow_mut().next = Some(text)); // a thread that ends hears nothing
+        })
+        .ok()
+}
+
+/// A C string; what is not UTF-8 is no name of a library or of a symbol.
+///
+/// # Safety
+/// `text` is null or ends with a zero byte, and stays while it is used.
+unsafe fn text<'a>(text: *const c_char) -> Option<&'a CStr> {
+    // SAFETY: the caller's promise.
+    (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) })
+}
+
+/// glibc's flags. `LAZY` acts as `NOW`.
+fn mode(flags: c_int) -> Result<Mode, ErrorKind> {
+    let has = |flag| flags & flag != 0;
+    if !has(libc::RTLD_LAZY | libc::RTLD_NOW) {
+        return Err(ErrorKind::BadMode { mode: flags.cast_unsigned() });
+    }
+    Ok(Mode {
+        load: if has(libc::RTLD_NOLOAD) { Load::Never } else { Load::Now },
+        visibility: if has(libc::RTLD_GLOBAL) { Visibility::Global } else { Visibility::Local },
+        ..Mode::default()
+    })
+}
+
+impl Guest {
+    /// Opens for the caller: relative to its own search path, `LOCAL` and `GLOBAL` as POSIX has them.
+    fn open(&self, name: Option<&CStr>, flags: c_int) -> Result<*mut c_void, Error> {
+        let name = name.filter(|name| !name.is_empty()).map(CStr::to_str);
+        let blame = |kind| Error::new(name.and_then(Result::ok).unwrap_or_default(), Stage::Request, kind);
+        let mode = mode(flags).map_err(blame)?;
+        self.engine.host.adopt_into(&self.set);
+        let Some(name) = name else {
+            return Ok(keep(&self.set, self.set.main_program()));
+        };
+        let handle = self.set.open(&Request {
+            need: need(name.map_err(|_| blame(ErrorKind::BadName))?),
+            source: None,
+            mode,
+            rules: Rules { dialect: Dialect::Posix, ..self.engine.rules },
+            origin: Origin::Open,
+            by: Some(&self.module),
+        })?;
+        if flags & libc::RTLD_NODELETE != 0
+            && let Some(module) = self.set.target(handle)
+        {
+            self.set.pin(module.id);
+        }
+        Ok(keep(&self.set, handle))
+    }
+
+    fn symbol(&self, handle: *mut c_void, query: &Query<'_>) -> Result<*mut c_void, Error> {
+        self.engine.host.adopt_into(&self.set);
+        let found = match handle {
+            libc::RTLD_DEFAULT => self.set.symbol_seen_by(&self.module, query),
+            libc::RTLD_NEXT => self.set.symbol_after(&self.module, query),
+            _ => match behind(handle)? {
+                (set, _, None) => set.global_symbol(query),
+                (set, handle, Some(_)) => set.symbol(handle, query),
+            },
+        };
+        Ok(std::ptr::with_exposed_provenance_mut(self.own_for(found?, query).at.0 as usize))
+    }
+
+    /// What the process offers by a name that the engine has a function for is not for loaded code.
+    fn own_for(&self, found: FoundSymbol, query: &Query<'_>) -> FoundSymbol {
+        match self.set.owner(found.at) {
+            Some(_) => found,
+            None => self.set.symbol_in(self.engine.own, query).unwrap_or(found),
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn dlopen_from(
+    file: *const c_char,
+    flags: c_int,
+    caller: *const c_void,
+) -> *mut c_void {
+    let Some(guest) = Guest::at(caller) else {
+        // SAFETY: the caller's own arguments.
+        return unsafe { libc::dlopen(file, flags) };
+    };
+    // SAFETY: as `dlopen` asks of its callers.
+    let name = unsafe { text(file) };
+    settle(guest.open(name, flags)).unwrap_or(null_mut())
+}
+
+unsafe extern "C-unwind" fn dlmopen_from(
+    namespace: c_long,
+    file: *const c_char,
+    flags: c_int,
+    caller: *const c_void,
+) -> *mut c_void {
+    let Some(guest) = Guest::at(caller) else {
+        // SAFETY: the caller's own arguments.
+        return unsafe { libc::dlmopen(namespace, file, flags) };
+    };
+    if namespace != libc::LM_ID_BASE {
+        // What would be loaded there could not be told from what is here by those who find it: names, `dlsym`'s
+        // default. A program that wants a load set apart makes another engine.
+        let what = "a namespace other than LM_ID_BASE";
+        let kind = ErrorKind::Unsupported { what, value: namespace.cast_unsigned() };
+        return settle(Err(Error::new("dlmopen", Stage::Request, kind))).unwrap_or(null_mut());
+    }
+    // SAFETY: as `dlmopen` asks of its callers.
+    let name = unsafe { text(file) };
+    settle(guest.open(name, flags)).unwrap_or(null_mut())
+}
+
+unsafe extern "C-unwind" fn dlsym_from(
+    handle: *mut c_void,
+    name: *const c_char,
+    caller: *const c_void,
+) -> *mut c_void {
+    let Some(guest) = Guest::at(caller) else {
+        // SAFETY: the caller's own arguments.
+        return unsafe { libc::dlsym(handle, name) };
+    };
+    // SAFETY: as `dlsym` asks of its callers.
+    let name = unsafe { text(name) }.unwrap_or_default();
+    settle(guest.symbol(handle, &Query::name(name.to_bytes()))).unwrap_or(null_mut())
+}
+
+unsafe extern "C-unwind" fn dlvsym_from(
+    handle: *mut c_void,
+    name: *const c_char,
+    version: *const c_char,
+    caller: *const c_void,
+) -> *mut c_void {
+    let Some(guest) = Guest::at(caller) else {
+        // SAFETY: the caller's own arguments.
+        return unsafe { libc::dlvsym(handle, name, version) };
+    };
+    // SAFETY: as `dlvsym` asks of its callers.
+    let name = unsafe { text(name) }.unwrap_or_default();
+    // SAFETY: as above.
+    let version = unsafe { text(version) }.map(CStr::to_bytes);
+    settle(guest.symbol(handle, &Query { version, ..Query::name(name.to_bytes()) })).unwrap_or(null_mut())
+}
+
+unsafe extern "C-unwind" fn dlclose_from(handle: *mut c_void, caller: *const c_void) -> c_int {
+    if Guest::at(caller).is_none() {
+        // SAFETY: the caller's own argument.
+        return unsafe { libc::dlclose(handle) };
+    }
+    let closed = match give_back(handle) {
+        Some((set, handle)) => set.close(handle).map(drop),
+        None => Err(Error::new("", Stage::Close, ErrorKind::InvalidHandle)),
+    };
+    settle(closed).map_or(-1, |()| 0)
+}
+
+/// What went wrong in this thread since this was last asked; null for nothing.
+unsafe extern "C-unwind" fn dlerror_from(caller: *const c_void) -> *mut c_char {
+    if Guest::at(caller).is_none() {
+        // SAFETY: no arguments.
+        return unsafe { libc::dlerror() };
+    }
+    let answer = SAID.try_with(|said| {
+        let mut said = said.borrow_mut();
+        said.last = said.next.take();
+        said.last.as_ref().map(|text| text.as_ptr().cast_mut())
+    });
+    answer.ok().flatten().unwrap_or(null_mut())
+}

@@ -1,0 +1,117 @@
+//! What loaded code is given in the place of the process's own functions, where those would not know its modules.
+//!
+//! The functions are bound, never interposed: the imports of loaded ELF modules lead here, the rest of the process keeps
+//! its own. Each is told the address that it was called from, and so which engine and which module asks. Code that no
+//! engine loaded (a program's function that got the pointer from a library) gets what the process's own function does.
+//!
+//! * [`dl`]: `dlopen` and its kin; [`exit`]: handlers for the end of the process and for forks; [`thread_end`]: objects
+//!   that threads destroy at their end; [`keys`]: destructors of thread-specific data.
+//! * [`fork`]: the engines themselves across `fork`.
+
+mod dl;
+mod exit;
+mod fork;
+mod keys;
+mod thread_end;
+
+use crate::{Error, HostModule, Rules, host::HostLibraries};
+use loader_core::{Addr, LoadSet, ModuleId, Owner, call::Native};
+use std::{
+    ffi::c_void,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak},
+};
+
+/// Defines functions that pass the address they were called from on as one more argument: `name => function, register
+/// of that argument;`.
+macro_rules! told_their_caller {
+    ($($name:ident => $function:ident, $register:literal;)*) => {$(
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name() {
+            std::arch::naked_asm!(
+                concat!("mov ", $register, ", [rsp]"),
+                "jmp {function}",
+                function = sym $function
+            )
+        }
+    )*};
+}
+use told_their_caller;
+
+/// An engine, as the code that it loaded sees it.
+#[derive(Debug)]
+pub(crate) struct Guests {
+    set: Weak<LoadSet>,
+    rules: Rules,
+    host: Arc<HostLibraries>,
+    /// The module of the functions themselves.
+    own: ModuleId,
+}
+
+/// The engines of this process.
+static ENGINES: RwLock<Vec<Weak<Guests>>> = RwLock::new(Vec::new());
+
+fn engines() -> RwLockReadGuard<'static, Vec<Weak<Guests>>> {
+    ENGINES.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn engines_to_change() -> RwLockWriteGuard<'static, Vec<Weak<Guests>>> {
+    ENGINES.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Guests {
+    /// Adds the functions to a load set. They come before what the process has.
+    pub(crate) fn install(
+        set: &Arc<LoadSet>,
+        native: &Native,
+        rules: Rules,
+        host: Arc<HostLibraries>,
+    ) -> Result<Arc<Self>, Error> {
+        let tls_get_addr = loader_core::tls::tls_get_addr as *const ();
+        let module = HostModule::new("(engine)").global().function("__tls_get_addr", tls_get_addr);
+        let module = [dl::offer, exit::offer, thread_end::offer, keys::offer]
+            .into_iter()
+            .fold(module, |module, offer: fn(HostModule) -> HostModule| offer(module));
+        let own = set.add_host(module)?;
+        native.when_withdrawn(|base| {
+            exit::withdraw(base);
+            keys::withdraw(base);
+        });
+        fork::prepare_once();
+        let guests = Arc::new(Self { set: Arc::downgrade(set), rules, host, own });
+        engines_to_change().push(Arc::downgrade(&guests));
+        Ok(guests)
+    }
+}
+
+impl Drop for Guests {
+    fn drop(&mut self) {
+        engines_to_change().retain(|engine| !std::ptr::eq(engine.as_ptr(), self));
+    }
+}
+
+/// A loaded module whose code is at work.
+struct Guest {
+    engine: Arc<Guests>,
+    set: Arc<LoadSet>,
+    module: Owner,
+}
+
+impl Guest {
+    /// The module that an address lies in, if an engine of this process loaded it.
+    fn at(address: *const c_void) -> Option<Self> {
+        let at = Addr(address.addr() as u64);
+        let engines: Vec<Arc<Guests>> = engines().iter().filter_map(Weak::upgrade).collect();
+        engines.into_iter().find_map(|engine| {
+            let set = engine.set.upgrade()?;
+            let module = set.owner(at)?;
+            Some(Self { engine, set, module })
+        })
+    }
+}
+
+/// What the process knows a module's registrations by: where the module starts, whichever of the two addresses lies in
+/// it. What no engine loaded keeps the `handle` that it gave.
+fn registrant(handle: *const c_void, caller: *const c_void) -> *const c_void {
+    let module = Guest::at(handle).or_else(|| Guest::at(caller));
+    module.map_or(handle, |guest| std::ptr::without_provenance(guest.module.at().base.0 as usize))
+}
