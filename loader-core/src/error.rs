@@ -173,6 +173,15 @@ pub enum ErrorKind {
         /// How many there are.
         slots: usize,
     },
+    /// A block of static TLS does not fit what is left of it.
+    StaticTlsExhausted {
+        /// The block's length in bytes.
+        size: u64,
+        /// Its alignment.
+        align: u64,
+        /// The longest block that would still fit.
+        left: u64,
+    },
     /// An initialiser said no.
     Refused {
         /// Which kind of initialiser.
@@ -245,6 +254,7 @@ impl ErrorKind {
     /// | 212 | an initialiser refused |
     /// | 213 | a missing function was called |
     /// | 214 | another library has that name |
+    /// | 215 | static TLS exhausted |
     #[must_use]
     pub fn dlresultcode(&self, stage: Stage) -> u32 {
         let own = |detail: u32| 100 << 16 | detail;
@@ -273,6 +283,7 @@ impl ErrorKind {
             Self::Refused { .. } => load(212),
             Self::MissingCalled { .. } => load(213),
             Self::NameTaken => load(214),
+            Self::StaticTlsExhausted { .. } => load(215),
         }
     }
 
@@ -297,11 +308,11 @@ impl ErrorKind {
             | Self::Overflow { .. } => 193, // ERROR_BAD_EXE_FORMAT
             Self::Io { os: libc::EACCES | libc::EPERM, .. } => 5,                 // ERROR_ACCESS_DENIED
             Self::Io { .. } => 126,
-            Self::Space { .. } | Self::TlsExhausted { .. } => 8, // ERROR_NOT_ENOUGH_MEMORY
-            Self::BaseTaken { .. } => 487,                       // ERROR_INVALID_ADDRESS
-            Self::Refused { .. } => 1114,                        // ERROR_DLL_INIT_FAILED
-            Self::NameTaken => 183,                              // ERROR_ALREADY_EXISTS
-            Self::BadMode { .. } | Self::BadName => 87,          // ERROR_INVALID_PARAMETER
+            Self::Space { .. } | Self::TlsExhausted { .. } | Self::StaticTlsExhausted { .. } => 8, // ERROR_NOT_ENOUGH_MEMORY
+            Self::BaseTaken { .. } => 487,              // ERROR_INVALID_ADDRESS
+            Self::Refused { .. } => 1114,               // ERROR_DLL_INIT_FAILED
+            Self::NameTaken => 183,                     // ERROR_ALREADY_EXISTS
+            Self::BadMode { .. } | Self::BadName => 87, // ERROR_INVALID_PARAMETER
             Self::Inconsistent { .. } | Self::Abandoned => 1359, // ERROR_INTERNAL_ERROR
         }
     }
@@ -361,6 +372,9 @@ impl fmt::Display for ErrorKind {
             }
             Self::TlsExhausted { slots } => {
                 write!(f, "all {slots} thread-local slots are in use")
+            }
+            Self::StaticTlsExhausted { size, align, left } => {
+                write!(f, "needs {size} bytes of static TLS, aligned to {align}, of which {left} are left")
             }
             Self::Refused { what } => write!(f, "{what} refused to attach"),
             Self::MissingCalled { symbol, from } => {

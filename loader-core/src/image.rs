@@ -368,11 +368,12 @@ impl TlsHome {
     /// Set in a TLS module word that means one of this engine's slots, never in one of the host's.
     pub const OURS: u64 = 1 << 63;
 
-    /// The word that stands for this block in a `tls_index` pair (the value of a `DTPMOD64` relocation).
+    /// The word that stands for this block in a `tls_index` pair (the value of a `DTPMOD64` relocation): for a slot,
+    /// how far into a thread's table its entry is.
     #[must_use]
     pub const fn module_word(self) -> u64 {
         match self {
-            Self::Slot(n) => Self::OURS | n as u64,
+            Self::Slot(n) => Self::OURS | (n as u64 * size_of::<*mut u8>() as u64),
             Self::Host { module, .. } => module,
         }
     }

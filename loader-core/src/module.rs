@@ -108,7 +108,7 @@ impl Module<Parsed> {
             block.fill(region, from).map_err(&blame)?;
         }
         let at = Placement { link_base: plan.link_base(), base: block.base(), len: plan.len().get() };
-        let slot = self.image.tls().map(|_| TlsSlot::reserve()).transpose().map_err(&blame)?;
+        let slot = self.image.tls().map(TlsSlot::reserve).transpose().map_err(&blame)?;
         let tls = slot.as_ref().map(TlsSlot::home);
         let body = Body { at, tls, stubs: None, late: Vec::new(), slot, listing: None, block };
         Ok(Self::to(self.identity, self.image, Mapped(body)))
@@ -166,7 +166,7 @@ impl Module<Relocated> {
                 from => from.and_then(|i| window.get(i as usize..)?.get(..len)),
             };
             let outside = ErrorKind::Malformed { what: "thread-local template outside the data", at };
-            init.ok_or(outside).and_then(|init| slot.arm(template, init)).map_err(&blame)?;
+            init.ok_or(outside).and_then(|init| slot.arm(init)).map_err(&blame)?;
         }
         Ok(Self::to(self.identity, image, Bound(self.stage.0, lifecycle)))
     }

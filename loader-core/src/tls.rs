@@ -1,132 +1,152 @@
 //! Thread-local blocks of loaded images: slots, templates, and a table of blocks per thread.
 //!
-//! A slot is a small number. Every thread that asks has one table of pointers, indexed by slot, that never moves:
-//! code of ELF images reaches it through [`tls_get_addr`], code of Windows images through their TEB. Blocks are made
-//! when a thread first asks; those of images that look without asking ([`TlsTemplate::index_at`]) exist in every
-//! thread that has a table.
+//! A slot is a small number. Every thread that asks has one table of pointers, indexed by slot, that never moves
+//! (`thread`): code of ELF images reaches it through [`tls_get_addr`] and descriptors (`access`), code of Windows
+//! images through their TEB. Blocks are made when a thread first asks; those of images that look without asking
+//! ([`TlsTemplate::index_at`]) exist in every thread that has a table. A block that code finds without any of this, at
+//! a distance from the thread pointer, is a piece of the `reserve`.
+//!
+//! No lock is held while memory is asked for or given back on behalf of running code: an allocator may have
+//! thread-local variables of its own.
 //!
 //! `unsafe` because blocks are reached by address from foreign code. The registry is process-wide, like the threads.
 #![allow(unsafe_code)]
 
+mod access;
+mod donor;
+mod reserve;
+mod thread;
+
+pub use access::{TlsIndex, descriptor, tls_get_addr};
+pub use reserve::STATIC_TLS;
+
 use crate::{ErrorKind, TlsHome, TlsTemplate};
+use reserve::Piece;
 use std::{
-    alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
-    cell::Cell,
+    alloc::{Layout, alloc_zeroed, dealloc},
     ptr::null_mut,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicPtr, Ordering::Relaxed},
     },
 };
+use thread::{Thread, Threads};
 
 /// How many modules with thread-local storage can be loaded at once in one process.
 pub const SLOTS: usize = 4096;
-
-type Table = Box<[AtomicPtr<u8>]>;
 
 /// Blocks are asked for at this alignment and aligned within. The allocator gives large ones as pages of zeroes that
 /// nobody has touched; at any other alignment it would write every byte of what may be gigabytes.
 const PLAIN: usize = 16;
 
-/// What a block starts as, once the image is relocated.
+/// What the blocks of a slot look like.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    size: u64,
+    align: u64,
+    skew: u64,
+    /// Of the memory around a block of its own: room for [`PLAIN`] bytes before it, and for its alignment.
+    layout: Layout,
+    eager: bool,
+}
+
+/// A slot of which threads can have blocks.
 #[derive(Debug)]
 struct Armed {
+    shape: Shape,
+    /// What a block starts as, once the image is relocated; the rest is zero.
     init: Box<[u8]>,
-    /// Of the memory around a block: room for [`PLAIN`] bytes before it, and for its alignment.
-    layout: Layout,
-    align: usize,
-    skew: usize,
-    eager: bool,
+    /// Where every thread's block is, if not in memory of its own.
+    fixed: Option<Piece>,
 }
 
 #[derive(Debug)]
 enum Slot {
     Free,
-    Reserved,
-    Armed(Armed),
+    Reserved(Shape, Option<Piece>),
+    Armed(Arc<Armed>),
 }
 
 struct Registry {
     slots: Vec<Slot>,
-    tables: Vec<*const AtomicPtr<u8>>,
+    threads: Threads,
 }
 
-// SAFETY: the table pointers lead to `AtomicPtr`s of tables that remove themselves under the registry's lock.
-unsafe impl Send for Registry {}
-
-static REGISTRY: Mutex<Registry> = Mutex::new(Registry { slots: Vec::new(), tables: Vec::new() });
+static REGISTRY: Mutex<Registry> = Mutex::new(Registry { slots: Vec::new(), threads: Threads::new() });
 
 fn registry() -> MutexGuard<'static, Registry> {
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-thread_local! {
-    /// The calling thread's table; the fast path of every access.
-    static TABLE: Cell<*const AtomicPtr<u8>> = const { Cell::new(std::ptr::null()) };
-    static OWNER: Owner = Owner::new();
-}
-
-/// Owns the calling thread's table and takes its blocks away when the thread ends.
-struct Owner(Table);
-
-impl Owner {
-    fn new() -> Self {
-        let table: Table = (0..SLOTS).map(|_| AtomicPtr::new(null_mut())).collect();
-        let mut registry = registry();
-        registry.tables.push(table.as_ptr());
-        for (slot, into) in registry.slots.iter().zip(&table) {
-            if let Slot::Armed(a) = slot
-                && a.eager
-            {
-                into.store(a.block(), Relaxed);
-            }
+impl Registry {
+    fn armed(&self, slot: usize) -> Option<&Arc<Armed>> {
+        match self.slots.get(slot)? {
+            Slot::Armed(armed) => Some(armed),
+            Slot::Free | Slot::Reserved(..) => None,
         }
-        TABLE.set(table.as_ptr());
-        Self(table)
     }
 }
 
-impl Drop for Owner {
-    fn drop(&mut self) {
-        let mut registry = registry();
-        registry.tables.retain(|&t| t != self.0.as_ptr());
-        for (slot, from) in registry.slots.iter().zip(&self.0) {
-            if let Slot::Armed(a) = slot {
-                a.free(from.swap(null_mut(), Relaxed));
-            }
+impl Shape {
+    fn of(template: &TlsTemplate) -> Result<Self, ErrorKind> {
+        let bad = |at| ErrorKind::Malformed { what: "thread-local template", at };
+        let &TlsTemplate { size, skew, .. } = template;
+        let align = template.align.max(1);
+        if !align.is_power_of_two() || skew >= align {
+            return Err(bad(template.align));
         }
-        TABLE.set(std::ptr::null());
+        let around = size
+            .checked_add(skew)
+            .and_then(|n| n.checked_add(align.max(PLAIN as u64))?.checked_add(PLAIN as u64));
+        let layout = around.and_then(|n| Layout::from_size_align(usize::try_from(n).ok()?, PLAIN).ok());
+        let layout = layout.ok_or(bad(size))?;
+        Ok(Self { size, align, skew, layout, eager: template.index_at.is_some() })
     }
 }
 
 impl Armed {
-    /// A new block; the process ends where there is no memory for it, because foreign code cannot be told.
-    fn block(&self) -> *mut u8 {
-        self.try_block().unwrap_or_else(|| handle_alloc_error(self.layout))
+    /// The calling thread's block, new unless all threads' blocks exist from the start.
+    fn block(&self) -> Option<*mut u8> {
+        match &self.fixed {
+            Some(piece) => Some(piece.here()),
+            None => self.new_block(),
+        }
     }
 
-    fn try_block(&self) -> Option<*mut u8> {
-        // SAFETY: the layout's size is not zero (`TlsSlot::arm` sees to it).
-        let whole = unsafe { alloc_zeroed(self.layout) };
+    fn new_block(&self) -> Option<*mut u8> {
+        // SAFETY: the layout's size is not zero (`Shape::of` adds to it).
+        let whole = unsafe { alloc_zeroed(self.shape.layout) };
         if whole.is_null() {
             return None;
         }
-        let gap = (whole.addr() + PLAIN).next_multiple_of(self.align) - whole.addr();
-        // SAFETY: the gap is at least PLAIN bytes; where the memory starts is kept there, for `free`.
+        let align = (self.shape.align as usize).max(PLAIN);
+        let gap = (whole.addr() + PLAIN).next_multiple_of(align) - whole.addr();
+        // SAFETY: the gap is at least PLAIN bytes; where the memory starts is kept there, for `start_of`.
         unsafe { whole.wrapping_add(gap - PLAIN).cast::<*mut u8>().write(whole) };
-        let block = whole.wrapping_add(gap + self.skew);
-        // SAFETY: `arm` proved that gap + skew + init fit the layout; the memory is new.
+        let block = whole.wrapping_add(gap + self.shape.skew as usize);
+        // SAFETY: the layout has room for gap, skew and size, and `arm` saw that init is no longer; the memory is new.
         unsafe { std::ptr::copy_nonoverlapping(self.init.as_ptr(), block, self.init.len()) };
         Some(block)
     }
 
-    fn free(&self, block: *mut u8) {
-        if !block.is_null() {
-            // SAFETY: every block in a table was made by `block` of the same armed slot, which left this there.
-            let whole = unsafe { block.wrapping_sub(self.skew + PLAIN).cast::<*mut u8>().read() };
-            // SAFETY: as above; it is taken out of the table first.
-            unsafe { dealloc(whole, self.layout) };
+    /// Where the memory around a block starts.
+    ///
+    /// # Safety
+    /// The block was made by [`Armed::new_block`] of this slot, and lives.
+    unsafe fn start_of(&self, block: *mut u8) -> *mut u8 {
+        // SAFETY: the caller says so, and `new_block` left it there.
+        unsafe { block.wrapping_sub(self.shape.skew as usize + PLAIN).cast::<*mut u8>().read() }
+    }
+
+    /// Gives a block back that was taken out of its table.
+    fn release(&self, block: *mut u8) {
+        if block.is_null() || self.fixed.is_some() {
+            return;
         }
+        // SAFETY: blocks in tables were made by `new_block` of their slot.
+        let whole = unsafe { self.start_of(block) };
+        // SAFETY: as above; nobody has the block any more.
+        unsafe { dealloc(whole, self.shape.layout) };
     }
 }
 
@@ -134,74 +154,62 @@ impl Armed {
 /// slots that the thread has not touched are null.
 #[must_use]
 pub fn thread_table() -> *mut *mut u8 {
-    table().cast::<*mut u8>().cast_mut()
+    Thread::current().table.as_ptr().cast::<*mut u8>().cast_mut()
 }
 
-fn table() -> *const AtomicPtr<u8> {
-    match TABLE.get() {
-        t if !t.is_null() => t,
-        _ => OWNER.try_with(|o| o.0.as_ptr()).unwrap_or_else(|_| late_table()),
-    }
-}
-
-/// A table for a thread that is ending and has given its own back: never freed.
-#[cold]
-fn late_table() -> *const AtomicPtr<u8> {
-    let table: Table = (0..SLOTS).map(|_| AtomicPtr::new(null_mut())).collect();
-    let at = Box::leak(table).as_ptr();
-    TABLE.set(at);
-    at
-}
-
-/// The calling thread's block of a slot.
+/// The calling thread's block of a slot; null for a slot that nobody has.
 fn block(slot: usize) -> *mut u8 {
-    debug_assert!(slot < SLOTS);
-    let entry = table().wrapping_add(slot % SLOTS);
-    // SAFETY: a table has SLOTS entries and lives as long as its thread, which is the calling one.
-    let entry = unsafe { &*entry };
+    let Some(entry) = Thread::current().table.get(slot) else {
+        return null_mut();
+    };
     match entry.load(Relaxed) {
-        b if !b.is_null() => b,
+        block if !block.is_null() => block,
         _ => first_touch(slot, entry),
     }
 }
 
 #[cold]
 fn first_touch(slot: usize, entry: &AtomicPtr<u8>) -> *mut u8 {
-    let registry = registry();
-    let Some(Slot::Armed(a)) = registry.slots.get(slot) else {
+    let Some(armed) = registry().armed(slot).cloned() else {
         return null_mut();
     };
-    let block = a.block();
-    entry.store(block, Relaxed);
-    block
-}
-
-/// The pair that compiled code hands to `__tls_get_addr`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct TlsIndex {
-    /// [`TlsHome::module_word`].
-    pub module: u64,
-    /// Bytes from the start of the block.
-    pub offset: u64,
-}
-
-unsafe extern "C" {
-    fn __tls_get_addr(index: *const TlsIndex) -> *mut u8;
-}
-
-/// `__tls_get_addr` for loaded images: own slots are answered here, modules of the host by the system.
-///
-/// # Safety
-/// `index` is a pair that `DTPMOD64` and `DTPOFF64` relocations of a loaded image filled in.
-pub unsafe extern "C" fn tls_get_addr(index: *const TlsIndex) -> *mut u8 {
-    // SAFETY: the caller's promise.
-    let pair = unsafe { index.read() };
-    if pair.module & TlsHome::OURS != 0 {
-        return block((pair.module & !TlsHome::OURS) as usize).wrapping_add(pair.offset as usize);
+    let block = armed.block().unwrap_or_else(|| thread::fail("make a thread-local block", libc::ENOMEM));
+    let registry = registry();
+    let current = registry.armed(slot).is_some_and(|now| Arc::ptr_eq(now, &armed));
+    // Memory may have come from an allocator that asked for this very block meanwhile.
+    let there = entry.load(Relaxed);
+    if current && there.is_null() {
+        entry.store(block, Relaxed);
+        return block;
     }
-    // SAFETY: a module word without our mark is one that the system gave.
-    unsafe { __tls_get_addr(index) }
+    drop(registry);
+    armed.release(block);
+    there
+}
+
+/// Makes the blocks of a new thread that code finds without asking.
+fn make_eager(thread: &Thread) {
+    let slots = registry().slots.len();
+    for (slot, entry) in thread.table.iter().enumerate().take(slots) {
+        if registry().armed(slot).is_some_and(|a| a.shape.eager) {
+            first_touch(slot, entry);
+        }
+    }
+}
+
+/// Gives all blocks of a thread back that ends.
+fn release_all(thread: &Thread) {
+    let slots = registry().slots.len();
+    for (slot, entry) in thread.table.iter().enumerate().take(slots) {
+        // Both under one lock: the slot might change hands in between.
+        let taken = {
+            let registry = registry();
+            registry.armed(slot).map(|a| (a.clone(), entry.swap(null_mut(), Relaxed)))
+        };
+        if let Some((armed, block)) = taken {
+            armed.release(block);
+        }
+    }
 }
 
 /// The calling thread's address of a thread-local variable.
@@ -212,6 +220,66 @@ pub fn address(home: TlsHome, offset: u64) -> u64 {
     unsafe { tls_get_addr(&raw const index) }.addr() as u64
 }
 
+impl TlsHome {
+    /// How far the block is from the thread pointer, where that is known to be the same in every thread.
+    fn known_offset(self) -> Option<i64> {
+        match self {
+            Self::Host { thread_pointer_offset, .. } => thread_pointer_offset,
+            Self::Slot(n) => match registry().slots.get(n as usize)? {
+                Slot::Reserved(_, piece) => piece.as_ref().map(Piece::offset),
+                Slot::Armed(armed) => armed.fixed.as_ref().map(Piece::offset),
+                Slot::Free => None,
+            },
+        }
+    }
+
+    /// How far the block is from the thread pointer of every thread. A block of this engine becomes a part of static
+    /// TLS when this is first asked.
+    ///
+    /// # Errors
+    /// [`ErrorKind::StaticTlsExhausted`]; [`ErrorKind::Unsupported`] for a block that threads have already, each its
+    /// own.
+    pub fn thread_pointer_offset(self) -> Result<i64, ErrorKind> {
+        if let Some(known) = self.known_offset() {
+            return Ok(known);
+        }
+        match self {
+            Self::Slot(n) => fix(n as usize),
+            Self::Host { module, .. } => Err(ErrorKind::Unsupported {
+                what: "static TLS (initial-exec) of a library of the host without any",
+                value: module,
+            }),
+        }
+    }
+}
+
+/// Gives all threads' blocks of a slot one place.
+fn fix(slot: usize) -> Result<i64, ErrorKind> {
+    let mut locked = registry();
+    let armed = match locked.slots.get_mut(slot) {
+        Some(Slot::Reserved(shape, fixed)) => return Ok(fixed.insert(Piece::take(shape)?).offset()),
+        Some(Slot::Armed(armed)) => armed.clone(),
+        _ => return Err(ErrorKind::Inconsistent { what: "a thread-local slot that nobody has" }),
+    };
+    drop(locked); // the system's loader has a lock of its own
+    let piece = Piece::take(&armed.shape)?;
+    piece.fill(&armed.init)?;
+    let offset = piece.offset();
+    let moved = Arc::new(Armed { shape: armed.shape, init: armed.init.clone(), fixed: Some(piece) });
+    let Registry { slots, threads } = &mut *registry();
+    let untouched = threads.iter().all(|t| t.table[slot].load(Relaxed).is_null());
+    match &mut slots[slot] {
+        Slot::Armed(now) if Arc::ptr_eq(now, &armed) && untouched => {
+            *now = moved;
+            Ok(offset)
+        }
+        _ => Err(ErrorKind::Unsupported {
+            what: "static TLS (initial-exec) of a block that threads have already",
+            value: armed.shape.size,
+        }),
+    }
+}
+
 /// A slot of one module. Dropping it frees every thread's block.
 #[derive(Debug)]
 pub struct TlsSlot(u32);
@@ -220,15 +288,17 @@ impl TlsSlot {
     /// Takes a free slot.
     ///
     /// # Errors
-    /// [`ErrorKind::TlsExhausted`].
-    pub fn reserve() -> Result<Self, ErrorKind> {
+    /// [`ErrorKind::TlsExhausted`]; [`ErrorKind::Malformed`] for a template that contradicts itself.
+    pub fn reserve(template: &TlsTemplate) -> Result<Self, ErrorKind> {
+        access::prepare();
+        let shape = Shape::of(template)?;
         let slots = &mut registry().slots;
         let free = slots.iter().position(|s| matches!(s, Slot::Free)).unwrap_or(slots.len());
         if free == SLOTS {
             return Err(ErrorKind::TlsExhausted { slots: SLOTS });
         }
         slots.resize_with(slots.len().max(free + 1), || Slot::Free);
-        slots[free] = Slot::Reserved;
+        slots[free] = Slot::Reserved(shape, None);
         Ok(Self(free as u32))
     }
 
@@ -241,35 +311,25 @@ impl TlsSlot {
     /// Says what blocks start as; from here on threads can have them.
     ///
     /// # Errors
-    /// [`ErrorKind::Malformed`] for a template that contradicts itself, [`ErrorKind::Space`].
-    pub fn arm(&self, template: &TlsTemplate, init: &[u8]) -> Result<(), ErrorKind> {
-        let bad = |at| ErrorKind::Malformed { what: "thread-local template", at };
-        let whole = template.size.checked_add(template.skew).ok_or(bad(template.size))?;
-        if template.skew >= template.align.max(1) || init.len() as u64 > template.size {
-            return Err(bad(template.skew));
-        }
-        let align = usize::try_from(template.align.max(PLAIN as u64)).ok().filter(|a| a.is_power_of_two());
-        let align = align.ok_or(bad(template.align))?;
-        let layout = usize::try_from(whole)
-            .ok()
-            .and_then(|size| size.checked_add(align)?.checked_add(PLAIN))
-            .and_then(|size| Layout::from_size_align(size, PLAIN).ok())
-            .ok_or(bad(template.size))?;
-        let armed = Armed {
-            init: init.into(),
-            layout,
-            align,
-            skew: template.skew as usize,
-            eager: template.index_at.is_some(),
+    /// [`ErrorKind::Malformed`] for an `init` that is longer than the block, [`ErrorKind::Space`].
+    pub fn arm(&self, init: &[u8]) -> Result<(), ErrorKind> {
+        let slot = self.0 as usize;
+        let (shape, fixed) = match std::mem::replace(&mut registry().slots[slot], Slot::Free) {
+            Slot::Reserved(shape, fixed) => (shape, fixed),
+            _ => return Err(ErrorKind::Inconsistent { what: "a thread-local slot that is armed twice" }),
         };
-        let Registry { slots, tables } = &mut *registry();
-        slots[self.0 as usize] = Slot::Armed(armed);
-        let Slot::Armed(armed) = &slots[self.0 as usize] else { return Ok(()) };
-        for &table in tables.iter().filter(|_| armed.eager) {
-            // SAFETY: tables leave the registry, under its lock, before they are freed.
-            let entry = unsafe { &*table.wrapping_add(self.0 as usize) };
+        if init.len() as u64 > shape.size {
+            return Err(ErrorKind::Malformed { what: "thread-local template", at: init.len() as u64 });
+        }
+        if let Some(piece) = &fixed {
+            piece.fill(init)?;
+        }
+        let armed = Arc::new(Armed { shape, init: init.into(), fixed });
+        let Registry { slots, threads } = &mut *registry();
+        slots[slot] = Slot::Armed(armed.clone());
+        for thread in threads.iter().filter(|_| shape.eager) {
             let none = ErrorKind::Space { what: "reserve thread-local memory", os: libc::ENOMEM };
-            entry.store(armed.try_block().ok_or(none)?, Relaxed); // dropping the slot frees what is there
+            thread.table[slot].store(armed.new_block().ok_or(none)?, Relaxed); // dropping the slot frees what is there
         }
         Ok(())
     }
@@ -277,14 +337,14 @@ impl TlsSlot {
 
 impl Drop for TlsSlot {
     fn drop(&mut self) {
+        let slot = self.0 as usize;
+        let mut blocks = Vec::new();
         let mut registry = registry();
-        let slot = std::mem::replace(&mut registry.slots[self.0 as usize], Slot::Free);
-        if let Slot::Armed(a) = slot {
-            for &table in &registry.tables {
-                // SAFETY: as in `arm`.
-                let entry = unsafe { &*table.wrapping_add(self.0 as usize) };
-                a.free(entry.swap(null_mut(), Relaxed));
-            }
+        let old = std::mem::replace(&mut registry.slots[slot], Slot::Free);
+        blocks.extend(registry.threads.iter().map(|t| t.table[slot].swap(null_mut(), Relaxed)));
+        drop(registry);
+        if let Slot::Armed(armed) = old {
+            blocks.into_iter().for_each(|block| armed.release(block));
         }
     }
 }
@@ -293,6 +353,7 @@ impl Drop for TlsSlot {
 mod tests {
     use super::*;
     use crate::Rva;
+    use std::sync::mpsc;
 
     fn template(align: u64, skew: u64, eager: bool) -> TlsTemplate {
         let index_at = eager.then_some(Rva(0));
@@ -301,8 +362,8 @@ mod tests {
 
     #[test]
     fn every_thread_has_its_own_block_and_they_go_with_the_slot() {
-        let slot = TlsSlot::reserve().unwrap();
-        slot.arm(&template(64, 8, false), b"abc").unwrap();
+        let slot = TlsSlot::reserve(&template(64, 8, false)).unwrap();
+        slot.arm(b"abc").unwrap();
         let here = address(slot.home(), 0);
         assert_eq!(here % 64, 8, "p_vaddr's skew is kept");
         let there = std::thread::spawn({
@@ -322,13 +383,64 @@ mod tests {
     #[test]
     fn eager_blocks_exist_before_anybody_asks() {
         let table = thread_table();
-        let slot = TlsSlot::reserve().unwrap();
-        slot.arm(&template(16, 0, true), b"xyz").unwrap();
+        let slot = TlsSlot::reserve(&template(16, 0, true)).unwrap();
+        slot.arm(b"xyz").unwrap();
         let TlsHome::Slot(n) = slot.home() else { unreachable!() };
         // SAFETY: the table has SLOTS entries and belongs to this thread.
         let block = unsafe { *table.wrapping_add(n as usize) };
         // SAFETY: the block is 40 bytes long.
         let start = unsafe { std::slice::from_raw_parts(block, 4) };
         assert_eq!(start, b"xyz\0");
+    }
+
+    /// A thread that was there before, and reads the word at a distance from its thread pointer whenever asked.
+    fn reader() -> (mpsc::Sender<i64>, mpsc::Receiver<u64>) {
+        let (ask, asked) = mpsc::channel::<i64>();
+        let (answer, answers) = mpsc::channel();
+        std::thread::spawn(move || asked.iter().for_each(|offset| answer.send(word(offset)).unwrap()));
+        (ask, answers)
+    }
+
+    /// The calling thread's word at a distance from its thread pointer, as initial-exec code reads it.
+    fn word(offset: i64) -> u64 {
+        let at = reserve::thread_pointer().wrapping_add_signed(offset);
+        // SAFETY: the distance leads to a block of static TLS.
+        unsafe { std::ptr::with_exposed_provenance::<u64>(at as usize).read_unaligned() }
+    }
+
+    #[test]
+    fn static_blocks_start_from_the_template_in_running_and_in_later_threads_each_time() {
+        let (ask, answers) = reader();
+        for round in 1_u64..4 {
+            let template = TlsTemplate { size: 2632, ..template(8, 0, false) };
+            let slot = TlsSlot::reserve(&template).unwrap();
+            let offset = slot.home().thread_pointer_offset().unwrap();
+            let init = [round; 300].map(u64::to_le_bytes);
+            slot.arm(init.as_flattened()).unwrap();
+            for (at, expected) in [(0, round), (299 * 8, round), (300 * 8, 0), (2624, 0)] {
+                ask.send(offset + at).unwrap();
+                assert_eq!(answers.recv().unwrap(), expected, "a thread that ran before, at {at}");
+                let later = std::thread::spawn(move || word(offset + at));
+                assert_eq!(later.join().unwrap(), expected, "a thread that starts later, at {at}");
+                assert_eq!(word(offset + at), expected, "this thread, at {at}");
+            }
+            // All three ways lead to the same storage.
+            let here = address(slot.home(), 0);
+            assert_eq!(here, reserve::thread_pointer().wrapping_add_signed(offset));
+            // SAFETY: the block is this thread's.
+            unsafe { std::ptr::with_exposed_provenance_mut::<u64>(here as usize + 2624).write(9) };
+            assert_eq!(word(offset + 2624), 9);
+        }
+    }
+
+    #[test]
+    fn static_tls_that_does_not_fit_is_refused_with_its_size() {
+        let template = TlsTemplate { size: 785_760, ..template(64, 0, false) };
+        let slot = TlsSlot::reserve(&template).unwrap();
+        let error = slot.home().thread_pointer_offset().unwrap_err();
+        let ErrorKind::StaticTlsExhausted { size: 785_760, align: 64, left } = error else {
+            panic!("{error}");
+        };
+        assert!(left <= STATIC_TLS as u64);
     }
 }

@@ -8,8 +8,8 @@ use crate::{
 };
 use goblin::elf::reloc::*;
 use loader_core::{
-    Addr, ErrorKind, ImageMut, LinkAddr, MapPlan, Purpose, Query, Resolution, Resolve, Rva, Symbol as Name,
-    TlsHome, TlsTemplate,
+    Addr, ErrorKind, ImageMut, LinkAddr, MapPlan, Purpose, Query, Resolution, Resolve, Rva, Symbol as Name, TlsHome,
+    tls::descriptor,
 };
 
 /// The parts of an image that binding reads.
@@ -23,8 +23,6 @@ pub(crate) struct Parts<'a> {
     pub(crate) fixups: &'a Fixups,
     /// Its layout.
     pub(crate) plan: &'a MapPlan,
-    /// Its thread-local block.
-    pub(crate) tls: Option<&'a TlsTemplate>,
 }
 
 impl<'a> Parts<'a> {
@@ -98,11 +96,19 @@ impl Binding<'_, '_, '_, '_> {
             },
             R_X86_64_TPOFF64 => match self.thread_local(r)? {
                 Some((home, offset)) => {
-                    let start = self.thread_pointer_offset(home)?;
+                    let start = home.thread_pointer_offset()?;
                     self.mem.write_u64(at, offset.wrapping_add_signed(start))
                 }
                 None => Ok(()),
             },
+            R_X86_64_TLSDESC => {
+                let [function, argument] = match self.thread_local(r)? {
+                    Some((home, offset)) => descriptor(Some(home), offset)?,
+                    None => descriptor(None, r.addend)?,
+                };
+                self.mem.write_u64(at, function)?;
+                self.mem.write_u64(Rva(at.0.wrapping_add(8)), argument)
+            }
             R_X86_64_DTPOFF32 => match self.thread_local(r)? {
                 Some((_, offset)) => self.narrow(at, offset, |v| i32::try_from(v as i64).ok()),
                 None => Ok(()),
@@ -132,7 +138,6 @@ impl Binding<'_, '_, '_, '_> {
                 self.mem.write_u64(at, value)
             }
             R_X86_64_COPY => unsupported("copy relocation in a library", r.at),
-            R_X86_64_TLSDESC => unsupported("TLS descriptor", r.at),
             kind => unsupported("relocation type", kind.into()),
         }
     }
@@ -181,20 +186,6 @@ impl Binding<'_, '_, '_, '_> {
 
     fn own_block(&self, at: u64) -> Result<TlsHome, ErrorKind> {
         self.mem.tls.ok_or_else(|| malformed("TLS relocation without a TLS segment", at))
-    }
-
-    /// How far the start of a block is from the thread pointer, where that is the same in every thread.
-    fn thread_pointer_offset(&self, home: TlsHome) -> Result<i64, ErrorKind> {
-        match home {
-            TlsHome::Host { thread_pointer_offset: Some(n), .. } => Ok(n),
-            TlsHome::Host { module, .. } => {
-                unsupported("static TLS (initial-exec) of a library without any", module)
-            }
-            TlsHome::Slot(_) => unsupported(
-                "static TLS (initial-exec) of the module's own block",
-                self.parts.tls.map_or(0, |t| t.size),
-            ),
-        }
     }
 
     /// The length of what a symbol names, which only its own image knows.

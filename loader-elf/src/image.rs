@@ -89,13 +89,7 @@ impl ElfImage {
     }
 
     fn parts(&self) -> Parts<'_> {
-        Parts {
-            bytes: self.source.bytes(),
-            tables: &self.tables,
-            fixups: &self.fixups,
-            plan: &self.plan,
-            tls: self.tls.as_ref(),
-        }
+        Parts { bytes: self.source.bytes(), tables: &self.tables, fixups: &self.fixups, plan: &self.plan }
     }
 }
 
