@@ -264,6 +264,7 @@ fn fix(slot: usize) -> Result<i64, ErrorKind> {
     drop(locked); // the system's loader has a lock of its own
     let piece = Piece::take(&armed.shape)?;
     piece.fill(&armed.init)?;
+    piece.spread(&armed.init)?;
     let offset = piece.offset();
     let moved = Arc::new(Armed { shape: armed.shape, init: armed.init.clone(), fixed: Some(piece) });
     let Registry { slots, threads } = &mut *registry();
@@ -278,6 +279,19 @@ fn fix(slot: usize) -> Result<i64, ErrorKind> {
             value: armed.shape.size,
         }),
     }
+}
+
+/// Gives a block of static TLS its start in the threads that run already. Before this, only the calling thread and
+/// those that start after it was armed have it.
+///
+/// # Errors
+/// [`ErrorKind::Space`] where the system does not help.
+pub(crate) fn spread(home: TlsHome) -> Result<(), ErrorKind> {
+    let TlsHome::Slot(n) = home else {
+        return Ok(());
+    };
+    let armed = registry().armed(n as usize).cloned();
+    armed.map_or(Ok(()), |a| a.fixed.as_ref().map_or(Ok(()), |piece| piece.spread(&a.init)))
 }
 
 /// A slot of one module. Dropping it frees every thread's block.
@@ -417,6 +431,7 @@ mod tests {
             let offset = slot.home().thread_pointer_offset().unwrap();
             let init = [round; 300].map(u64::to_le_bytes);
             slot.arm(init.as_flattened()).unwrap();
+            spread(slot.home()).unwrap();
             for (at, expected) in [(0, round), (299 * 8, round), (300 * 8, 0), (2624, 0)] {
                 ask.send(offset + at).unwrap();
                 assert_eq!(answers.recv().unwrap(), expected, "a thread that ran before, at {at}");
@@ -431,6 +446,26 @@ mod tests {
             unsafe { std::ptr::with_exposed_provenance_mut::<u64>(here as usize + 2624).write(9) };
             assert_eq!(word(offset + 2624), 9);
         }
+    }
+
+    #[test]
+    fn static_blocks_keep_their_alignment_and_skew() {
+        let mut slots = Vec::new();
+        for (align, skew) in [(1, 0), (64, 0), (8, 3), (64, 8), (32, 31), (16, 0)] {
+            let slot = TlsSlot::reserve(&template(align, skew, false)).unwrap();
+            let offset = slot.home().thread_pointer_offset().unwrap();
+            slot.arm(b"x").unwrap();
+            let at = move || reserve::thread_pointer().wrapping_add_signed(offset);
+            assert_eq!(at() % align, skew);
+            assert_eq!(std::thread::spawn(at).join().unwrap() % align, skew);
+            slots.push((slot, offset));
+        }
+        let mut offsets: Vec<i64> = slots.iter().map(|s| s.1).collect();
+        offsets.sort_unstable();
+        assert!(offsets.windows(2).all(|w| w[1] - w[0] >= 40), "each has its 40 bytes: {offsets:?}");
+        let page = TlsSlot::reserve(&template(4096, 0, false)).unwrap();
+        let error = page.home().thread_pointer_offset().unwrap_err();
+        assert!(matches!(error, ErrorKind::StaticTlsExhausted { align: 4096, .. }), "{error}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{
     state::{Info, Loaded, Phase},
 };
 use crate::{
-    Entry, Error, ErrorKind, Event, Format, Lifecycle, Result, Stage, call::Occasion, event::Topics,
+    Entry, Error, ErrorKind, Event, Format, Lifecycle, Result, Stage, call::Occasion, event::Topics, tls,
     turnstile::Pass,
 };
 use std::{
@@ -80,6 +80,7 @@ impl LoadSet {
             Origin::Open => Occasion::Loaded,
             Origin::Host | Origin::Program => Occasion::LoadedWithProgram,
         };
+        info.tls.map_or(Ok(()), tls::spread).map_err(blame)?;
         self.enter(info.image.format()).map_err(blame)?;
         for entry in &lifecycle.attach {
             if !self.call(info, *entry, occasion, verbose).map_err(blame)? {

@@ -13,7 +13,8 @@
 use super::reserve::thread_pointer;
 use std::{
     cell::Cell,
-    ffi::{CStr, CString, c_int, c_void},
+    ffi::{CString, c_int, c_void},
+    fs::File,
     io::Write,
     os::fd::AsRawFd,
     ptr::{self, null_mut},
@@ -66,7 +67,7 @@ fn write_piece(offset: i64, bytes: &[u8]) -> bool {
     MOVE.set(Some(plan));
     let opened = open(bytes);
     let moved = MOVE.take();
-    let Some(handle) = opened else {
+    let Some((handle, _file)) = opened else {
         return false;
     };
     let moved = moved.filter(|m| !m.map.is_null());
@@ -133,20 +134,15 @@ fn place_field() -> Option<usize> {
     (bits as usize == usize::BITS as usize && count == 1).then_some(offset as usize)
 }
 
-/// Opens a donor with these bytes.
-fn open(bytes: &[u8]) -> Option<*mut c_void> {
-    // SAFETY: a name with a terminating zero; the descriptor is owned from here on.
+/// Opens a donor with these bytes. Its file must stay as long: by the file's number the system knows it again.
+fn open(bytes: &[u8]) -> Option<(*mut c_void, File)> {
     let fd = rustix::fs::memfd_create(c"tls-donor", rustix::fs::MemfdFlags::CLOEXEC).ok()?;
-    let mut file = std::fs::File::from(fd);
+    let mut file = File::from(fd);
     file.write_all(&image(bytes)).ok()?;
     let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
-    dlopen(&path, libc::RTLD_NOW | libc::RTLD_LOCAL)
-}
-
-fn dlopen(path: &CStr, mode: c_int) -> Option<*mut c_void> {
     // SAFETY: the library is a donor: nothing of it runs but `settle`.
-    let handle = unsafe { libc::dlopen(path.as_ptr(), mode) };
-    (!handle.is_null()).then_some(handle)
+    let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+    (!handle.is_null()).then_some((handle, file))
 }
 
 const PAGE: u64 = 0x1000;

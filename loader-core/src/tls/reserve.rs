@@ -41,19 +41,20 @@ const fn size(text: Option<&str>, default: usize) -> usize {
 /// What every thread has of this.
 #[repr(C, align(64))]
 struct PerThread {
-    /// Not zero, so that the linker gives all of it a place in the segment that new threads copy.
-    initialised: UnsafeCell<u64>,
+    /// First, so that it is as aligned as the whole.
+    memory: UnsafeCell<[u8; STATIC_TLS]>,
     /// See [`cell`].
     cell: UnsafeCell<usize>,
-    memory: UnsafeCell<[u8; STATIC_TLS]>,
+    /// Not zero, so that the linker gives all of it a place in the segment that new threads copy.
+    initialised: UnsafeCell<u64>,
 }
 
 thread_local! {
     static PER_THREAD: PerThread = const {
         PerThread {
-            initialised: UnsafeCell::new(1),
-            cell: UnsafeCell::new(0),
             memory: UnsafeCell::new([0; STATIC_TLS]),
+            cell: UnsafeCell::new(0),
+            initialised: UnsafeCell::new(1),
         }
     };
 }
@@ -152,7 +153,6 @@ impl Piece {
         let &Shape { size, align, skew, .. } = shape;
         let exhausted = |left| ErrorKind::StaticTlsExhausted { size, align, left };
         let home = home().ok_or(exhausted(0))?;
-        let memory = home.offset + std::mem::offset_of!(PerThread, memory) as i64;
         let mut map = map();
         let gaps = map.gaps();
         let left = gaps.iter().map(ExactSizeIterator::len).max().unwrap_or(0) as u64;
@@ -161,10 +161,7 @@ impl Piece {
         }
         // The memory is aligned as thread pointers are: a distance within it says all.
         let fit = |gap: &Range<usize>| {
-            let skew = skew as usize;
-            let start =
-                (gap.start + align as usize - skew).next_multiple_of(align as usize) - align as usize + skew;
-            let start = if start < gap.start { start + align as usize } else { start };
+            let start = gap.start + ((skew as usize).wrapping_sub(gap.start) & (align as usize - 1));
             let end = start.checked_add(usize::try_from(size).ok()?)?;
             (end <= gap.end).then_some(start..end)
         };
@@ -173,7 +170,7 @@ impl Piece {
         map.fresh = map.fresh.max(range.end);
         let at = map.taken.partition_point(|t| t.start < range.start);
         map.taken.insert(at, range.clone());
-        Ok(Self { range, memory, used })
+        Ok(Self { range, memory: home.offset, used })
     }
 
     /// From the thread pointer to the piece.
@@ -186,23 +183,44 @@ impl Piece {
         ptr::with_exposed_provenance_mut(thread_pointer().wrapping_add_signed(self.offset()) as usize)
     }
 
-    /// Makes the piece start as `init` and zeroes, in every thread there is and will be.
+    /// Makes the piece start as `init` and zeroes, in the calling thread and in those that start from now on.
     pub(super) fn fill(&self, init: &[u8]) -> Result<(), ErrorKind> {
-        if !self.used && init.iter().all(|&b| b == 0) {
+        let Some(bytes) = self.start(init) else {
             return Ok(());
-        }
-        let mut bytes = init.to_vec();
-        bytes.resize(self.range.len(), 0);
+        };
         let home = home().ok_or(ErrorKind::Inconsistent { what: "a static TLS reserve that went away" })?;
-        let _one_at_a_time = map(); // pages are shared between pieces
-        let memory = home.image + std::mem::offset_of!(PerThread, memory);
-        copy_to_read_only(memory + self.range.start, &bytes)?;
+        let one_at_a_time = map(); // pages are shared between pieces
+        copy_to_read_only(home.image + self.range.start, &bytes)?;
+        drop(one_at_a_time);
         // SAFETY: the piece is part of the calling thread's block, and nobody else has it.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.here(), bytes.len()) };
-        match only_thread() || donor::write(self.offset(), &bytes) {
-            true => Ok(()),
-            false => Err(ErrorKind::Space { what: "write static TLS of running threads", os: libc::ENOTSUP }),
-        }
+        Ok(())
+    }
+
+    /// The same for the threads that run already, once `fill` was done. What the calling thread wrote since stays.
+    ///
+    /// The system's loader takes its lock for it, whose holder may run foreign code: none of ours may be held.
+    pub(super) fn spread(&self, init: &[u8]) -> Result<(), ErrorKind> {
+        let Some(bytes) = self.start(init).filter(|_| !only_thread()) else {
+            return Ok(());
+        };
+        let mut mine = vec![0; bytes.len()];
+        // SAFETY: the piece is part of the calling thread's block; only its own code writes there.
+        unsafe { ptr::copy_nonoverlapping(self.here(), mine.as_mut_ptr(), mine.len()) };
+        let written = donor::write(self.offset(), &bytes);
+        // SAFETY: as above.
+        unsafe { ptr::copy_nonoverlapping(mine.as_ptr(), self.here(), mine.len()) };
+        let refused = ErrorKind::Space { what: "write static TLS of running threads", os: libc::ENOTSUP };
+        written.then_some(()).ok_or(refused)
+    }
+
+    /// All that has to be written, or `None` where the piece is zero in every thread and is to be.
+    fn start(&self, init: &[u8]) -> Option<Vec<u8>> {
+        (self.used || init.iter().any(|&b| b != 0)).then(|| {
+            let mut bytes = init.to_vec();
+            bytes.resize(self.range.len(), 0);
+            bytes
+        })
     }
 }
 
