@@ -1,14 +1,17 @@
 //! The dynamic section: pairs of a tag and a number.
 
-use crate::{malformed, read::text_at, read::u64_at};
+use crate::{
+    malformed,
+    read::{text_at, u32_at, u64_at},
+};
 use loader_core::ErrorKind;
 
 pub(crate) use goblin::elf::dynamic::{
     DF_1_NODEFLIB, DF_1_NODELETE, DF_1_PIE, DF_STATIC_TLS, DF_SYMBOLIC, DF_TEXTREL, DT_FINI, DT_FINI_ARRAY,
     DT_FINI_ARRAYSZ, DT_FLAGS, DT_FLAGS_1, DT_GNU_HASH, DT_HASH, DT_INIT, DT_INIT_ARRAY, DT_INIT_ARRAYSZ,
     DT_JMPREL, DT_NEEDED, DT_NULL, DT_PLTREL, DT_PLTRELSZ, DT_REL, DT_RELA, DT_RELACOUNT, DT_RELAENT,
-    DT_RELASZ, DT_RPATH, DT_RUNPATH, DT_SONAME, DT_STRSZ, DT_STRTAB, DT_SYMBOLIC, DT_SYMENT, DT_SYMTAB,
-    DT_TEXTREL, DT_VERDEF, DT_VERDEFNUM, DT_VERNEED, DT_VERNEEDNUM, DT_VERSYM,
+    DT_RELASZ, DT_RELENT, DT_RELSZ, DT_RPATH, DT_RUNPATH, DT_SONAME, DT_STRSZ, DT_STRTAB, DT_SYMBOLIC,
+    DT_SYMENT, DT_SYMTAB, DT_TEXTREL, DT_VERDEF, DT_VERDEFNUM, DT_VERNEED, DT_VERNEEDNUM, DT_VERSYM,
 };
 
 /// Length in bytes of the packed relative relocations.
@@ -30,6 +33,13 @@ impl Dynamic {
     /// Reads the section.
     pub(crate) fn read(table: &[u8]) -> Self {
         let pair = |e: &[u8; 16]| Some((u64_at(e, 0)?, u64_at(e, 8)?));
+        let entries = table.as_chunks().0.iter().map_while(pair);
+        Self(entries.take_while(|e| e.0 != DT_NULL).collect())
+    }
+
+    /// Reads the section of a 32-bit image.
+    pub(crate) fn read_narrow(table: &[u8]) -> Self {
+        let pair = |e: &[u8; 8]| Some((u32_at(e, 0)?.into(), u32_at(e, 4)?.into()));
         let entries = table.as_chunks().0.iter().map_while(pair);
         Self(entries.take_while(|e| e.0 != DT_NULL).collect())
     }

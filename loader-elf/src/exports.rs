@@ -169,7 +169,11 @@ impl Tables {
 }
 
 /// The string table. It must end in a zero, so that every text in it ends.
-fn strings(dynamic: &Dynamic, segments: &Segments, bytes: &[u8]) -> Result<Range<usize>, ErrorKind> {
+pub(crate) fn strings(
+    dynamic: &Dynamic,
+    segments: &Segments,
+    bytes: &[u8],
+) -> Result<Range<usize>, ErrorKind> {
     let (Some(at), Some(len)) = (dynamic.get(DT_STRTAB), dynamic.get(DT_STRSZ)) else {
         return Ok(0..0);
     };
@@ -269,7 +273,7 @@ impl Hash {
 }
 
 /// What the bucket of `hash` says; `None` where there are no buckets.
-fn bucket(buckets: &[u8], hash: u32) -> Option<u32> {
+pub(crate) fn bucket(buckets: &[u8], hash: u32) -> Option<u32> {
     let count = u32::try_from(buckets.len() / 4).ok()?;
     u32_at(buckets, hash.checked_rem(count)? as usize * 4)
 }
@@ -347,7 +351,7 @@ fn hashed_text(from: &[u8]) -> Option<(&[u8], u32)> {
 }
 
 /// The hash of a name in System V tables.
-fn sysv_hash(name: &[u8]) -> u32 {
+pub(crate) fn sysv_hash(name: &[u8]) -> u32 {
     let hash = name.iter().fold(0u32, |h, &b| {
         let h = (h << 4).wrapping_add(b.into());
         (h ^ (h >> 24 & 0xf0)) & 0x0fff_ffff

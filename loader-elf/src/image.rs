@@ -64,7 +64,7 @@ impl ElfImage {
         let headers = plan::headers(bytes, header.e_phoff, header.e_phnum)?;
         let table = bytes.get(headers.clone()).unwrap_or_default().as_chunks().0;
         let segments = Segments::sort(table.iter().filter_map(plan::header).collect(), bytes.len() as u64)?;
-        let dynamic = dynamic(&segments, bytes)?;
+        let dynamic = dynamic(&segments, bytes, Dynamic::read)?;
         let layout = plan::layout(&segments, dynamic.text_relocations())?;
         let plan = MapPlan::check(layout, bytes.len() as u64)?;
         let tables = Tables::find(&dynamic, &segments, bytes)?;
@@ -228,26 +228,39 @@ pub(crate) fn control(dynamic: &Dynamic) -> ImportControl {
 
 /// The header of a shared object for this machine.
 fn header(bytes: &[u8]) -> Result<Header, ErrorKind> {
-    if !bytes.starts_with(ELFMAG) {
-        return Err(ErrorKind::NotALoadfile { found: kind(bytes) });
-    }
-    let cut = || malformed("file ends inside its header", bytes.len() as u64);
-    let head = bytes.get(..SIZEOF_EHDR).ok_or_else(cut)?;
-    let unsupported = |what, value: u16| ErrorKind::Unsupported { what, value: value.into() };
+    let head = head(bytes)?;
     if head[EI_CLASS] != ELFCLASS64 {
         return Err(unsupported("32-bit image", head[EI_CLASS].into()));
     }
+    let header = little_endian(head)?;
+    if header.e_machine != EM_X86_64 {
+        let (machine, name) = (header.e_machine, machine_to_str(header.e_machine));
+        return Err(ErrorKind::WrongMachine { machine, name });
+    }
+    library(header, SIZEOF_PHDR)
+}
+
+/// The start of an ELF file, long enough for the header of either class.
+pub(crate) fn head(bytes: &[u8]) -> Result<&[u8], ErrorKind> {
+    if !bytes.starts_with(ELFMAG) {
+        return Err(ErrorKind::NotALoadfile { found: kind(bytes) });
+    }
+    bytes.get(..SIZEOF_EHDR).ok_or_else(|| malformed("file ends inside its header", bytes.len() as u64))
+}
+
+/// The header of a little-endian file of either class.
+pub(crate) fn little_endian(head: &[u8]) -> Result<Header, ErrorKind> {
     if head[EI_DATA] != ELFDATA2LSB {
         return Err(unsupported("big-endian image", head[EI_DATA].into()));
     }
     if head[EI_VERSION] != EV_CURRENT {
         return Err(unsupported("version of ELF", head[EI_VERSION].into()));
     }
-    let header = Elf::parse_header(head).map_err(|_| cut())?;
-    if header.e_machine != EM_X86_64 {
-        let (machine, name) = (header.e_machine, machine_to_str(header.e_machine));
-        return Err(ErrorKind::WrongMachine { machine, name });
-    }
+    Elf::parse_header(head).map_err(|_| unsupported("class of ELF", head[EI_CLASS].into()))
+}
+
+/// Refuses what is no library, or has program headers of another size than its class.
+pub(crate) fn library(header: Header, program_header: usize) -> Result<Header, ErrorKind> {
     match header.e_type {
         ET_DYN => {}
         ET_EXEC => return Err(unsupported("executable (ET_EXEC)", ET_EXEC)),
@@ -256,9 +269,13 @@ fn header(bytes: &[u8]) -> Result<Header, ErrorKind> {
         other => return Err(malformed("type of file", other.into())),
     }
     match usize::from(header.e_phentsize) {
-        SIZEOF_PHDR => Ok(header),
+        n if n == program_header => Ok(header),
         n => Err(malformed("size of a program header", n as u64)),
     }
+}
+
+fn unsupported(what: &'static str, value: u16) -> ErrorKind {
+    ErrorKind::Unsupported { what, value: value.into() }
 }
 
 /// What a file without the ELF mark is.
@@ -272,12 +289,16 @@ fn kind(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// The dynamic section of a library.
-fn dynamic(segments: &Segments, bytes: &[u8]) -> Result<Dynamic, ErrorKind> {
+/// The dynamic section of a library, as `read` understands it.
+pub(crate) fn dynamic(
+    segments: &Segments,
+    bytes: &[u8],
+    read: impl FnOnce(&[u8]) -> Dynamic,
+) -> Result<Dynamic, ErrorKind> {
     let none = || malformed("no dynamic section", 0);
     let at = segments.dynamic.as_ref().ok_or_else(none)?;
     let range = segments.file("dynamic section outside the file", at.p_vaddr, at.p_filesz)?;
-    let dynamic = Dynamic::read(bytes.get(range).unwrap_or_default());
+    let dynamic = read(bytes.get(range).unwrap_or_default());
     match dynamic.flag_1(DF_1_PIE) {
         true => Err(ErrorKind::Unsupported { what: "position-independent executable", value: DF_1_PIE }),
         false => Ok(dynamic),

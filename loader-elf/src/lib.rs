@@ -1,5 +1,6 @@
 //! What ELF answers to the questions of [`loader_core::Image`]: shared objects for x86-64, parsed from a file or a
-//! buffer ([`ElfImage`]), and those that the host process has loaded, read where they are ([`host`]).
+//! buffer ([`ElfImage`]), those that the host process has loaded, read where they are ([`host`]), and shared objects
+//! for other machines, which are relocated and bound but never run ([`ForeignImage`]).
 //!
 //! ```text
 //! bytes ─► image (headers) ─► dynamic ─► plan, needs, exports + versions, relocate, bind, tls, lifecycle
@@ -11,6 +12,7 @@
 mod bind;
 mod dynamic;
 mod exports;
+mod foreign;
 pub mod host;
 pub mod image;
 pub mod inspect;
@@ -25,6 +27,7 @@ mod symbol;
 mod tls;
 mod versions;
 
+pub use foreign::{ForeignImage, parse_any};
 pub use host::{Adopted, HostImage, adopt, generation};
 pub use image::ElfImage;
 pub use inspect::{Inspection, inspect};

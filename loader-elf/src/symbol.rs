@@ -5,7 +5,7 @@ use goblin::elf::{
     section_header::{SHN_ABS, SHN_UNDEF},
     sym::{
         STB_GNU_UNIQUE, STB_LOCAL, STB_WEAK, STT_COMMON, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT,
-        STT_TLS, STV_DEFAULT, STV_HIDDEN, STV_INTERNAL,
+        STT_TLS, STV_DEFAULT, STV_HIDDEN, STV_INTERNAL, Sym,
     },
 };
 use loader_core::{ErrorKind, Export, MapPlan, Rights, Rva};
@@ -41,6 +41,18 @@ impl Symbol {
             section: u16::from_le_bytes([s0, s1]),
             value: u64::from_le_bytes(*value.first_chunk()?),
             size: u64::from_le_bytes(*size.first_chunk()?),
+        })
+    }
+
+    /// A symbol of either class.
+    pub(crate) fn of(symbol: &Sym) -> Option<Self> {
+        Some(Self {
+            name: u32::try_from(symbol.st_name).ok()?,
+            info: symbol.st_info,
+            other: symbol.st_other,
+            section: u16::try_from(symbol.st_shndx).ok()?,
+            value: symbol.st_value,
+            size: symbol.st_size,
         })
     }
 

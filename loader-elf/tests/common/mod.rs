@@ -20,7 +20,12 @@ pub struct Window {
 }
 
 impl Window {
+    #[allow(dead_code)]
     pub fn of(image: &dyn Image, source: &Source) -> Self {
+        Self::at(Addr(BASE), image, source)
+    }
+
+    pub fn at(base: Addr, image: &dyn Image, source: &Source) -> Self {
         let (plan, file) = (image.plan(), source.bytes());
         let window = plan.window();
         let mut bytes = vec![0; (window.end.0 - window.start.0) as usize];
@@ -34,7 +39,7 @@ impl Window {
         Self {
             bytes,
             start: window.start,
-            at: Placement { link_base: plan.link_base(), base: Addr(BASE), len: plan.len().get() },
+            at: Placement { link_base: plan.link_base(), base, len: plan.len().get() },
             tls: image.tls().map(|_| STATIC),
             late: Vec::new(),
         }
@@ -57,8 +62,19 @@ impl Window {
 
     #[allow(dead_code)]
     pub fn word(&self, link: u64) -> u64 {
+        u64::from_le_bytes(self.chunk(link))
+    }
+
+    /// The link-time address after the last byte.
+    #[allow(dead_code)]
+    pub fn end(&self) -> u64 {
+        self.at.link_base.0 + self.start.0 + self.bytes.len() as u64
+    }
+
+    #[allow(dead_code)]
+    pub fn chunk<const N: usize>(&self, link: u64) -> [u8; N] {
         let at = (link - self.at.link_base.0 - self.start.0) as usize;
-        u64::from_le_bytes(*self.bytes[at..].first_chunk().expect("in the window"))
+        *self.bytes[at..].first_chunk().expect("in the window")
     }
 }
 
