@@ -621,6 +621,45 @@ fn real_libraries_become_what_object_and_the_abi_say() {
 }
 
 #[test]
+fn real_libraries_find_each_others_symbols_in_their_versions() {
+    for machine in Machine::ALL {
+        let (folder, packages) = packaged(machine);
+        let loader =
+            ["ld-linux.so.2", "ld-linux-armhf.so.3", "ld-linux-aarch64.so.1", "ld-linux-riscv64-lp64d.so.1"];
+        let names = ["libm.so.6", "libgcc_s.so.1", "libresolv.so.2", "libc.so.6", loader[machine as usize]];
+        let files: Vec<_> = names.iter().filter_map(|name| fs::read(folder.join(name)).ok()).collect();
+        if files.len() < names.len() {
+            println!("skipped: needs {names:?} of {packages}");
+            continue;
+        }
+        let images: Vec<_> = files.iter().map(|bytes| parse(bytes).expect("a library").1).collect();
+        let mut versions = 0;
+        for image in &images {
+            let mut found = Vec::new();
+            let mut ask = |query: &Query<'_>| {
+                let anyone = |query| images.iter().any(|i| matches!(i.export(query), Ok(Some(_))));
+                found.push((query.symbol.to_name(), query.weak || anyone(query)));
+                if let Some(version) = query.version {
+                    let other = [version, b"x"].concat();
+                    assert!(!anyone(&Query { version: Some(&other), ..*query }), "{:?}", query.symbol.text());
+                    versions += 1;
+                }
+            };
+            image.imports(&mut ask).expect("readable tables");
+            let missing: Vec<_> = found.iter().filter(|(_, found)| !found).collect();
+            assert!(missing.is_empty(), "{machine:?} {:?}: {missing:?}", image.own_name());
+            image
+                .needed_versions(&mut |needed| {
+                    let of = images.iter().find(|i| i.own_name().map(str::as_bytes) == Some(needed.of));
+                    assert_eq!(of.and_then(|i| i.defines_version(needed.version)), Some(true), "{needed:?}");
+                })
+                .expect("readable versions");
+        }
+        assert!(versions > 100, "{machine:?}: {versions}");
+    }
+}
+
+#[test]
 fn the_images_come_from_their_sources() {
     for compiler in
         ["i686-linux-gnu-gcc", "arm-linux-gnueabihf-gcc", "aarch64-linux-gnu-gcc", "riscv64-linux-gnu-gcc"]
@@ -631,7 +670,7 @@ fn the_images_come_from_their_sources() {
             return;
         }
     }
-    let folder = std::env::temp_dir().join(format!("foreign-{}", std::process::id()));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("foreign");
     let built = Command::new(corpus().join("build.sh")).arg(&folder).status().expect("a shell");
     assert!(built.success());
     for machine in Machine::ALL {

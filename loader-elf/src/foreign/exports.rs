@@ -122,22 +122,19 @@ impl Tables {
 
     /// Whom the hash names; everybody where there is none.
     fn candidates<'a>(&self, bytes: &'a [u8], name: &[u8], hash: u32) -> Option<Candidates<'a>> {
-        match self.hash {
-            Hash::None => Some(Box::new(0..u32::try_from(self.count()).ok()?)),
-            Hash::Gnu { ref buckets, ref chains, first } => {
-                let chains = bytes.get(chains.clone())?;
+        Some(match &self.hash {
+            Hash::None => Box::new(0..u32::try_from(self.count()).ok()?),
+            Hash::Gnu { buckets, chains, first } => {
+                let first = *first;
                 let start = bucket(bytes.get(buckets.clone())?, hash)?.checked_sub(first)?;
-                Some(gnu_chain(chains, start, hash).filter_map(move |i| first.checked_add(i)))
-                    .map(|c| Box::new(c) as _)
+                let places = gnu_chain(bytes.get(chains.clone())?, start, hash);
+                Box::new(places.filter_map(move |place| first.checked_add(place)))
             }
-            Hash::SysV { ref buckets, ref chains } => {
-                let chains = bytes.get(chains.clone())?;
+            Hash::SysV { buckets, chains } => {
                 let start = bucket(bytes.get(buckets.clone())?, sysv_hash(name))?;
-                let chain = successors(Some(start), |&i| u32_at(chains, i as usize * 4));
-                // As many steps as there are symbols: a chain that runs in a circle ends all the same.
-                Some(Box::new(chain.take_while(|&i| i != 0).take(chains.len() / 4)))
+                Box::new(sysv_chain(bytes.get(chains.clone())?, start))
             }
-        }
+        })
     }
 }
 
@@ -146,6 +143,13 @@ fn gnu_chain(chains: &[u8], start: u32, hash: u32) -> impl Iterator<Item = u32> 
     let at = |i: u32| u32_at(chains, i as usize * 4);
     successors(Some(start), move |&i| i.checked_add(1).filter(|_| at(i).is_some_and(|h| h & 1 == 0)))
         .filter(move |&i| at(i).is_some_and(|h| h | 1 == hash | 1))
+}
+
+/// The symbols of a chain: as many as there can be, so that one which runs in a circle ends all the same.
+fn sysv_chain(chains: &[u8], start: u32) -> impl Iterator<Item = u32> {
+    successors(Some(start), |&i| u32_at(chains, i as usize * 4))
+        .take_while(|&i| i != 0)
+        .take(chains.len() / 4)
 }
 
 const fn symbol_len(word: Word) -> usize {
