@@ -165,6 +165,8 @@ pub struct Outline<'a> {
     pub unwind: Option<Rva>,
     /// Where the dynamic section is.
     pub dynamic: Option<Rva>,
+    /// The whole file.
+    pub file: &'a [u8],
 }
 
 /// A symbol that was found by its place.

@@ -22,6 +22,7 @@ mod session;
 pub mod set;
 pub mod space;
 pub mod tls;
+pub mod tools;
 mod turnstile;
 
 pub use addr::*;
@@ -34,3 +35,4 @@ pub use locate::{FileId, Found, FoundFile, Locator, Requester, Source};
 pub use mode::{Dialect, MissingPolicy, Mode, Rules, ThreadDestructors};
 pub use plan::{Fill, Layout, MapPlan, Region, Rights, Wanted};
 pub use set::{Adopted, Handle, LoadSet, ModuleId, ModuleInfo, Origin, Owner, Request};
+pub use tools::{InMemory, Tools};

@@ -103,6 +103,7 @@ impl Module<Parsed> {
         let blame = self.blame(Stage::Map);
         let plan = self.image.plan();
         let mut block = space.reserve(plan).map_err(&blame)?;
+        block.name(&self.identity.name);
         let from = Backing { bytes: self.stage.source.bytes(), file: self.stage.file.as_ref() };
         for region in plan.regions() {
             block.fill(region, from).map_err(&blame)?;

@@ -659,11 +659,15 @@ impl<'s> Session<'s> {
         })
     }
 
-    /// The session's modules become the set's: the only step that others can see.
+    /// The session's modules become the set's: the only step that others can see. Returns the root, and all of them.
     ///
     /// # Errors
     /// Only before anything is visible: something that a module is bound to was closed in this very thread meanwhile.
-    pub(crate) fn commit(self, modules: Vec<Module<Sealed>>, origin: Origin) -> Result<ModuleId> {
+    pub(crate) fn commit(
+        self,
+        modules: Vec<Module<Sealed>>,
+        origin: Origin,
+    ) -> Result<(ModuleId, Vec<Arc<Info>>)> {
         let global = match (self.rules.dialect, self.visibility) {
             (Dialect::TnsR, _) | (Dialect::Posix, Visibility::Global) => true,
             (Dialect::Posix, Visibility::Local) => false,
@@ -679,7 +683,7 @@ impl<'s> Session<'s> {
         for identity in &names {
             self.emit(&Event::Committed { name: &identity.name });
         }
-        Ok(root)
+        Ok((root, self.fresh))
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
     session::{FORWARDS, Root, Session, query_of},
     space::AddressSpace,
     tls,
+    tools::{InMemory, Tools},
     turnstile::Turnstile,
 };
 use slotmap::{Key, new_key_type};
@@ -158,6 +159,7 @@ pub struct LoadSet {
     caller: Arc<dyn Caller>,
     locator: Box<dyn Locator>,
     observers: RwLock<Vec<Arc<dyn Observer>>>,
+    tools: Option<Box<dyn Tools>>,
     /// Which threads are in which entries.
     inside: Mutex<Vec<lifecycle::Entered>>,
     /// What ifunc resolvers of live modules answered.
@@ -186,8 +188,39 @@ impl LoadSet {
             caller,
             locator: Box::new(locator),
             observers: RwLock::default(),
+            tools: None,
             inside: Mutex::default(),
             resolved: Mutex::default(),
+        }
+    }
+
+    /// The same load set, whose modules are shown to tools outside the process.
+    #[must_use]
+    pub fn with_tools(mut self, tools: impl Tools + 'static) -> Self {
+        self.tools = Some(Box::new(tools));
+        self
+    }
+
+    /// Shows everything that is loaded, less what the host has; nothing of it goes meanwhile.
+    pub fn look(&self, look: impl FnOnce(&[InMemory<'_>])) {
+        let mut state = self.lock();
+        let ours = state.modules.iter().filter(|(_, m)| m.origin != Origin::Host);
+        let (ids, infos): (Vec<ModuleId>, Vec<Arc<Info>>) = ours.map(|(id, m)| (id, m.info.clone())).unzip();
+        let held: Vec<Handle> = ids.into_iter().map(|id| state.open(Some(id)).0).collect();
+        drop(state);
+        look(&infos.iter().map(|info| info.shown()).collect::<Vec<_>>());
+        let mut state = self.lock();
+        for handle in held {
+            state.close(handle);
+        }
+        drop(state);
+        self.collect();
+    }
+
+    fn came(&self, modules: &[Arc<Info>]) {
+        if let Some(tools) = &self.tools {
+            let shown: Vec<InMemory<'_>> = modules.iter().map(|info| info.shown()).collect();
+            tools.came(&shown);
         }
     }
 
@@ -301,12 +334,13 @@ impl LoadSet {
     fn open_quietly(&self, request: &Request<'_>) -> Result<Handle> {
         let waiting = || self.emit(request.mode.verbose, &Event::Waiting { name: &request.need.name });
         let building = self.building.enter(waiting);
-        let root = match self.loaded(request)? {
-            Some(root) => root,
+        let (root, fresh) = match self.loaded(request)? {
+            Some(root) => (root, Vec::new()),
             None => self.build(request)?,
         };
         let handle = self.hand_out(root, request.mode.verbose);
         drop(building);
+        self.came(&fresh);
         // From here on foreign code runs, and no lock is held that others wait for.
         match self.attach(root, request) {
             Ok(()) => {
@@ -322,11 +356,12 @@ impl LoadSet {
         }
     }
 
-    /// Brings in what is not loaded, up to the point where only foreign code is left to run.
-    fn build(&self, request: &Request<'_>) -> Result<ModuleId> {
+    /// Brings in what is not loaded, up to the point where only foreign code is left to run; returns the root, and all
+    /// that came with it.
+    fn build(&self, request: &Request<'_>) -> Result<(ModuleId, Vec<Arc<Info>>)> {
         let mut session = Session::begin(self, request); // dropping a session undoes all of it
         let parsed = match session.find(request)? {
-            Root::Loaded(id) => return Ok(id),
+            Root::Loaded(id) => return Ok((id, Vec::new())),
             Root::Fresh(parsed) => parsed,
         };
         // From here on the list of modules is complete.

@@ -5,6 +5,7 @@
 
 mod flat;
 mod local;
+mod name;
 
 pub use flat::Flat;
 pub use local::Local;
@@ -35,6 +36,9 @@ pub struct Backing<'a> {
 pub trait Block: Send + Sync + fmt::Debug {
     /// The address of the first byte.
     fn base(&self) -> Addr;
+
+    /// Names what of the memory comes from no file, for those who read the system's list of mappings.
+    fn name(&self, _name: &str) {}
 
     /// Puts a region's bytes in place.
     ///

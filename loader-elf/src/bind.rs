@@ -8,8 +8,8 @@ use crate::{
 };
 use goblin::elf::reloc::*;
 use loader_core::{
-    Addr, ErrorKind, ImageMut, LinkAddr, MapPlan, Purpose, Query, Resolution, Resolve, Rva, Symbol as Name, TlsHome,
-    tls::descriptor,
+    Addr, ErrorKind, ImageMut, LinkAddr, MapPlan, Purpose, Query, Resolution, Resolve, Rva, Symbol as Name,
+    TlsHome, tls::descriptor,
 };
 
 /// The parts of an image that binding reads.

@@ -85,6 +85,14 @@ pub fn generation() -> (u64, u64) {
     count
 }
 
+/// The number that a tag of the main program's dynamic section has.
+pub(crate) fn main_program(tag: u64) -> Option<u64> {
+    let main = loaded().into_iter().find(|l| l.main)?;
+    let segments = main.segments().ok()?;
+    let plan = MapPlan::check(plan::layout(&segments, true).ok()?, u64::MAX).ok()?;
+    main.dynamic(&segments, main.placement(&plan)).ok()?.get(tag)
+}
+
 /// Whether the process was given rights that its user does not have (`AT_SECURE`).
 pub(crate) fn has_more_rights_than_its_user() -> bool {
     auxiliary(libc::AT_SECURE) != 0
@@ -194,11 +202,7 @@ impl Loaded {
     fn adopt(&self, pin: Pin) -> Result<Adopted, ErrorKind> {
         let segments = self.segments()?;
         let plan = MapPlan::check(plan::layout(&segments, true)?, u64::MAX)?;
-        let at = Placement {
-            link_base: plan.link_base(),
-            base: Addr(plan.link_base().0.wrapping_add(self.base)),
-            len: plan.len().get(),
-        };
+        let at = self.placement(&plan);
         let dynamic = self.dynamic(&segments, at)?;
         let (bytes, tables) = self.tables(&segments, &dynamic)?;
         let strings = tables.strings(bytes);
@@ -222,6 +226,14 @@ impl Loaded {
             path,
             image: Arc::new(image),
         })
+    }
+
+    fn placement(&self, plan: &MapPlan) -> Placement {
+        Placement {
+            link_base: plan.link_base(),
+            base: Addr(plan.link_base().0.wrapping_add(self.base)),
+            len: plan.len().get(),
+        }
     }
 
     /// Its file. The main program has no name in the list.

@@ -155,8 +155,9 @@ impl Image for ElfImage {
     }
 
     fn outline(&self) -> Outline<'_> {
-        let headers = self.source.bytes().get(self.headers.clone()).unwrap_or_default();
-        Outline { headers, unwind: self.unwind, dynamic: self.dynamic }
+        let file = self.source.bytes();
+        let headers = file.get(self.headers.clone()).unwrap_or_default();
+        Outline { headers, unwind: self.unwind, dynamic: self.dynamic, file }
     }
 
     fn symbol_at(&self, at: Rva) -> Option<NearSymbol<'_>> {

@@ -10,6 +10,7 @@
 //! Read [`image`] first; [`search`] says where libraries are looked for, [`inspect()`] what the command line shows.
 
 mod bind;
+pub mod debugger;
 mod dynamic;
 mod exports;
 mod foreign;
@@ -18,6 +19,7 @@ pub mod image;
 pub mod inspect;
 mod lifecycle;
 mod needs;
+pub mod perf;
 mod plan;
 mod read;
 mod relocate;

@@ -5,6 +5,7 @@ use crate::{
     guest::Guests,
     host::HostLibraries,
     locator::{Files, Shared, need},
+    tools::{Debugger, Outside},
     win32::Windows,
 };
 use loader_core::{
@@ -59,6 +60,7 @@ pub struct Builder {
     hosts: Vec<HostModule>,
     observers: Vec<Box<dyn Observer>>,
     program: Vec<PathBuf>,
+    outside: Outside,
 }
 
 impl fmt::Debug for Builder {
@@ -108,6 +110,20 @@ impl Builder {
         self
     }
 
+    /// Sets what a debugger is shown of libraries.
+    pub fn debugger(mut self, debugger: Debugger) -> Self {
+        self.outside.debugger = debugger;
+        self
+    }
+
+    /// Writes the functions of ELF libraries that are opened from bytes to `/tmp/perf-<pid>.map`, where `perf` looks
+    /// for the names of code that has no file. The map only grows, and stays when the process ends: `perf` reads it
+    /// then.
+    pub fn perf_map(mut self, write: bool) -> Self {
+        self.outside.perf_map = write;
+        self
+    }
+
     /// Makes the engine.
     ///
     /// # Errors
@@ -116,7 +132,8 @@ impl Builder {
     pub fn build(self) -> Result<Engine, Error> {
         let files = Arc::new(Files::new(self.dll_dirs));
         let native = Arc::new(Native::new());
-        let set = Arc::new(LoadSet::new(Local, native.clone(), Shared(files.clone())));
+        let set = LoadSet::new(Local, native.clone(), Shared(files.clone()));
+        let set = Arc::new(set.with_tools(self.outside));
         for observer in self.observers {
             set.observe(move |event: &crate::Event<'_>| observer.event(event));
         }
@@ -233,6 +250,11 @@ impl Engine {
     #[must_use]
     pub fn modules(&self) -> Vec<ModuleInfo> {
         self.load_set().modules()
+    }
+
+    /// Shows everything that is loaded to a debugger that came after it, libraries opened from bytes too.
+    pub fn show_to_debugger(&self) {
+        self.load_set().look(|modules| loader_elf::debugger::show(modules, true));
     }
 
     /// The load set itself.

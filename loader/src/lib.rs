@@ -31,6 +31,7 @@ mod guest;
 mod host;
 mod library;
 mod locator;
+mod tools;
 pub mod win32;
 
 pub use engine::{Builder, Engine};
@@ -42,3 +43,4 @@ pub use loader_core::{
     set::{FoundSymbol, MissingReport, Place, Planned},
 };
 pub use locator::parse;
+pub use tools::Debugger;

@@ -6,8 +6,8 @@ use super::{
     state::{Info, Loaded, Phase},
 };
 use crate::{
-    Entry, Error, ErrorKind, Event, Format, Lifecycle, Result, Stage, call::Occasion, event::Topics, tls,
-    turnstile::Pass,
+    Addr, Entry, Error, ErrorKind, Event, Format, Lifecycle, Result, Stage, call::Occasion, event::Topics,
+    tls, turnstile::Pass,
 };
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -191,6 +191,10 @@ impl LoadSet {
         self.lock().left(&dead);
         // From here on no code of theirs runs.
         self.resolved.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        if let Some(tools) = &self.tools {
+            let bases: Vec<Addr> = dead.iter().map(|m| m.info.at.base).collect();
+            tools.going(&bases);
+        }
         dead.into_iter()
             .map(|m| {
                 let name = m.info.identity.name.clone();

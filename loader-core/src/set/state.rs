@@ -7,6 +7,7 @@ use crate::{
     module::{Body, Identity, Module, Sealed},
     session::{Link, Node},
     space::Block,
+    tools::InMemory,
 };
 use slotmap::SlotMap;
 use std::{
@@ -34,6 +35,14 @@ pub(crate) struct Info {
     pub(crate) image: Arc<dyn Image>,
     pub(crate) at: Placement,
     pub(crate) tls: Option<TlsHome>,
+}
+
+impl Info {
+    /// As tools see it.
+    pub(crate) fn shown(&self) -> InMemory<'_> {
+        let Identity { name, path, .. } = &*self.identity;
+        InMemory { name, path: path.as_deref(), at: self.at, image: &*self.image }
+    }
 }
 
 /// An entry of the globalized searchList.

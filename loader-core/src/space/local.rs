@@ -191,6 +191,10 @@ impl Block for LocalBlock {
         Addr(self.base as u64)
     }
 
+    fn name(&self, name: &str) {
+        super::name::name(self.base..self.base + self.len, name);
+    }
+
     fn fill(&mut self, region: &Region, from: Backing<'_>) -> Result<(), ErrorKind> {
         let Some(fill) = &region.fill else {
             return Ok(());
