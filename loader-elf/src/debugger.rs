@@ -9,8 +9,10 @@
 //! freed while it can be reached, and only written through atomics.
 #![allow(unsafe_code)]
 
+mod probe;
+
 use crate::{dynamic::DT_DEBUG, host};
-use loader_core::{Addr, InMemory, Placement};
+use loader_core::{Addr, InMemory, Placement, Source};
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::{
     collections::BTreeMap,
@@ -71,6 +73,8 @@ struct Entry {
 #[derive(Debug)]
 struct List {
     own: &'static RDebug,
+    /// Where debuggers wait that do not wait in `brk`: at the end of an unload by the system's loader.
+    probe: Option<usize>,
     entries: Mutex<BTreeMap<Addr, Box<Entry>>>,
 }
 
@@ -147,7 +151,8 @@ impl List {
             last = unsafe { &*next };
         }
         version.fetch_max(2, Ordering::Release);
-        (own.brk != 0).then(|| Self { own, entries: Mutex::default() })
+        let probe = unload_probe(own.ldbase as u64).map(|at| at as usize);
+        (own.brk != 0).then(|| Self { own, probe, entries: Mutex::default() })
     }
 
     fn add<'a>(&self, modules: impl Iterator<Item = &'a InMemory<'a>>) {
@@ -203,6 +208,10 @@ impl List {
         self.tell(what);
         edit(&mut entries);
         self.tell(CONSISTENT);
+        drop(entries);
+        if self.probe.is_some_and(has_breakpoint) {
+            unload_something();
+        }
     }
 
     fn tell(&self, state: i32) {
@@ -214,10 +223,44 @@ impl List {
     }
 
     fn is_watched(&self) -> bool {
-        let code = ptr::with_exposed_provenance::<u8>(self.own.brk);
-        // SAFETY: the first byte of a function of the system's loader, whose code can be read. A debugger may change it
-        // at any time, which is what is asked.
-        unsafe { code.read_volatile() == BREAKPOINT }
+        has_breakpoint(self.own.brk) || self.probe.is_some_and(has_breakpoint)
+    }
+}
+
+/// Whether a debugger waits at an instruction of the system's loader.
+fn has_breakpoint(at: usize) -> bool {
+    let code = ptr::with_exposed_provenance::<u8>(at);
+    // SAFETY: callers name code of the system's loader, which can be read as long as the process lives. A debugger may
+    // change it at any time, which is what is asked.
+    unsafe { code.read_volatile() == BREAKPOINT }
+}
+
+/// Where the system's loader is after it has unloaded something, if it was built with probes.
+fn unload_probe(base: u64) -> Option<u64> {
+    let loader = host::at(base)?;
+    let file = Source::mapped(&File::open(loader.path()).ok()?).ok()?;
+    let at = probe::find(file.bytes(), "rtld", "unmap_complete")?.wrapping_add(base);
+    loader.has_code(at).then_some(at)
+}
+
+/// Makes the system's loader unload something: debuggers that wait at its probes read all lists after that.
+fn unload_something() {
+    // Parts of glibc that have been empty since 2.34: whichever is not loaded will do.
+    const EMPTY: [&CStr; 4] = [c"libutil.so.1", c"libanl.so.1", c"librt.so.1", c"libdl.so.2"];
+    let open = |name: &CStr, flags| {
+        // SAFETY: the name ends in a zero, and these libraries' initialisers do nothing.
+        unsafe { libc::dlopen(name.as_ptr(), flags | libc::RTLD_LAZY) }
+    };
+    for name in EMPTY {
+        let loaded = open(name, libc::RTLD_NOLOAD);
+        let handle = if loaded.is_null() { open(name, libc::RTLD_LOCAL) } else { loaded };
+        if !handle.is_null() {
+            // SAFETY: the handle was just made, and is given back once.
+            unsafe { libc::dlclose(handle) };
+        }
+        if loaded.is_null() && !handle.is_null() {
+            return;
+        }
     }
 }
 

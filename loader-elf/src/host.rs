@@ -18,7 +18,7 @@ use crate::{
 };
 use goblin::elf::{
     ProgramHeader,
-    program_header::{PF_R, PF_W, PF_X, program_header64::SIZEOF_PHDR},
+    program_header::{PF_R, PF_W, PF_X, PT_LOAD, program_header64::SIZEOF_PHDR},
 };
 use loader_core::{
     Addr, ErrorKind, Export, FileId, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, NearSymbol,
@@ -93,6 +93,11 @@ pub(crate) fn main_program(tag: u64) -> Option<u64> {
     main.dynamic(&segments, main.placement(&plan)).ok()?.get(tag)
 }
 
+/// The library that the host process has loaded at a base: what its addresses have more than its file's.
+pub(crate) fn at(base: u64) -> Option<Loaded> {
+    loaded().into_iter().find(|l| l.base == base)
+}
+
 /// Whether the process was given rights that its user does not have (`AT_SECURE`).
 pub(crate) fn has_more_rights_than_its_user() -> bool {
     auxiliary(libc::AT_SECURE) != 0
@@ -106,7 +111,7 @@ fn auxiliary(key: libc::c_ulong) -> u64 {
 
 /// One line of the system loader's list.
 #[derive(Debug)]
-struct Loaded {
+pub(crate) struct Loaded {
     name: CString,
     base: u64,
     headers: Vec<ProgramHeader>,
@@ -236,8 +241,14 @@ impl Loaded {
         }
     }
 
+    /// Whether a live address lies in its code.
+    pub(crate) fn has_code(&self, at: u64) -> bool {
+        let inside = |h: &ProgramHeader| at.wrapping_sub(h.p_vaddr.wrapping_add(self.base)) < h.p_memsz;
+        self.headers.iter().any(|h| h.p_type == PT_LOAD && h.p_flags & PF_X != 0 && inside(h))
+    }
+
     /// Its file. The main program has no name in the list.
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         match self.main {
             true => fs::read_link("/proc/self/exe").unwrap_or_default(),
             false => Path::new(std::ffi::OsStr::from_bytes(self.name.to_bytes())).into(),
