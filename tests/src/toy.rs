@@ -6,9 +6,9 @@
 
 use loader_core::{
     Addr, Entry, EntryKind, Error, ErrorKind, Event, Export, Format, Found, Handle, Image, ImageMut,
-    ImportControl, Layout, Lifecycle, LinkAddr, LoadSet, Locator, MapPlan, Mode, Need, Occasion, Origin,
-    Query, Region, Request, Requester, Resolution, Resolve, Rights, Rules, Rva, Source, Symbol, SymbolName,
-    TlsTemplate, Wanted,
+    ImportControl, InMemory, Layout, Lifecycle, LinkAddr, LoadSet, Locator, MapPlan, Mode, Need, Occasion,
+    Origin, Query, Region, Request, Requester, Resolution, Resolve, Rights, Rules, Rva, Source, Symbol,
+    SymbolName, TlsTemplate, Tools, Wanted,
     call::{Caller, Dry, Stubs},
     space::{AddressSpace, Backing, Block, Flat},
 };
@@ -481,6 +481,24 @@ impl Caller for Player {
     }
 }
 
+/// Logs what tools outside the process are told.
+#[derive(Debug)]
+struct Viewer(Arc<Script>);
+
+impl Tools for Viewer {
+    fn came(&self, modules: &[InMemory<'_>]) {
+        for m in modules {
+            self.0.say(format!("shown {}", m.name));
+        }
+    }
+    fn going(&self, bases: &[Addr]) {
+        for base in bases {
+            let name = lock(&self.0.names).get(base).cloned().unwrap_or_default();
+            self.0.say(format!("hidden {name}"));
+        }
+    }
+}
+
 /// How a call is logged.
 #[must_use]
 pub fn line(name: &str, occasion: Occasion) -> String {
@@ -510,17 +528,30 @@ impl Toy {
     /// When a text is not of the format.
     #[must_use]
     pub fn new(files: &[(&str, &str)]) -> Self {
-        let parse = |text: &str| text.parse().unwrap_or_else(|error| panic!("{error}"));
-        Self::of(files.iter().map(|&(name, text)| (name.to_owned(), parse(text))).collect())
+        Self::of(parsed(files))
+    }
+
+    /// The same, with tools outside the process: the log also has what is `shown` to them and `hidden` again.
+    ///
+    /// # Panics
+    /// When a text is not of the format.
+    #[must_use]
+    pub fn viewed(files: &[(&str, &str)]) -> Self {
+        Self::made(parsed(files), |set, script| set.with_tools(Viewer(script)))
     }
 
     /// A world of files.
     #[must_use]
     pub fn of(files: Files) -> Self {
+        Self::made(files, |set, _| set)
+    }
+
+    fn made(files: Files, finish: impl FnOnce(LoadSet, Arc<Script>) -> LoadSet) -> Self {
         let script = Arc::new(Script { files: Mutex::new(files), ..Script::default() });
         let space = Space::default();
         let live = space.live.clone();
-        let set = Arc::new(LoadSet::new(space, Arc::new(Player(script.clone())), Folder(script.clone())));
+        let set = LoadSet::new(space, Arc::new(Player(script.clone())), Folder(script.clone()));
+        let set = Arc::new(finish(set, script.clone()));
         let _ = script.set.set(Arc::downgrade(&set));
         let ear = script.clone();
         set.observe(move |event: &Event<'_>| ear.hear(event));
@@ -625,6 +656,11 @@ impl Toy {
     pub fn in_memory(&self) -> usize {
         Arc::strong_count(&self.live) - 2 // this one, and the address space's own
     }
+}
+
+fn parsed(files: &[(&str, &str)]) -> Files {
+    let parse = |text: &str| text.parse().unwrap_or_else(|error| panic!("{error}"));
+    files.iter().map(|&(name, text)| (name.to_owned(), parse(text))).collect()
 }
 
 /// A request for a file, with the engine's defaults.
