@@ -24,6 +24,7 @@ pub mod space;
 pub mod tls;
 pub mod tools;
 mod turnstile;
+pub mod unwind;
 
 pub use addr::*;
 pub use call::Occasion;

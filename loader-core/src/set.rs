@@ -113,6 +113,17 @@ pub struct FoundSymbol {
     pub format: Format,
 }
 
+/// What is at an address.
+#[derive(Clone, Debug)]
+pub struct SymbolAt {
+    /// The module that it lies in.
+    pub module: ModuleInfo,
+    /// The name of the symbol that it belongs to, where there is one.
+    pub symbol: Option<Box<str>>,
+    /// How far it is from the start of the symbol; of the module, where there is no symbol.
+    pub offset: u64,
+}
+
 /// What would be missing if a library were opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MissingReport {
@@ -610,6 +621,22 @@ impl LoadSet {
     pub fn module_at(&self, at: Addr) -> Option<ModuleInfo> {
         let state = self.lock();
         state.at(at).map(|id| state.describe(id))
+    }
+
+    /// What is at an address: the module, and the symbol as `dladdr` finds it.
+    #[must_use]
+    pub fn symbol_at(&self, at: Addr) -> Option<SymbolAt> {
+        let state = self.lock();
+        let id = state.at(at)?;
+        let (module, info) = (state.describe(id), state.info(id).clone());
+        drop(state); // the first question about an image takes its time
+        let rva = info.at.rva_of(at)?;
+        let symbol = info.image.symbol_at(rva);
+        Some(SymbolAt {
+            module,
+            offset: rva.0 - symbol.map_or(0, |s| s.at.0),
+            symbol: symbol.map(|s| s.name.to_string_lossy().into()),
+        })
     }
 
     /// Makes the calling thread ready to run code of a format.

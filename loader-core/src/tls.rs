@@ -294,6 +294,17 @@ pub(crate) fn spread(home: TlsHome) -> Result<(), ErrorKind> {
     armed.map_or(Ok(()), |a| a.fixed.as_ref().map_or(Ok(()), |piece| piece.spread(&a.init)))
 }
 
+/// The calling thread's block, if it has been made.
+#[must_use]
+pub fn block_if_any(home: TlsHome) -> *mut u8 {
+    match home {
+        TlsHome::Slot(n) => {
+            Thread::current().table.get(n as usize).map_or(null_mut(), |entry| entry.load(Relaxed))
+        }
+        TlsHome::Host { .. } => null_mut(),
+    }
+}
+
 /// A slot of one module. Dropping it frees every thread's block.
 #[derive(Debug)]
 pub struct TlsSlot(u32);

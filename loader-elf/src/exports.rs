@@ -103,6 +103,18 @@ impl Tables {
         }
     }
 
+    /// The number of the symbol by which the image imports `name`.
+    pub(crate) fn import(&self, bytes: &[u8], name: &[u8]) -> Option<u32> {
+        let listed = self.listed(bytes);
+        let count = u32::try_from(self.count()).unwrap_or(u32::MAX);
+        // A GNU hash leaves out what is not defined: that comes first.
+        let end = if matches!(self.hash, Hash::Gnu { .. }) { listed.start } else { count };
+        let table = bytes.get(self.symbols.clone())?;
+        let is_it =
+            |symbol: &Symbol| !symbol.is_defined() && is_text_at(self.strings(bytes), symbol.name, name);
+        (1..end.min(count)).find(|&index| Symbol::read(table, index).is_some_and(|s| is_it(&s)))
+    }
+
     /// Symbol number `index` as the file has it.
     pub(crate) fn entry<'a>(&self, bytes: &'a [u8], index: u32) -> Option<&'a [u8]> {
         let start = (index as usize).checked_mul(SYMBOL)?;

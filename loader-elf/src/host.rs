@@ -7,14 +7,16 @@
 
 use crate::{
     dynamic::{
-        DF_STATIC_TLS, DT_GNU_HASH, DT_HASH, DT_SONAME, DT_STRTAB, DT_SYMTAB, DT_VERDEF, DT_VERNEED,
-        DT_VERSYM, Dynamic,
+        DF_STATIC_TLS, DT_GNU_HASH, DT_HASH, DT_JMPREL, DT_RELA, DT_RELR, DT_SONAME, DT_STRTAB, DT_SYMTAB,
+        DT_VERDEF, DT_VERNEED, DT_VERSYM, Dynamic,
     },
     exports::Tables,
     image::{Paths, control, export},
     malformed, needs,
     plan::{self, Segments},
+    relocate::Fixups,
     spots::Spots,
+    unwinder::iterate_host,
 };
 use goblin::elf::{
     ProgramHeader,
@@ -22,12 +24,13 @@ use goblin::elf::{
 };
 use loader_core::{
     Addr, ErrorKind, Export, FileId, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, NearSymbol,
-    Need, Placement, Query, Resolve, Rva, SearchPath, TlsHome, TlsTemplate,
+    Need, Placement, Query, Resolve, Rva, SearchPath, TlsHome, TlsTemplate, page_floor,
 };
 use std::{
     arch::asm,
     ffi::{CStr, CString, c_int, c_void},
     fs,
+    ops::Range,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     ptr, slice,
@@ -120,30 +123,59 @@ pub(crate) struct Loaded {
     main: bool,
 }
 
+/// Tables of a library that can be read where they are, for as long as it is held.
+pub(crate) struct InPlace {
+    /// Where the library is.
+    pub(crate) at: Placement,
+    segments: Segments,
+    dynamic: Dynamic,
+    /// The segment that has the tables.
+    pub(crate) bytes: &'static [u8],
+    /// The same segment, for those who look for a table in `bytes`.
+    only: Segments,
+}
+
+impl InPlace {
+    pub(crate) fn tables(&self) -> Result<Tables, ErrorKind> {
+        Tables::find(&self.dynamic, &self.only, self.bytes)
+    }
+
+    /// Its relocations, which are done.
+    pub(crate) fn fixups(&self) -> Result<Fixups, ErrorKind> {
+        Fixups::find(&self.dynamic, &self.only)
+    }
+
+    /// The live addresses of what is read-only since it was relocated.
+    pub(crate) fn relro(&self) -> Range<u64> {
+        self.segments.relro.as_ref().map_or(0..0, |r| {
+            let live = |at: u64| page_floor(at).wrapping_add(self.at.slide());
+            live(r.p_vaddr)..live(r.p_vaddr.saturating_add(r.p_memsz))
+        })
+    }
+}
+
 /// The libraries of the process, without the one that the kernel puts into every process.
 fn loaded() -> Vec<Loaded> {
     let kernel = auxiliary(libc::AT_SYSINFO_EHDR);
     let mut out: Vec<Loaded> = Vec::new();
     each(&mut |info| {
         if kernel == 0 || info.dlpi_addr != kernel {
-            out.push(Loaded {
-                name: name(info),
-                base: info.dlpi_addr,
-                headers: headers(info),
-                tls_module: info.dlpi_tls_modid as u64,
-                tls_data: info.dlpi_tls_data.addr() as u64,
-                main: out.is_empty(),
-            });
+            out.push(Loaded::of(info, out.is_empty()));
         }
         true
     });
     out
 }
 
-/// Shows `f` each line of the system loader's list until it returns false.
-fn each(f: &mut dyn FnMut(&libc::dl_phdr_info) -> bool) {
+/// Shows `f` each line of the system loader's list until it returns false. The list is held meanwhile: nothing of it
+/// is unloaded.
+pub(crate) fn each(f: &mut dyn FnMut(&libc::dl_phdr_info) -> bool) {
     type Visitor<'a> = &'a mut dyn FnMut(&libc::dl_phdr_info) -> bool;
-    unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _: libc::size_t, data: *mut c_void) -> c_int {
+    unsafe extern "C-unwind" fn visit(
+        info: *mut libc::dl_phdr_info,
+        _: libc::size_t,
+        data: *mut c_void,
+    ) -> c_int {
         // SAFETY: `data` is the visitor that `each` passed, borrowed for the length of that call.
         let f = unsafe { &mut *data.cast::<Visitor<'_>>() };
         // SAFETY: `dl_iterate_phdr` gives a line that is valid until this function returns.
@@ -152,7 +184,7 @@ fn each(f: &mut dyn FnMut(&libc::dl_phdr_info) -> bool) {
     }
     let mut f: Visitor<'_> = f;
     // SAFETY: `visit` has the signature that is asked for, and `f` outlives the call.
-    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut f).cast()) };
+    unsafe { iterate_host(visit, (&raw mut f).cast()) };
 }
 
 fn name(info: &libc::dl_phdr_info) -> CString {
@@ -203,13 +235,23 @@ impl Drop for Pin {
 }
 
 impl Loaded {
+    /// Reads a line; the first is that of the main program.
+    pub(crate) fn of(info: &libc::dl_phdr_info, main: bool) -> Self {
+        Self {
+            name: name(info),
+            base: info.dlpi_addr,
+            headers: headers(info),
+            tls_module: info.dlpi_tls_modid as u64,
+            tls_data: info.dlpi_tls_data.addr() as u64,
+            main,
+        }
+    }
+
     /// Reads a library that `pin` holds.
     fn adopt(&self, pin: Pin) -> Result<Adopted, ErrorKind> {
-        let segments = self.segments()?;
-        let plan = MapPlan::check(plan::layout(&segments, true)?, u64::MAX)?;
-        let at = self.placement(&plan);
-        let dynamic = self.dynamic(&segments, at)?;
-        let (bytes, tables) = self.tables(&segments, &dynamic)?;
+        let (here, plan) = self.in_place()?;
+        let tables = here.tables()?;
+        let InPlace { at, dynamic, bytes, .. } = here;
         let strings = tables.strings(bytes);
         let image = HostImage {
             own_name: dynamic.text(strings, DT_SONAME)?,
@@ -247,6 +289,16 @@ impl Loaded {
         self.headers.iter().any(|h| h.p_type == PT_LOAD && h.p_flags & PF_X != 0 && inside(h))
     }
 
+    /// Finds its tables.
+    pub(crate) fn in_place(&self) -> Result<(InPlace, MapPlan), ErrorKind> {
+        let segments = self.segments()?;
+        let plan = MapPlan::check(plan::layout(&segments, true)?, u64::MAX)?;
+        let at = self.placement(&plan);
+        let dynamic = self.dynamic(&segments, at)?;
+        let (bytes, only) = self.readable(&segments, &dynamic)?;
+        Ok((InPlace { at, segments, dynamic, bytes, only }, plan))
+    }
+
     /// Its file. The main program has no name in the list.
     pub(crate) fn path(&self) -> PathBuf {
         match self.main {
@@ -266,8 +318,18 @@ impl Loaded {
     /// The dynamic section, with every address as the static linker wrote it: the system's loader has changed most
     /// of them, in most libraries, to live ones.
     fn dynamic(&self, segments: &Segments, at: Placement) -> Result<Dynamic, ErrorKind> {
-        const ADDRESSES: [u64; 7] =
-            [DT_STRTAB, DT_SYMTAB, DT_HASH, DT_GNU_HASH, DT_VERSYM, DT_VERDEF, DT_VERNEED];
+        const ADDRESSES: [u64; 10] = [
+            DT_STRTAB,
+            DT_SYMTAB,
+            DT_HASH,
+            DT_GNU_HASH,
+            DT_VERSYM,
+            DT_VERDEF,
+            DT_VERNEED,
+            DT_RELA,
+            DT_JMPREL,
+            DT_RELR,
+        ];
         let header = segments.dynamic.as_ref();
         let header = header.ok_or_else(|| malformed("no dynamic section", self.base))?;
         let start = header.p_vaddr.wrapping_sub(at.link_base.0);
@@ -283,8 +345,12 @@ impl Loaded {
         }))
     }
 
-    /// The tables of its symbols, and the segment that has them all.
-    fn tables(&self, segments: &Segments, dynamic: &Dynamic) -> Result<(&'static [u8], Tables), ErrorKind> {
+    /// The segment that has the tables of its symbols.
+    fn readable(
+        &self,
+        segments: &Segments,
+        dynamic: &Dynamic,
+    ) -> Result<(&'static [u8], Segments), ErrorKind> {
         let at = dynamic.get(DT_SYMTAB).unwrap_or(0);
         let holds = |l: &&ProgramHeader| {
             at.checked_sub(l.p_vaddr).is_some_and(|n| n < l.p_filesz) && l.p_flags & (PF_R | PF_W) == PF_R
@@ -295,8 +361,7 @@ impl Loaded {
         let bytes = unsafe { viewed(load.p_vaddr.wrapping_add(self.base), load.p_filesz) };
         let mut only = load.clone();
         only.p_offset = 0; // `bytes` is the segment, not the file
-        let only = Segments { loads: vec![only], ..Segments::default() };
-        Ok((bytes, Tables::find(dynamic, &only, bytes)?))
+        Ok((bytes, Segments { loads: vec![only], ..Segments::default() }))
     }
 
     /// Its thread-local block. The distance from the thread pointer is the same in every thread where code counts on

@@ -27,6 +27,7 @@ pub mod search;
 mod spots;
 mod symbol;
 mod tls;
+pub mod unwinder;
 mod versions;
 
 pub use foreign::{ForeignImage, parse_any};

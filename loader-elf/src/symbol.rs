@@ -90,7 +90,8 @@ impl Symbol {
         u32::from(self.section) == SHN_ABS
     }
 
-    fn is_defined(&self) -> bool {
+    /// Whether this image has it.
+    pub(crate) fn is_defined(&self) -> bool {
         u32::from(self.section) != SHN_UNDEF
     }
 

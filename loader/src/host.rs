@@ -17,6 +17,7 @@ impl HostLibraries {
         if *known() == Some(now) {
             return;
         }
+        loader_elf::unwinder::connect(); // whatever unwinders have come meanwhile
         let adopted = loader_elf::host::adopt().into_iter().map(|m| Adopted {
             at: m.at,
             path: m.path,

@@ -40,7 +40,7 @@ pub use loader_core::{
     Addr, Dialect, Error, ErrorKind, Event, Format, Handle, HostModule, ImportControl, MissingPolicy, Mode,
     ModuleInfo, Observer, Origin, Rules, Stage, SymbolName, ThreadDestructors,
     call::{Arg, Convention, MissingImport, guarded, invoke},
-    set::{FoundSymbol, MissingReport, Place, Planned},
+    set::{FoundSymbol, MissingReport, Place, Planned, SymbolAt},
 };
 pub use locator::parse;
 pub use tools::Debugger;

@@ -104,7 +104,7 @@ fn name_of(module: &ModuleInfo) -> CString {
 }
 
 /// The handle behind an address, and its load set.
-fn behind(at: *mut c_void) -> Result<(Arc<LoadSet>, Handle, Option<ModuleId>), Error> {
+pub(super) fn behind(at: *mut c_void) -> Result<(Arc<LoadSet>, Handle, Option<ModuleId>), Error> {
     let opened = all_opened();
     let found = opened.get(&at.addr()).and_then(|o| Some((o.set.upgrade()?, *o.handles.last()?, o.target)));
     found.ok_or_else(|| Error::new("", Stage::Request, ErrorKind::InvalidHandle))
@@ -134,7 +134,7 @@ thread_local! {
 }
 
 /// A call's result, or null and something for `dlerror` to say. A success leaves what an earlier call left.
-fn settle<T>(result: Result<T, Error>) -> Option<T> {
+pub(super) fn settle<T>(result: Result<T, Error>) -> Option<T> {
     result
         .inspect_err(|error| {
             let text = CString::new(error.to_string()).unwrap_or_default();

@@ -4,10 +4,11 @@
 //! its own. Each is told the address that it was called from, and so which engine and which module asks. Code that no
 //! engine loaded (a program's function that got the pointer from a library) gets what the process's own function does.
 //!
-//! * [`dl`]: `dlopen` and its kin; [`exit`]: handlers for the end of the process and for forks; [`thread_end`]: objects
+//! * [`dl`]: `dlopen` and its kin; [`address`]: `dladdr` and its kin; [`exit`]: handlers for the end of the process and for forks; [`thread_end`]: objects
 //!   that threads destroy at their end; [`keys`]: destructors of thread-specific data.
 //! * [`fork`]: the engines themselves across `fork`.
 
+mod address;
 mod dl;
 mod exit;
 mod fork;
@@ -68,7 +69,7 @@ impl Guests {
     ) -> Result<Arc<Self>, Error> {
         let tls_get_addr = loader_core::tls::tls_get_addr as *const ();
         let module = HostModule::new("(engine)").global().function("__tls_get_addr", tls_get_addr);
-        let module = [dl::offer, exit::offer, thread_end::offer, keys::offer]
+        let module = [dl::offer, address::offer, exit::offer, thread_end::offer, keys::offer]
             .into_iter()
             .fold(module, |module, offer: fn(HostModule) -> HostModule| offer(module));
         let own = set.add_host(module)?;
