@@ -8,7 +8,7 @@
 
 use super::dl::{behind, settle};
 use loader_core::{
-    Addr, HostModule, ModuleInfo, NearSymbol, Origin,
+    Addr, Handle, HostModule, LoadSet, ModuleInfo, NearSymbol, Origin,
     index::{Listed, Reading},
     tls,
 };
@@ -54,13 +54,6 @@ fn pointer<T>(at: Addr) -> *mut T {
     ptr::with_exposed_provenance_mut(at.0 as usize)
 }
 
-/// The symbol at an address of a module; none where the module has nothing mapped there.
-fn near(listed: &Listed, at: Addr) -> Option<Option<NearSymbol<'_>>> {
-    let rva = listed.at.rva_of(at)?;
-    let part = listed.image.plan().rights().iter().find(|(part, _)| part.contains(&rva))?;
-    (!part.1.is_empty()).then(|| listed.image.symbol_at(rva))
-}
-
 /// `dladdr`: 0 where no module has the address.
 ///
 /// # Safety
@@ -86,9 +79,7 @@ unsafe extern "C" fn dladdr1(
         // SAFETY: the caller's promise is the one that is asked for.
         return unsafe { host_dladdr1(at, info, extra, what) };
     };
-    let Some(symbol) = near(listed, number(at)) else {
-        return 0;
-    };
+    let symbol = listed.at.rva_of(number(at)).and_then(|rva| listed.image.symbol_at(rva));
     let answer = libc::Dl_info {
         dli_fname: listed.name.as_ptr(),
         dli_fbase: pointer(listed.at.base),
