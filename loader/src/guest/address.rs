@@ -8,7 +8,7 @@
 
 use super::dl::{behind, settle};
 use loader_core::{
-    Addr, Handle, HostModule, LoadSet, ModuleInfo, NearSymbol, Origin,
+    Addr, HostModule, ModuleInfo, Origin,
     index::{Listed, Reading},
     tls,
 };
