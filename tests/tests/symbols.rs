@@ -25,7 +25,9 @@ fn system(path: &Path) -> Result<*mut libc::c_void, String> {
         return Ok(handle);
     }
     // SAFETY: after a failure there is a text, which ends with a zero byte.
-    Err(unsafe { CStr::from_ptr(libc::dlerror()) }.to_string_lossy().into_owned())
+    let text = unsafe { libc::dlerror() };
+    // SAFETY: as above; it is copied before anything else is called.
+    Err(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
 }
 
 #[test]
