@@ -85,7 +85,7 @@ mod tests {
             for file in case.committed() {
                 let path = case.path(file);
                 let length = fs::metadata(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).len();
-                assert!(length < 16 * 1024, "{} is not small", path.display());
+                assert!(length < 72 * 1024, "{} is not small", path.display());
                 assert!(
                     files.insert((case.format, path.file_name().map(ToOwned::to_owned))),
                     "{file} is there twice"

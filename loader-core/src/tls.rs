@@ -18,6 +18,7 @@ mod reserve;
 mod thread;
 
 pub use access::{TlsIndex, descriptor, tls_get_addr};
+pub use donor::DONOR;
 pub use reserve::STATIC_TLS;
 
 use crate::{ErrorKind, TlsHome, TlsTemplate};
@@ -339,8 +340,8 @@ impl TlsSlot {
     /// [`ErrorKind::Malformed`] for an `init` that is longer than the block, [`ErrorKind::Space`].
     pub fn arm(&self, init: &[u8]) -> Result<(), ErrorKind> {
         let slot = self.0 as usize;
-        let (shape, fixed) = match std::mem::replace(&mut registry().slots[slot], Slot::Free) {
-            Slot::Reserved(shape, fixed) => (shape, fixed),
+        let (shape, fixed) = match &mut registry().slots[slot] {
+            Slot::Reserved(shape, fixed) => (*shape, fixed.take()),
             _ => return Err(ErrorKind::Inconsistent { what: "a thread-local slot that is armed twice" }),
         };
         if init.len() as u64 > shape.size {

@@ -159,8 +159,11 @@ fn loaded() -> Vec<Loaded> {
     let kernel = auxiliary(libc::AT_SYSINFO_EHDR);
     let mut out: Vec<Loaded> = Vec::new();
     each(&mut |info| {
-        if kernel == 0 || info.dlpi_addr != kernel {
-            out.push(Loaded::of(info, out.is_empty()));
+        let one = Loaded::of(info, out.is_empty());
+        // The engine's own means to write static TLS are no libraries.
+        let donor = one.headers.iter().any(|h| h.p_type == loader_core::tls::DONOR);
+        if !donor && (kernel == 0 || info.dlpi_addr != kernel) {
+            out.push(one);
         }
         true
     });
@@ -223,7 +226,7 @@ impl Pin {
         };
         // SAFETY: the name is null or ends in a zero, and with `RTLD_NOLOAD` no initialiser runs.
         let handle = unsafe { libc::dlopen(name, libc::RTLD_NOLOAD | libc::RTLD_LAZY) };
-        (!handle.is_null()).then_some(Self(handle))
+        (!handle.is_null()).then(|| Self(handle)) // not `then_some`: nothing may be made of null
     }
 }
 

@@ -268,10 +268,10 @@ impl Engine {
     ///
     /// let engine = Engine::new()?;
     /// let library = engine.open_bytes("libdemodep.so", corpus::demo::LIBDEMODEP_SO)?;
-    /// let add = library.find(&loader_core::Query::name(b"demo_add"))?.at;
+    /// let add = library.find(&loader_core::Query::name(b"demo_pi"))?.at;
     /// let found = engine.symbol_at(Addr(add.0 + 1)).unwrap();
     /// assert_eq!(&*found.module.name, "libdemodep.so");
-    /// assert_eq!((found.symbol.as_deref(), found.offset), (Some("demo_add"), 1));
+    /// assert_eq!((found.symbol.as_deref(), found.offset), (Some("demo_pi"), 1));
     /// # Ok::<(), loader::Error>(())
     /// ```
     #[must_use]

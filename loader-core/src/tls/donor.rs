@@ -139,11 +139,15 @@ fn open(bytes: &[u8]) -> Option<(*mut c_void, File)> {
     let fd = rustix::fs::memfd_create(c"tls-donor", rustix::fs::MemfdFlags::CLOEXEC).ok()?;
     let mut file = File::from(fd);
     file.write_all(&image(bytes)).ok()?;
-    let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+    // Not `/proc/self`: a debugger opens what it is told was loaded, and would look among its own files.
+    let path = CString::new(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())).ok()?;
     // SAFETY: the library is a donor: nothing of it runs but `settle`.
     let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
     (!handle.is_null()).then_some((handle, file))
 }
+
+/// A kind of program header that only donors have: whoever lists the libraries of the process leaves them out.
+pub const DONOR: u32 = 0x6c64_7464;
 
 const PAGE: u64 = 0x1000;
 const PT_LOAD: u32 = 1;
@@ -164,7 +168,7 @@ const R_X86_64_IRELATIVE: u64 = 37;
 
 /// An ELF file of two pages: what is read and run, what is written.
 fn image(tls: &[u8]) -> Vec<u8> {
-    const HEADERS: u64 = 5;
+    const HEADERS: u64 = 6;
     let code = 64 + HEADERS * 56;
     let symbols = code + 24;
     let relocations = symbols + 24;
@@ -198,6 +202,7 @@ fn image(tls: &[u8]) -> Vec<u8> {
     header(PT_DYNAMIC, 6, dynamic, block - dynamic, 8);
     header(PT_TLS, 4, block, end - block, 1);
     header(PT_GNU_STACK, 6, 0, 0, 16);
+    header(DONOR, 0, 0, 0, 1);
     let after_lea = code as u32 + 7;
     out.extend([0x48, 0x8d, 0x3d]); // lea rdi, [rip - …]: the start of this file
     out.extend(after_lea.wrapping_neg().to_le_bytes());
