@@ -368,7 +368,7 @@ fn a_sweep_over_the_corpus_finds_nothing_worse_than_refusals() {
     assert!(last.starts_with("ok ") && last.ends_with(&format!("of {}", lines.len())), "{last}");
     let path = |line: &str| line.split(" ms  ").nth(1).unwrap().split(": ").next().unwrap().to_owned();
     let elf: Vec<String> = lines.iter().map(|l| path(l)).take_while(|p| p.contains("/elf/")).collect();
-    assert!(elf.is_sorted_by_key(|path| PathBuf::from(path)) && elf.len() > 40, "{elf:?}");
+    assert!(elf.is_sorted_by_key(PathBuf::from) && elf.len() > 40, "{elf:?}");
     let refused = |name: &str| lines.iter().any(|l| l.starts_with("refused ") && path(l).ends_with(name));
     assert!(refused("libundefined.so") && refused("libmissing.so") && !refused("libplain.so"), "{}", ran.out);
     let most: Vec<usize> =
