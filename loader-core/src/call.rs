@@ -5,8 +5,12 @@
 //!
 //! * the callee opens, looks up and closes libraries: no lock is held that it could wait for;
 //! * it calls an import that nobody defines: [`guarded`] returns a typed error, frames in between are abandoned;
-//! * it unwinds (a C++ exception, a Rust panic) into an initialiser's caller: the unwinder goes on to the embedder's
-//!   `open`, whose load set then still holds the module; catch it there and close the handle's engine;
+//! * it unwinds (a C++ exception, a Rust panic), and is caught where its language says: in the same module, in another
+//!   one, in a function of the host. Every frame of this engine lets it pass;
+//! * it unwinds out of an initialiser: so it does out of `open`, which undoes itself on the way. Nothing that the open
+//!   brought can be found any more, and what was initialised is terminated. But the memory stays mapped for good,
+//!   because the exception's type and its destructor may lie there;
+//! * it unwinds out of a terminator: the process ends with a message, as C++ has it for destructors of static objects;
 //! * it faults: the process gets the signal. Run it in a child (`loader-sandbox`) where that matters.
 
 mod native;

@@ -12,12 +12,11 @@
 
 use crate::{Addr, Image, Placement, Rva, TlsHome, module::Identity};
 use std::{
-    any::Any,
     ffi::{CString, c_char, c_void},
     os::unix::ffi::OsStrExt,
     ptr::{self, null_mut},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
             AtomicPtr, AtomicU64, AtomicUsize,
             Ordering::{Acquire, Relaxed, Release, SeqCst},
@@ -25,9 +24,6 @@ use std::{
         },
     },
 };
-
-/// Whoever answers for a module beyond its image: the engine it is loaded in.
-pub type Owner = Weak<dyn Any + Send + Sync>;
 
 /// The part of `struct link_map` that the system's headers show (`<link.h>`).
 #[derive(Debug)]
@@ -56,8 +52,6 @@ pub struct Listed {
     pub at: Placement,
     /// Its thread-local blocks.
     pub tls: Option<TlsHome>,
-    /// Who answers for it.
-    pub owner: Option<Owner>,
     /// What C code is given to know it by.
     pub link_map: LinkMap,
     /// The live address of its unwind table's header (`PT_GNU_EH_FRAME`).
@@ -300,13 +294,7 @@ pub fn generation() -> (u64, u64) {
 
 /// Lists a module: from here on it is found.
 #[must_use]
-pub fn list(
-    identity: &Identity,
-    image: Arc<dyn Image>,
-    at: Placement,
-    tls: Option<TlsHome>,
-    owner: Option<Owner>,
-) -> Listing {
+pub fn list(identity: &Identity, image: Arc<dyn Image>, at: Placement, tls: Option<TlsHome>) -> Listing {
     let name = identity.path.as_ref().map_or(identity.name.as_bytes(), |p| p.as_os_str().as_bytes());
     let name = CString::new(name).unwrap_or_default();
     let live = |rva: Rva| ptr::with_exposed_provenance(at.addr(rva).0 as usize);
@@ -321,7 +309,7 @@ pub fn list(
     writer.serial += 1;
     let serial = writer.serial;
     let unwind = image.outline().unwind.map(|rva| at.addr(rva));
-    writer.insert(Listed { name, image, at, tls, owner, link_map, unwind, serial });
+    writer.insert(Listed { name, image, at, tls, link_map, unwind, serial });
     ADDS.fetch_add(1, Relaxed);
     Listing { serial }
 }
@@ -354,7 +342,7 @@ mod tests {
         let base = Addr((1 << 60) + page * PAGE);
         let identity = Identity { name: "m".into(), keys: Vec::new(), path: None, file: None, source: None };
         let at = Placement { link_base: LinkAddr(0), base, len: PAGE };
-        (list(&identity, Arc::new(HostModule::new("m")), at, None, None), base)
+        (list(&identity, Arc::new(HostModule::new("m")), at, None), base)
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::{
     tools::{InMemory, Tools},
     turnstile::Turnstile,
 };
+use lifecycle::Memory;
 use slotmap::{Key, new_key_type};
 use std::{
     collections::HashMap,
@@ -352,19 +353,14 @@ impl LoadSet {
         let handle = self.hand_out(root, request.mode.verbose);
         drop(building);
         self.came(&fresh);
-        // From here on foreign code runs, and no lock is held that others wait for.
-        match self.attach(root, request) {
-            Ok(()) => {
-                self.collect(); // what was closed while it could not go
-                Ok(handle)
-            }
-            Err(error) => {
-                self.lock().disown(root);
-                self.take_back(handle);
-                self.collect();
-                Err(error)
-            }
-        }
+        let mut undo = lifecycle::Undo::of(self, root, handle);
+        // From here on foreign code runs, and no lock is held that others wait for. It may unwind out of this call.
+        let attached = self.attach(root, request);
+        undo.memory = Memory::Unmapped;
+        attached?;
+        undo.not_needed();
+        self.collect(); // what was closed while it could not go
+        Ok(handle)
     }
 
     /// Brings in what is not loaded, up to the point where only foreign code is left to run; returns the root, and all

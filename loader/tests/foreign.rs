@@ -47,7 +47,7 @@ fn doing(deed: &str) -> (Ending, String) {
 
 #[test]
 fn what_unwinds_through_loaded_code_ends_the_process_and_does_not_hang() {
-    assert_eq!(doing("panic").0, Ending::Signal(6)); // SIGABRT: loaded ELF code has no registered unwind tables yet
+    assert_eq!(doing("panic").0, Ending::Signal(6)); // SIGABRT: this library was built without unwind tables
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use super::{Caller, MissingImport, Occasion, Stubs, guarded, may_refuse, raw};
 use crate::{
     Addr, Entry, EntryKind, ErrorKind, Format, Image, PAGE, Placement, TlsHome,
-    index::{self, Listing, Owner},
+    index::{self, Listing},
     module::Identity,
 };
 use region::{Allocation, Protection};
@@ -22,7 +22,6 @@ type Withdraw = Box<dyn Fn(Addr) + Send + Sync>;
 #[derive(Default)]
 pub struct Native {
     enter_pe: OnceLock<Enter>,
-    owner: OnceLock<Owner>,
     withdraw: OnceLock<Withdraw>,
 }
 
@@ -36,11 +35,6 @@ impl Native {
     /// Says how a thread is made ready for Windows code. Only the first call counts.
     pub fn prepare_pe(&self, enter: impl Fn() -> Result<(), ErrorKind> + Send + Sync + 'static) {
         let _ = self.enter_pe.set(Box::new(enter));
-    }
-
-    /// Says who answers for the modules that are called, in the [index](crate::index). Only the first call counts.
-    pub fn answered_by(&self, owner: Owner) {
-        let _ = self.owner.set(owner);
     }
 
     /// Says how what a module left with the process is taken back, given the module's base. Only the first call counts.
@@ -125,7 +119,7 @@ impl Caller for Native {
         tls: Option<TlsHome>,
     ) -> Option<Listing> {
         let has_code = image.format() != Format::Host;
-        has_code.then(|| index::list(identity, image.clone(), at, tls, self.owner.get().cloned()))
+        has_code.then(|| index::list(identity, image.clone(), at, tls))
     }
 }
 

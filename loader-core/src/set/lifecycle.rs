@@ -2,7 +2,7 @@
 //! other threads wait for a module's phase, or for the loader lock where the module is a Windows image.
 
 use super::{
-    LoadSet, ModuleId, Origin, Request,
+    Handle, LoadSet, ModuleId, Origin, Request,
     state::{Info, Loaded, Phase},
 };
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     tls, turnstile::Pass,
 };
 use std::{
+    mem,
     sync::{Arc, Mutex, PoisonError},
     thread::{self, ThreadId},
 };
@@ -23,15 +24,11 @@ impl LoadSet {
         for (nth, &id) in order.iter().enumerate() {
             // Before the claim: who is in an entry point meanwhile may need this very module first.
             let _entry = self.entry_point_of(id, verbose);
-            let done = match self.claim(id, verbose) {
-                Ok(Some(mine)) => self.initialise(id, &mine, verbose),
-                Ok(None) => Ok(()),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = done {
-                self.give_up(&order[nth..]);
-                return Err(error);
+            let unfinished = Unfinished { set: self, order: &order[nth..] };
+            if let Some(mine) = self.claim(id, verbose)? {
+                self.initialise(id, &mine, verbose)?;
             }
+            mem::forget(unfinished);
         }
         Ok(())
     }
@@ -149,20 +146,24 @@ impl LoadSet {
     }
 
     fn terminate(&self, info: &Arc<Info>, lifecycle: &Lifecycle, occasion: Occasion) {
+        let returns = Returns { name: &info.identity.name };
         for entry in &lifecycle.detach {
             if let Err(kind) = self.call(info, *entry, occasion, Topics::all()) {
                 let error = Error::new(&info.identity.name, Stage::Close, kind);
                 self.emit(Topics::all(), &Event::Failed { error: &error });
             }
         }
+        mem::forget(returns);
     }
 
     /// Takes back what a module left with the process, however far its life had come.
     fn withdraw(&self, info: &Arc<Info>) {
+        let returns = Returns { name: &info.identity.name };
         if let Err(kind) = self.caller().withdraw(info.at.base) {
             let error = Error::new(&info.identity.name, Stage::Close, kind);
             self.emit(Topics::all(), &Event::Failed { error: &error });
         }
+        mem::forget(returns);
     }
 
     /// Takes out what nothing holds any more, terminates all of it, the last attached first, then unmaps it.
@@ -173,12 +174,34 @@ impl LoadSet {
         self.bury(dead, |_| Occasion::Unloaded)
     }
 
+    /// As [`LoadSet::collect`], but the memory of what goes stays mapped for good.
+    fn collect_but_keep_memory(&self) {
+        let building = self.building.enter(|| {});
+        let dead = self.lock().take_dead();
+        drop(building);
+        self.detach(&dead, |_| Occasion::Unloaded);
+        mem::forget(dead);
+    }
+
     /// Everything goes: `occasion` says to each module why.
     fn bury(&self, dead: Vec<Loaded>, occasion: impl Fn(&Loaded) -> Occasion) -> Vec<Box<str>> {
         if dead.is_empty() {
             return Vec::new();
         }
-        for m in &dead {
+        self.detach(&dead, occasion);
+        dead.into_iter()
+            .map(|m| {
+                let name = m.info.identity.name.clone();
+                drop(m);
+                self.emit(Topics::all(), &Event::Unmapped { name: &name });
+                name
+            })
+            .collect()
+    }
+
+    /// Terminates what was attached, and takes back what all of it left with the process.
+    fn detach(&self, dead: &[Loaded], occasion: impl Fn(&Loaded) -> Occasion) {
+        for m in dead {
             if m.attached.is_some() {
                 let _entry = self.entry_point(&m.info, Topics::all());
                 if self.enter(m.info.image.format()).is_ok() {
@@ -188,21 +211,13 @@ impl LoadSet {
             }
             self.withdraw(&m.info);
         }
-        self.lock().left(&dead);
+        self.lock().left(dead);
         // From here on no code of theirs runs.
         self.resolved.lock().unwrap_or_else(PoisonError::into_inner).clear();
         if let Some(tools) = &self.tools {
             let bases: Vec<Addr> = dead.iter().map(|m| m.info.at.base).collect();
             tools.going(&bases);
         }
-        dead.into_iter()
-            .map(|m| {
-                let name = m.info.identity.name.clone();
-                drop(m);
-                self.emit(Topics::all(), &Event::Unmapped { name: &name });
-                name
-            })
-            .collect()
     }
 
     /// The program ends: everything is terminated, the last attached first, and told so (`lpvReserved` not null),
@@ -265,6 +280,67 @@ impl LoadSet {
                 let _ = self.call(&info, *entry, occasion, Topics::all()); // the result is ignored (DllMain reference)
             }
         }
+    }
+}
+
+/// What becomes of the memory of an open that is undone.
+pub(super) enum Memory {
+    Unmapped,
+    /// An exception is on its way out: its type, its destructor and the frames that it leaves are in there.
+    Kept,
+}
+
+/// Takes an open back that did not come to its end.
+pub(super) struct Undo<'s> {
+    set: &'s LoadSet,
+    root: ModuleId,
+    handle: Handle,
+    pub(super) memory: Memory,
+}
+
+impl<'s> Undo<'s> {
+    pub(super) fn of(set: &'s LoadSet, root: ModuleId, handle: Handle) -> Self {
+        Self { set, root, handle, memory: Memory::Kept }
+    }
+
+    pub(super) fn not_needed(self) {
+        mem::forget(self);
+    }
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        self.set.lock().disown(self.root);
+        self.set.take_back(self.handle);
+        match self.memory {
+            Memory::Unmapped => _ = self.set.collect(),
+            Memory::Kept => self.set.collect_but_keep_memory(),
+        }
+    }
+}
+
+/// Modules that this thread was to initialise. Dropped, it says that they will not be.
+struct Unfinished<'s> {
+    set: &'s LoadSet,
+    order: &'s [ModuleId],
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.set.give_up(self.order);
+    }
+}
+
+/// Ends the process when something unwinds out of a terminator, or of a handler that stands for one: those after it would never be told, and what it throws
+/// lies in memory that is about to go.
+struct Returns<'s> {
+    name: &'s str,
+}
+
+impl Drop for Returns<'_> {
+    fn drop(&mut self) {
+        eprintln!("{}: an exception or a panic left a terminator", self.name);
+        std::process::abort();
     }
 }
 
