@@ -120,6 +120,40 @@ EXPORT int thread_block_fits(void) {
     return *touched == 5 && dl_iterate_phdr(thread_block, &block) == 77 && block == (void *)touched;
 }
 
+EXPORT int dlinfo_fits(void) {
+    Dl_info info;
+    if (!dladdr((void *)own_name, &info)) return 0;
+    void *handle = dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+    struct link_map *map = 0;
+    size_t module = 0;
+    void *block = 0;
+    const ElfW(Phdr) *headers = 0;
+    volatile int *touched = &of_thread;
+    int fits = handle && *touched == 5
+        && !dlinfo(handle, RTLD_DI_LINKMAP, &map) && map->l_addr == (ElfW(Addr))&__ehdr_start && map->l_ld == _DYNAMIC
+        && !dlinfo(handle, RTLD_DI_TLS_MODID, &module) && module != 0
+        && !dlinfo(handle, RTLD_DI_TLS_DATA, &block) && block == (void *)touched
+        && dlinfo(handle, RTLD_DI_PHDR, &headers) == __ehdr_start.e_phnum && headers[0].p_type == PT_LOAD
+        && dlinfo(handle, 99, &block) == -1;
+    return fits && !dlclose(handle);
+}
+/* The folder that it came from is the one that its name begins with. */
+EXPORT int origin_fits(void) {
+    Dl_info info;
+    char origin[4096];
+    if (!dladdr((void *)own_name, &info)) return 0;
+    void *handle = dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+    size_t length = file(info.dli_fname) - info.dli_fname;
+    int fits = handle && !dlinfo(handle, RTLD_DI_ORIGIN, origin)
+        && (length == 0 || (strlen(origin) == length - 1 && !memcmp(origin, info.dli_fname, length - 1)));
+    return fits && !dlclose(handle);
+}
+EXPORT int dlinfo_of_program(void) {
+    void *program = dlopen(0, RTLD_LAZY);
+    struct link_map *map = 0;
+    return !dlinfo(program, RTLD_DI_LINKMAP, &map) && map && map->l_name[0] == 0 && !dlclose(program);
+}
+
 EXPORT int object_fits(void) {
     struct dl_find_object found;
     if (_dl_find_object((void *)own_name, &found)) return 0;

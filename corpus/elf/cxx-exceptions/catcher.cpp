@@ -1,6 +1,7 @@
 // Catches what it throws itself and what the other library throws, also before its initialisers are done and while it
 // leaves, and walks its own stack.
 #include "trouble.h"
+#include <dlfcn.h>
 #include <unwind.h>
 
 extern "C" HIDDEN const char __ehdr_start[], _end[]; // the linker's: where this library begins and ends
@@ -77,6 +78,16 @@ extern "C" EXPORT int caught_from_caller(void (*f)(int), int number) {
         return -n;
     }
     return 0;
+}
+
+// 1: what it throws while it enters comes out of dlopen, can be caught, and is whole; and it is not loaded then.
+extern "C" EXPORT int caught_from_open(const char *path) {
+    try {
+        dlopen(path, RTLD_NOW);
+        return 0;
+    } catch (...) {
+    }
+    return dlopen(path, RTLD_NOW | RTLD_NOLOAD) ? 2 : 1;
 }
 
 // So many calls of `deeper` are above the frame of this function.
