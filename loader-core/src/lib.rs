@@ -24,7 +24,6 @@ pub mod space;
 pub mod tls;
 pub mod tools;
 mod turnstile;
-pub mod unwind;
 
 pub use addr::*;
 pub use call::Occasion;

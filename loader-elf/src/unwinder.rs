@@ -18,7 +18,7 @@ use goblin::elf::reloc::{R_X86_64_64, R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT};
 use loader_core::{
     Addr, ErrorKind, PAGE, Query,
     index::{self, Listed, Reading},
-    page_floor, tls, unwind,
+    page_floor, tls,
 };
 use std::{
     ffi::{CStr, c_int, c_void},
@@ -78,8 +78,8 @@ static HOOKS: [&Hook; 2] = [&FIND_OBJECT, &ITERATE];
 
 /// Has every unwinder that the process has by now ask this engine too; those that do already are left alone.
 ///
-/// The library that this code is part of is kept in the process from then on. Where no unwinder has such a slot, the
-/// unwind data of modules is [registered](unwind::Registration) with the one that this program is linked to.
+/// The library that this code is part of is kept in the process from then on. Where no unwinder has such a slot, what is
+/// thrown in loaded code is caught nowhere: the process ends, as it does for code without unwind tables.
 pub fn connect() {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,14 +97,13 @@ pub fn connect() {
         }
         true
     });
-    if taken != 0 {
-        unwind::asks_the_index();
-        static KEPT: Once = Once::new();
-        KEPT.call_once(keep_this_code);
-    } else if !unwind::does_ask_the_index() {
-        log::warn!(
-            "no unwinder's slot was found: unwind data is registered, which slows the process's throws"
-        );
+    static KEPT: Once = Once::new();
+    static TOLD: Once = Once::new();
+    match taken {
+        0 => {
+            TOLD.call_once(|| log::warn!("no unwinder to connect: nothing can be thrown through loaded code"))
+        }
+        _ => KEPT.call_once(keep_this_code),
     }
 }
 
