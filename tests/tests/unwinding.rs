@@ -4,7 +4,7 @@
 //! `unsafe` because the libraries' functions are called by address.
 #![allow(unsafe_code)]
 
-use loader::{Addr, Engine, Library};
+use loader::{Addr, Engine, HostModule, Library};
 use loader_core::index;
 use loader_sandbox::{Child, Ending, behave_as_child};
 use std::{
@@ -148,9 +148,16 @@ fn throws_are_caught_while_other_threads_open_and_close() {
     });
 }
 
+/// An engine in which the libraries that throw where nobody should do so.
+fn wants_misfits() -> Engine {
+    extern "C" fn wanted() {}
+    let host = HostModule::new("misfits").global().function("misfit_wanted", wanted as *const ());
+    Engine::builder().host(host).build().unwrap()
+}
+
 #[test]
 fn an_exception_that_leaves_an_initialiser_comes_out_of_the_open_which_is_undone() {
-    let engine = Engine::new().unwrap();
+    let engine = wants_misfits();
     let library = open(&engine, "libcxx-exceptions.so");
     let before = engine.modules().len();
     let caught: unsafe extern "C-unwind" fn(*const c_char) -> i32 = get(&library, c"caught_from_open");
@@ -175,8 +182,7 @@ fn child() {
         return; // only they want it
     }
     behave_as_child();
-    let engine = Engine::new().unwrap();
-    open(&engine, "libcxx-throws-at-death.so").close().unwrap();
+    open(&wants_misfits(), "libcxx-throws-at-death.so").close().unwrap();
 }
 
 #[test]

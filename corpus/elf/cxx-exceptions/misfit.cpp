@@ -1,6 +1,8 @@
-// Throws where nobody should: in its initialiser, or in its terminator. What it throws is a type of its own.
+// Throws where nobody should, in its initialiser or in its terminator, if there is somebody who wants it: whoever only
+// opens and closes it is left alone. What it throws is a type of its own.
 extern "C" {
 #include "../common.h"
+__attribute__((weak)) void misfit_wanted();
 }
 
 struct EXPORT Misfit {
@@ -8,7 +10,10 @@ struct EXPORT Misfit {
 };
 
 #ifdef AT_BIRTH
-__attribute__((constructor)) static void born() { throw Misfit(); }
+__attribute__((constructor))
 #else
-__attribute__((destructor)) static void dies() { throw Misfit(); }
+__attribute__((destructor))
 #endif
+static void misfit() {
+    if (misfit_wanted) throw Misfit();
+}
