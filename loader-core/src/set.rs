@@ -230,7 +230,7 @@ impl LoadSet {
     }
 
     fn came(&self, modules: &[Arc<Info>]) {
-        if let Some(tools) = &self.tools {
+        if let Some(tools) = self.tools.as_ref().filter(|_| !modules.is_empty()) {
             let shown: Vec<InMemory<'_>> = modules.iter().map(|info| info.shown()).collect();
             tools.came(&shown);
         }
