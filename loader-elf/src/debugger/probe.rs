@@ -1,4 +1,5 @@
-//! SystemTap probes: named places in code, which a file lists in notes (<https://sourceware.org/systemtap/wiki/UserSpaceProbeImplementation>).
+//! SystemTap probes: named places in code, which a file lists in notes
+//! (<https://sourceware.org/systemtap/wiki/UserSpaceProbeImplementation>).
 //!
 //! Where the system's loader was built with them, gdb waits at its probes and not in the function of `r_debug`.
 
