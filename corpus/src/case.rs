@@ -1,7 +1,7 @@
 //! One case: the images of a folder and the script of what must happen to them, read from its `case.txt`.
 //!
 //! The format is one `key: text` a line (see `README.md`). An action (`open`, `call`, `thread-call`, `absent`, `rights`,
-//! `close`) starts a [`Step`]; `log`, `refused`, `win32` and `glibc` say more about the step before them. The reader
+//! `close`) starts a [`Step`]; `log`, `mode`, `refused`, `win32` and `glibc` say more about the step before them. The reader
 //! checks what can be checked without running anything: names that are not open, images that nobody builds, roots left open.
 
 use std::{
@@ -23,6 +23,8 @@ pub struct Case {
     pub folder: PathBuf,
     /// What a reader learns from the case, one sentence or a few.
     pub teaches: String,
+    /// Whether it speaks of POSIX rules where they differ from this engine's own.
+    pub posix: bool,
     /// How its images are built, in build order.
     pub images: Vec<ImageRecipe>,
     /// What to do, and what must be seen, in this order.
@@ -100,6 +102,8 @@ pub struct Open {
     pub file: String,
     /// What later lines call this handle: the file, unless `as` says otherwise.
     pub name: String,
+    /// The mode, as the system's `dlopen` reads it: `RTLD_NOW | RTLD_GLOBAL`, unless `mode` says otherwise.
+    pub mode: u32,
     /// Set when the attempt must fail.
     pub refusal: Option<Refusal>,
 }
@@ -176,6 +180,7 @@ impl Case {
             format,
             folder: folder.into(),
             teaches: reader.teaches,
+            posix: reader.posix,
             images: reader.images,
             script: reader.script,
             leaves: reader.leaves.unwrap_or_default(),
@@ -197,6 +202,7 @@ impl Case {
 #[derive(Default)]
 struct Reader {
     teaches: String,
+    posix: bool,
     images: Vec<ImageRecipe>,
     script: Vec<Step>,
     leaves: Option<Vec<String>>,
@@ -207,9 +213,11 @@ struct Reader {
 impl Reader {
     fn line(&mut self, line: usize, content: &str) -> Result<(), ErrorKind> {
         let (key, text) = content.split_once(':').ok_or(ErrorKind::NoKey)?;
-        let text = text.trim();
+        let (text, posix) = (text.trim(), self.posix);
         match key {
             "teaches" => append(&mut self.teaches, text),
+            "rules" if text == "posix" => self.posix = true,
+            "rules" => return Err(ErrorKind::Expected("posix")),
             "image" | "make" => self.images.push(recipe(text, key == "image")?),
             "open" => self.open(line, text)?,
             "call" | "thread-call" => self.call(line, text, key == "thread-call")?,
@@ -243,6 +251,10 @@ impl Reader {
                     self.open.pop();
                 }
             }
+            "mode" => match &mut self.before("mode")?.action {
+                Action::Open(open) if posix => open.mode = mode(text)?,
+                _ => return Err(ErrorKind::NothingBefore("mode")),
+            },
             "win32" => match &mut self.before("win32")?.action {
                 Action::Open(Open { refusal: Some(refusal), .. }) => {
                     refusal.win32 = Some(text.parse().map_err(|_| ErrorKind::Expected("NUMBER"))?);
@@ -265,7 +277,7 @@ impl Reader {
             return Err(ErrorKind::OpenAlready(name));
         }
         self.open.push(name.clone());
-        self.step(line, Action::Open(Open { file, name, refusal: None }));
+        self.step(line, Action::Open(Open { file, name, mode: RTLD_NOW | RTLD_GLOBAL, refusal: None }));
         Ok(())
     }
 
@@ -316,6 +328,24 @@ impl Reader {
         ];
         required.into_iter().find_map(|(key, missing)| missing.then_some(key))
     }
+}
+
+const RTLD_NOW: u32 = 2;
+const RTLD_GLOBAL: u32 = 0x100;
+
+/// The number of a mode in words; `RTLD_NOW` goes without saying.
+fn mode(text: &str) -> Result<u32, ErrorKind> {
+    text.split_whitespace().try_fold(RTLD_NOW, |mode, word| {
+        let bit = match word {
+            "local" => 0,
+            "global" => RTLD_GLOBAL,
+            "noload" => 4,
+            "deepbind" => 8,
+            "nodelete" => 0x1000,
+            _ => return Err(ErrorKind::Expected("local, global, noload, deepbind, nodelete")),
+        };
+        Ok(mode | bit)
+    })
 }
 
 fn append(sentence: &mut String, text: &str) {
@@ -489,6 +519,8 @@ leaves: nothing
             ),
             (&format!("{image}open: liba.so\nwin32: 5"), "3: `win32:` speaks of the action before it"),
             (&format!("{image}open: liba.so\nclose: liba.so\nrefused: x"), "4: `refused:` speaks of"),
+            (&format!("{image}open: liba.so\nmode: local"), "3: `mode:` speaks of"),
+            (&format!("rules: posix\n{image}open: liba.so\nmode: lazy"), "4: expected `local, global"),
             (&format!("{image}open: liba.so\nrights: f"), "3: expected `SYMBOL = r-x`"),
             (&format!("{image}open: liba.so\nglibc: same"), "3: expected `differs CONSTANT`"),
             (&format!("{image}open: liba.so"), "2: liba.so is never closed"),

@@ -1,6 +1,6 @@
 //! What happened, in order. The command, the log and the tests all read this one stream; no stage prints.
 
-use crate::{Addr, EntryKind, Error, Format, Handle, Occasion, Placement, Symbol};
+use crate::{Addr, EntryKind, Error, Format, Handle, Hold, Occasion, Placement, Symbol};
 use std::{fmt, path::Path};
 
 bitflags::bitflags! {
@@ -111,6 +111,13 @@ pub enum Event<'a> {
         /// The library.
         name: &'a str,
     },
+    /// A library wants to stay for good, and the rules say that it will not.
+    WantsToStay {
+        /// The library.
+        name: &'a str,
+        /// The reason that is overruled.
+        hold: &'a Hold,
+    },
     /// A handle was given out.
     Opened {
         /// Its target.
@@ -185,6 +192,7 @@ impl Event<'_> {
             Self::StandIn { .. }
             | Self::Missing { .. }
             | Self::NoVersion { .. }
+            | Self::WantsToStay { .. }
             | Self::Advice { .. }
             | Self::Failed { .. } => Topics::TROUBLE,
             _ => Topics::FILES,
@@ -227,6 +235,7 @@ impl fmt::Display for Event<'_> {
             }
             Self::Sealed { name } => write!(f, "sealed     {name}"),
             Self::Committed { name } => write!(f, "committed  {name}"),
+            Self::WantsToStay { name, hold } => write!(f, "overruled  {name}: {hold}"),
             Self::Opened { name, handle, handles } => {
                 write!(f, "opened     {name}: {handle}, {handles} outstanding")
             }

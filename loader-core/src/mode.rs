@@ -11,6 +11,20 @@ pub struct Mode {
     pub visibility: Visibility,
     /// What goes to the log.
     pub verbose: Topics,
+    /// Where imports of what it brings in are looked for first.
+    pub scope: Scope,
+    /// It stays for as long as the load set lives, whoever closes it (`RTLD_NODELETE`).
+    pub no_delete: bool,
+}
+
+/// Where the imports of what an open brings in are looked for first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Scope {
+    /// In the global list.
+    #[default]
+    GlobalFirst,
+    /// In the loadList of what is opened (`RTLD_DEEPBIND`). What the engine itself answers still comes first.
+    OwnFirst,
 }
 
 /// Whether an open may load.
@@ -65,6 +79,18 @@ pub enum ThreadDestructors {
     Abandon,
 }
 
+/// What becomes of a file's wish never to be unloaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum StayPolicy {
+    /// It is unloaded when nothing holds it.
+    #[default]
+    Ignore,
+    /// So too, and an event says that the file wanted to stay.
+    Report,
+    /// It stays for as long as the load set lives, as under glibc.
+    Honour,
+}
+
 /// The rules of a load set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Rules {
@@ -76,6 +102,12 @@ pub struct Rules {
     pub control: Option<ImportControl>,
     /// What thread-local objects mean for the module that they belong to.
     pub thread_destructors: ThreadDestructors,
+    /// What becomes of `DF_1_NODELETE`. Ignored unless told otherwise: every Rust library has it, and who opens and
+    /// closes a library means it. Whoever opens one with [`Mode::no_delete`] means that too.
+    pub nodelete: StayPolicy,
+    /// What becomes of libraries with the process's single definition of a symbol (`STB_GNU_UNIQUE`). Ignored, they
+    /// go when nobody is bound to them any more.
+    pub unique: StayPolicy,
 }
 
 impl Mode {
@@ -120,14 +152,44 @@ impl Mode {
             _ => return Err(bad),
         };
         let verbose = topics(bits >> Self::VERBOSE_SHIFT).ok_or(bad)?;
-        Ok(Self { load, visibility, verbose })
+        Ok(Self { load, visibility, verbose, ..Self::default() })
+    }
+
+    /// Reads a mode of the system's `dlopen`: `RTLD_LAZY` or `RTLD_NOW`, with any of `RTLD_NOLOAD`, `RTLD_DEEPBIND`,
+    /// `RTLD_GLOBAL` and `RTLD_NODELETE`. (The last has the bit of TNS/R's `VERBOSE(1)`: no number can be read both
+    /// ways.)
+    ///
+    /// # Errors
+    /// [`ErrorKind::BadMode`] for anything else, 0 included.
+    pub fn from_rtld(bits: u32) -> Result<Self, ErrorKind> {
+        const BINDING: u32 = Mode::LAZY | Mode::NOW;
+        const DEEPBIND: u32 = 8;
+        const NODELETE: u32 = 0x1000;
+        let has = |bit| bits & bit != 0;
+        let known = BINDING | Self::NOLOAD | DEEPBIND | Self::GLOBAL | NODELETE;
+        if !has(BINDING) || has(!known) {
+            return Err(ErrorKind::BadMode { mode: bits });
+        }
+        Ok(Self {
+            load: if has(Self::NOLOAD) { Load::Never } else { Load::Now },
+            visibility: if has(Self::GLOBAL) { Visibility::Global } else { Visibility::Local },
+            scope: if has(DEEPBIND) { Scope::OwnFirst } else { Scope::GlobalFirst },
+            no_delete: has(NODELETE),
+            ..Self::default()
+        })
     }
 }
 
 impl Default for Mode {
     /// `NOW`, and what the log wants.
     fn default() -> Self {
-        Self { load: Load::Now, visibility: Visibility::Local, verbose: Topics::all() }
+        Self {
+            load: Load::Now,
+            visibility: Visibility::Local,
+            verbose: Topics::all(),
+            scope: Scope::GlobalFirst,
+            no_delete: false,
+        }
     }
 }
 

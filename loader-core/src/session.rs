@@ -9,9 +9,9 @@ use crate::{
     call::{MissingImport, Stubs},
     event::Topics,
     filter::HashFilter,
-    mode::{Dialect, MissingPolicy, Rules, Visibility},
+    mode::{Dialect, MissingPolicy, Rules, Scope},
     module::{Bound, Identity, Mapped, Module, Parsed, Relocated, Sealed},
-    set::{Info, LoadSet, Member, Origin, Owner, Place, Planned, Request},
+    set::{Hold, Info, LoadSet, Member, Origin, Owner, Pins, Place, Planned, Request},
 };
 use std::{
     cell::RefCell,
@@ -60,7 +60,7 @@ pub(crate) struct Session<'s> {
     rules: Rules,
     /// On whose behalf the root is opened.
     by: Option<&'s Owner>,
-    visibility: Visibility,
+    scope: Scope,
     verbose: Topics,
     told: Topics,
     globals: Arc<Vec<Member>>,
@@ -83,7 +83,7 @@ impl<'s> Session<'s> {
             set,
             rules: request.rules,
             by: request.by,
-            visibility: request.mode.visibility,
+            scope: request.mode.scope,
             verbose: request.mode.verbose,
             told: set.told(request.mode.verbose),
             globals,
@@ -384,15 +384,19 @@ impl<'s> Session<'s> {
         Ok(mapped)
     }
 
-    /// The root's loadList, less what the global list has already and what answers only when it is named.
+    /// The root's loadList, less what answers only when it is named and, unless it is to be asked first, what the
+    /// global list has already.
     fn local_list(&self) -> Vec<(Node, Arc<Info>)> {
+        let own_first = self.scope == Scope::OwnFirst;
         let state = self.set.lock();
         let (mut list, mut seen, mut next) = (vec![Node::New(0)], HashSet::from([Node::New(0)]), 0);
         while next < list.len() {
             let needs: Vec<Node> = match list[next] {
                 Node::New(n) => self.links[n].iter().map(|l| l.node).collect(),
                 // Under the TNS/R rules what it needs is in the global list as it is itself.
-                Node::Old(id) if self.rules.dialect == Dialect::TnsR && state.modules[id].is_global() => {
+                Node::Old(id)
+                    if self.rules.dialect == Dialect::TnsR && !own_first && state.modules[id].is_global() =>
+                {
                     Vec::new()
                 }
                 Node::Old(id) => state.needs(id).iter().map(|&id| Node::Old(id)).collect(),
@@ -401,7 +405,7 @@ impl<'s> Session<'s> {
             next += 1;
         }
         let global = |node: &Node| matches!(node, Node::Old(id) if state.modules[*id].is_global());
-        list.retain(|node| !global(node));
+        list.retain(|node| own_first || !global(node));
         drop(state);
         let named_only = |info: &Info| info.image.format() == Format::Pe;
         list.into_iter().map(|node| (node, self.info(node))).filter(|(_, info)| !named_only(info)).collect()
@@ -549,6 +553,18 @@ impl<'s> Session<'s> {
             }
             ImportControl::Globalized => {}
         }
+        if self.scope == Scope::OwnFirst {
+            for member in members().filter(|m| m.info.image.format() == Format::Host) {
+                if let Some(answer) = ask(Node::Old(member.id), &member.info)? {
+                    return Ok(Some(answer));
+                }
+            }
+            for (node, info) in &self.local {
+                if let Some(answer) = ask(*node, info)? {
+                    return Ok(Some(answer));
+                }
+            }
+        }
         for member in members() {
             if let Some(answer) = ask(Node::Old(member.id), &member.info)? {
                 return Ok(Some(answer));
@@ -668,20 +684,27 @@ impl<'s> Session<'s> {
         modules: Vec<Module<Sealed>>,
         origin: Origin,
     ) -> Result<(ModuleId, Vec<Arc<Info>>)> {
-        let global = match (self.rules.dialect, self.visibility) {
-            (Dialect::TnsR, _) | (Dialect::Posix, Visibility::Global) => true,
-            (Dialect::Posix, Visibility::Local) => false,
-        };
         let names: Vec<_> = modules.iter().map(|m| m.identity.clone()).collect();
         let mut state = self.set.lock();
-        let root = state.insert(modules, &self.links, &self.edges, global, origin);
-        if root.is_ok() {
-            state.claim_singles(self.singles.take().into_iter().map(|(name, (_, at))| (name, at)));
-        }
+        // Under the TNS/R rules all join the global list; elsewhere the mode says who does.
+        let global = self.rules.dialect == Dialect::TnsR;
+        let ids = state.insert(modules, &self.links, &self.edges, global, origin);
+        let ids = ids.map_err(|kind| Error::new(&names[0].name, Stage::Seal, kind))?;
+        let root = ids[0];
+        let owners = state.claim_singles(self.singles.take().into_iter().map(|(name, (_, at))| (name, at)));
+        let wishing = ids.into_iter().filter(|&id| state.info(id).image.wants_to_stay()).collect();
+        let overruled = [
+            (Hold::NoDelete, state.let_stay(wishing, Pins::NODELETE, self.rules.nodelete)),
+            (Hold::UniqueSymbol, state.let_stay(owners, Pins::UNIQUE, self.rules.unique)),
+        ];
         drop(state);
-        let root = root.map_err(|kind| Error::new(&names[0].name, Stage::Seal, kind))?;
         for identity in &names {
             self.emit(&Event::Committed { name: &identity.name });
+        }
+        for (hold, them) in &overruled {
+            for identity in them {
+                self.emit(&Event::WantsToStay { name: &identity.name, hold });
+            }
         }
         Ok((root, self.fresh))
     }

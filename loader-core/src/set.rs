@@ -1,16 +1,18 @@
 //! Everything that is loaded, who holds it, and who goes when nobody does. The rules are those of TNS/R `dlopen`,
 //! `dlsym` and `dlclose` (DLL Programmer's Guide for TNS/R Systems, section 3).
 
+mod closed;
 mod destructors;
 mod fork;
 mod lifecycle;
 mod scope;
 mod state;
 
+pub use closed::{Closed, Hold, Stayed};
 pub use destructors::thread_ends;
 pub use fork::Pause;
 pub use scope::Owner;
-pub(crate) use state::{Info, Member, State, post_order};
+pub(crate) use state::{Info, Member, Pins, State, post_order};
 pub use state::{ModuleInfo, Origin};
 
 use crate::{
@@ -18,7 +20,7 @@ use crate::{
     Query, Reach, Result, Source, Stage, Symbol, SymbolName, TlsHome,
     call::{Caller, MissingImport},
     event::{Observer, Topics, log},
-    mode::{Load, Mode, Rules},
+    mode::{Dialect, Load, Mode, Rules, Visibility},
     module::Identity,
     session::{FORWARDS, Root, Session, query_of},
     space::AddressSpace,
@@ -351,9 +353,10 @@ impl LoadSet {
             None => self.build(request)?,
         };
         let handle = self.hand_out(root, request.mode.verbose);
+        let promoted = self.apply_mode(root, request);
         drop(building);
         self.came(&fresh);
-        let mut undo = lifecycle::Undo::of(self, root, handle);
+        let mut undo = lifecycle::Undo::of(self, root, handle, promoted);
         // From here on foreign code runs, and no lock is held that others wait for. It may unwind out of this call.
         let attached = self.attach(root, request);
         undo.memory = Memory::Unmapped;
@@ -361,6 +364,18 @@ impl LoadSet {
         undo.not_needed();
         self.collect(); // what was closed while it could not go
         Ok(handle)
+    }
+
+    /// What a mode asks for whether the root was loaded before or not. Returns who joined the global list for it.
+    fn apply_mode(&self, root: ModuleId, request: &Request<'_>) -> Vec<ModuleId> {
+        let mut state = self.lock();
+        if request.mode.no_delete {
+            state.pin(root, Pins::NODELETE);
+        }
+        match (request.rules.dialect, request.mode.visibility) {
+            (Dialect::Posix, Visibility::Global) => state.promote(root),
+            _ => Vec::new(),
+        }
     }
 
     /// Brings in what is not loaded, up to the point where only foreign code is left to run; returns the root, and all
@@ -468,19 +483,19 @@ impl LoadSet {
     }
 
     /// Invalidates a handle; what nothing holds any more is terminated, the last attached first, and only then
-    /// unmapped. Returns the names of what went, in that order.
+    /// unmapped. Returns what went, in that order, and what stayed and why.
     ///
     /// Pointers into what went are dangling from then on; that no thread runs its code any more is the caller's care.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidHandle`] for a handle that was closed before or was never given out.
-    pub fn close(&self, handle: Handle) -> Result<Vec<Box<str>>> {
+    pub fn close(&self, handle: Handle) -> Result<Closed> {
         if self.take_back(handle) {
-            let mut gone = self.collect();
+            let mut closed = self.collect();
             while self.await_destructors() {
-                gone.extend(self.collect());
+                closed.then(self.collect());
             }
-            return Ok(gone);
+            return Ok(closed);
         }
         let error = Error::new("", Stage::Close, ErrorKind::InvalidHandle);
         self.emit(Topics::all(), &Event::Failed { error: &error });
@@ -500,9 +515,7 @@ impl LoadSet {
 
     /// Keeps a module, and what it needs, loaded for as long as the load set lives.
     pub fn pin(&self, id: ModuleId) {
-        if let Some(m) = self.lock().modules.get_mut(id) {
-            m.pinned = true;
-        }
+        self.lock().pin(id, Pins::EMBEDDER);
     }
 
     /// Looks a symbol up as TNS/R `dlsym` does: in the handle's target, then in its loadList in order. A handle for

@@ -180,8 +180,16 @@ impl Engine {
     /// # Errors
     /// What went wrong, with the module and the stage it happened to; the load set is as it was.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Library, Error> {
+        self.open_with(path, Mode::default())
+    }
+
+    /// As [`Engine::open`], in another mode than the usual one.
+    ///
+    /// # Errors
+    /// As [`Engine::open`]; [`ErrorKind::NotLoaded`](crate::ErrorKind::NotLoaded).
+    pub fn open_with(&self, path: impl AsRef<Path>, mode: Mode) -> Result<Library, Error> {
         let name = spelled(path.as_ref())?;
-        let handle = self.open_request(name, None, Mode::default(), Origin::Open)?;
+        let handle = self.open_request(name, None, mode, Origin::Open)?;
         Ok(Library::new(self.clone(), handle, name))
     }
 
@@ -194,7 +202,20 @@ impl Engine {
     /// # Errors
     /// As [`Engine::open`]; [`ErrorKind::NameTaken`](crate::ErrorKind::NameTaken).
     pub fn open_bytes(&self, name: &str, bytes: impl Into<Arc<[u8]>>) -> Result<Library, Error> {
-        self.open_source(name, Source::owned(bytes))
+        self.open_bytes_with(name, bytes, Mode::default())
+    }
+
+    /// As [`Engine::open_bytes`], in another mode than the usual one.
+    ///
+    /// # Errors
+    /// As [`Engine::open_bytes`] and [`Engine::open_with`].
+    pub fn open_bytes_with(
+        &self,
+        name: &str,
+        bytes: impl Into<Arc<[u8]>>,
+        mode: Mode,
+    ) -> Result<Library, Error> {
+        self.open_source(name, Source::owned(bytes), mode)
     }
 
     /// As [`Engine::open_bytes`], for bytes that are part of the program: they are not copied.
@@ -202,11 +223,11 @@ impl Engine {
     /// # Errors
     /// As [`Engine::open_bytes`].
     pub fn open_embedded(&self, name: &str, bytes: &'static [u8]) -> Result<Library, Error> {
-        self.open_source(name, Source::embedded(bytes))
+        self.open_source(name, Source::embedded(bytes), Mode::default())
     }
 
-    fn open_source(&self, name: &str, source: Source) -> Result<Library, Error> {
-        let handle = self.open_request(name, Some(Arc::new(source)), Mode::default(), Origin::Open)?;
+    fn open_source(&self, name: &str, source: Source, mode: Mode) -> Result<Library, Error> {
+        let handle = self.open_request(name, Some(Arc::new(source)), mode, Origin::Open)?;
         Ok(Library::new(self.clone(), handle, name))
     }
 

@@ -37,8 +37,9 @@ pub mod win32;
 pub use engine::{Builder, Engine};
 pub use library::{Library, Symbol};
 pub use loader_core::{
-    Addr, Dialect, Error, ErrorKind, Event, Format, Handle, HostModule, ImportControl, MissingPolicy, Mode,
-    ModuleInfo, Observer, Origin, Rules, Stage, SymbolName, ThreadDestructors,
+    Addr, Closed, Dialect, Error, ErrorKind, Event, Format, Handle, Hold, HostModule, ImportControl, Load,
+    MissingPolicy, Mode, ModuleInfo, Observer, Origin, Rules, Scope, Stage, StayPolicy, Stayed, SymbolName,
+    ThreadDestructors, Visibility,
     call::{Arg, Convention, MissingImport, guarded, invoke},
     set::{FoundSymbol, MissingReport, Place, Planned, SymbolAt},
 };

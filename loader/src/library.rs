@@ -3,7 +3,7 @@
 //! `unsafe` because a symbol's type is the caller's word, and an address becomes what that word says.
 #![allow(unsafe_code)]
 
-use crate::{Engine, Error, ErrorKind, Format, FoundSymbol, Handle, ModuleInfo, Stage};
+use crate::{Closed, Engine, Error, ErrorKind, Format, FoundSymbol, Handle, ModuleInfo, Stage};
 use loader_core::Query;
 use std::{ffi::CStr, fmt, marker::PhantomData, ops::Deref};
 
@@ -104,11 +104,11 @@ impl Library {
         Ok(Symbol { value, format: found.format, engine: &self.engine, library: PhantomData })
     }
 
-    /// Closes the handle; returns the names of what went, in the order in which it was terminated.
+    /// Closes the handle; returns what went, in the order in which it was terminated, and what stayed and why.
     ///
     /// # Errors
     /// None that this library's own handle can meet; the result is that of [`LoadSet::close`](loader_core::LoadSet::close).
-    pub fn close(self) -> Result<Vec<Box<str>>, Error> {
+    pub fn close(self) -> Result<Closed, Error> {
         let this = std::mem::ManuallyDrop::new(self);
         let closed = this.engine.load_set().close(this.handle);
         drop_parts(this);

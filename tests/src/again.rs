@@ -50,7 +50,7 @@ fn once<S: Subject>(subject: &S, case: &Case) -> Result<(), String> {
     let mut roots = HashMap::new();
     for step in &case.script {
         match &step.action {
-            Action::Open(open) => match (subject.open(&open.file), &open.refusal) {
+            Action::Open(open) => match (subject.open(open), &open.refusal) {
                 (Ok(root), None) => drop(roots.insert(&open.name, root)),
                 (Err(_), Some(_)) => {}
                 (Ok(_), Some(_)) => return Err(format!("{} was opened", open.file)),

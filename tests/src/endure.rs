@@ -79,9 +79,9 @@ fn cycle(engine: &Engine, way: Way, bytes: &[Vec<u8>; 3]) -> Result<(), String> 
     let set = unsafe { one.get::<extern "C" fn(i32)>(c"one_set") }.map_err(text)?;
     set(9);
     same("the unique symbol, shared", &int(&two, c"two_get")?, &9)?;
-    same("gone with the first", &one.close().map_err(text)?.len(), &0)?; // the other is bound to it
-    same("gone with the second", &two.close().map_err(text)?.len(), &2)?;
-    same("gone with the third", &everything.close().map_err(text)?.len(), &1)
+    same("gone with the first", &one.close().map_err(text)?.gone.len(), &0)?; // the other is bound to it
+    same("gone with the second", &two.close().map_err(text)?.gone.len(), &2)?;
+    same("gone with the third", &everything.close().map_err(text)?.gone.len(), &1)
 }
 
 /// Opens, uses and closes the libraries `times` times; no mapping, descriptor, block of memory or TLS key is left.

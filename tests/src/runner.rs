@@ -118,7 +118,7 @@ impl<S: Subject> Stage<'_, S> {
 
     fn open(&mut self, open: &Open) -> Result<(), String> {
         let before = State::of(self.subject)?;
-        match (self.subject.open(&open.file), &open.refusal) {
+        match (self.subject.open(open), &open.refusal) {
             (Ok(root), None) => {
                 self.roots.insert(open.name.clone(), root);
                 Ok(())

@@ -2,8 +2,11 @@
 //! is a named constant with its reason, not a case that is left out.
 
 use crate::voice;
-use corpus::{Case, Symbol};
-use loader::{Addr, Builder, Convention, Engine, ErrorKind, Library};
+use corpus::{Case, Open, Symbol};
+use loader::{
+    Addr, Builder, Convention, Dialect, Engine, ErrorKind, Library, MissingPolicy, Mode, Rules, StayPolicy,
+    ThreadDestructors,
+};
 use loader_core::Query;
 use std::fs;
 
@@ -40,7 +43,7 @@ pub trait Subject: Sized + Sync {
     ///
     /// # Errors
     /// Why it refused.
-    fn open(&self, file: &str) -> Result<Self::Root, Refused>;
+    fn open(&self, open: &Open) -> Result<Self::Root, Refused>;
 
     /// Where a root, or what it needs, has a symbol, and how it is called.
     ///
@@ -100,6 +103,21 @@ pub fn engine(with: Builder) -> Result<Engine, String> {
     Ok(engine)
 }
 
+/// What glibc does where it differs from this engine's own rules.
+const POSIX: Rules = Rules {
+    dialect: Dialect::Posix,
+    missing: MissingPolicy::Strict,
+    control: None,
+    nodelete: StayPolicy::Honour,
+    unique: StayPolicy::Honour,
+    thread_destructors: ThreadDestructors::Keep,
+};
+
+/// The mode of an open. That its number makes no sense is for the corpus to notice.
+fn mode(open: &Open) -> Mode {
+    Mode::from_rtld(open.mode).unwrap_or_default()
+}
+
 /// The name by which an image in memory is known: that of its file, without folders.
 fn base_name(file: &str) -> &str {
     file.rsplit_once('/').map_or(file, |(_, base)| base)
@@ -114,11 +132,13 @@ impl Subject for Ours {
     type Root = Library;
 
     fn new(case: &Case) -> Result<Self, String> {
-        Ok(Self { engine: engine(Engine::builder())?, case: case.clone() })
+        let rules = if case.posix { POSIX } else { Rules::default() };
+        Ok(Self { engine: engine(Engine::builder().rules(rules))?, case: case.clone() })
     }
 
-    fn open(&self, file: &str) -> Result<Library, Refused> {
-        self.engine.open(self.case.path(file)).map_err(|error| refused(&error))
+    fn open(&self, open: &Open) -> Result<Library, Refused> {
+        let path = self.case.path(&open.file);
+        self.engine.open_with(path, mode(open)).map_err(|error| refused(&error))
     }
 
     fn find(&self, root: &Library, symbol: &Symbol) -> Result<Option<(Addr, Convention)>, String> {
@@ -163,10 +183,12 @@ impl Subject for OursMemory {
         Ok(Self(ours))
     }
 
-    fn open(&self, file: &str) -> Result<Library, Refused> {
+    fn open(&self, open: &Open) -> Result<Library, Refused> {
+        let file = &*open.file;
         let unread = |e: std::io::Error| Refused { sentence: format!("{file}: {e}"), win32: None };
         let bytes = fs::read(self.0.case.path(file)).map_err(unread)?;
-        self.0.engine.open_bytes(base_name(file), bytes).map_err(|error| refused(&error))
+        let opened = self.0.engine.open_bytes_with(base_name(file), bytes, mode(open));
+        opened.map_err(|error| refused(&error))
     }
 
     fn find(&self, root: &Library, symbol: &Symbol) -> Result<Option<(Addr, Convention)>, String> {
@@ -189,7 +211,7 @@ pub use system::Glibc;
 mod system {
     use super::{Refused, Subject, base_name};
     use crate::process;
-    use corpus::{Case, Symbol};
+    use corpus::{Case, Open, Symbol};
     use loader::{Addr, Convention};
     use std::{
         ffi::{CStr, CString, c_void},
@@ -197,7 +219,7 @@ mod system {
         ptr::null_mut,
     };
 
-    /// The system's `dlopen`, with `RTLD_NOW | RTLD_GLOBAL`. ELF only.
+    /// The system's `dlopen`. ELF only.
     #[derive(Debug)]
     pub struct Glibc {
         case: Case,
@@ -232,11 +254,11 @@ mod system {
             Ok(Self { case: case.clone() })
         }
 
-        fn open(&self, file: &str) -> Result<Handle, Refused> {
+        fn open(&self, open: &Open) -> Result<Handle, Refused> {
             let failed = |sentence| Refused { sentence, win32: None };
-            let path = c_string(self.case.path(file).as_os_str().as_bytes()).map_err(failed)?;
+            let path = c_string(self.case.path(&open.file).as_os_str().as_bytes()).map_err(failed)?;
             // SAFETY: the path ends with a zero byte; the images of the corpus may run in this process.
-            let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+            let handle = unsafe { libc::dlopen(path.as_ptr(), open.mode.cast_signed()) };
             if handle.is_null() { Err(failed(last_error().unwrap_or_default())) } else { Ok(Handle(handle)) }
         }
 

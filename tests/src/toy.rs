@@ -31,9 +31,11 @@ pub type Files = BTreeMap<String, File>;
 /// | `need b`, `reexport b` | an entry of the libList; clients of this file also search it |
 /// | `import f`, `import f from b` | a symbol that must be defined, by whoever comes first or by `b` |
 /// | `export f`, `resolver f`, `null f` | a definition; one by an ifunc resolver; one whose value is 0 |
+/// | `unique f` | a definition of which the process has one |
 /// | `forward f b g` | an export that stands for `g` of `b` |
 /// | `pe` | a Windows file: an ELF file is meant otherwise |
 /// | `semi-globalized`, `localized` | the import control; globalized is meant otherwise |
+/// | `stays` | the file wants never to be unloaded |
 /// | `refuses`, `fails` | the initialiser answers FALSE; it does not come to an end |
 /// | `opens b` | the initialiser opens `b`, if that can be opened, and the terminator closes it |
 /// | `garbage`, `huge`, `broken` | the file cannot be parsed; there is no room for it; a fixup leaves the image |
@@ -49,6 +51,8 @@ pub struct File {
     pub exports: Vec<(String, Definition)>,
     /// Its import control.
     pub control: ImportControl,
+    /// Whether it wants never to be unloaded.
+    pub stays: bool,
     /// What its initialiser does.
     pub start: Start,
     /// What is wrong with it.
@@ -62,6 +66,8 @@ pub enum Definition {
     Here,
     /// Whatever a resolver answers.
     Resolver,
+    /// A place in the file, unless another file's definition is the process's.
+    Unique,
     /// Nothing: the symbol's value is 0.
     Null,
     /// Another file's export.
@@ -104,6 +110,7 @@ impl Default for File {
             imports: Vec::new(),
             exports: Vec::new(),
             control: ImportControl::Globalized,
+            stays: false,
             start: Start::Agrees,
             fault: Fault::None,
         }
@@ -147,6 +154,8 @@ impl FromStr for File {
                 ["import", symbol, "from", name] => file.imports.push((symbol.into(), Some(name.into()))),
                 ["export", symbol] => export(symbol, Definition::Here),
                 ["resolver", symbol] => export(symbol, Definition::Resolver),
+                ["unique", symbol] => export(symbol, Definition::Unique),
+                ["stays"] => file.stays = true,
                 ["null", symbol] => export(symbol, Definition::Null),
                 ["forward", symbol, of, there] => {
                     export(symbol, Definition::Forward(of.into(), there.into()))
@@ -180,6 +189,7 @@ impl fmt::Display for File {
             match what {
                 Definition::Here => write!(f, "; export {symbol}")?,
                 Definition::Resolver => write!(f, "; resolver {symbol}")?,
+                Definition::Unique => write!(f, "; unique {symbol}")?,
                 Definition::Null => write!(f, "; null {symbol}")?,
                 Definition::Forward(of, there) => write!(f, "; forward {symbol} {of} {there}")?,
             }
@@ -189,6 +199,7 @@ impl fmt::Display for File {
             ImportControl::SemiGlobalized => "; semi-globalized",
             ImportControl::Localized => "; localized",
         })?;
+        f.write_str(if self.stays { "; stays" } else { "" })?;
         match &self.start {
             Start::Agrees => {}
             Start::Refuses => f.write_str("; refuses")?,
@@ -281,6 +292,7 @@ impl Image for ToyImage {
             match &self.file.exports[n].1 {
                 Definition::Here => Export::At(at),
                 Definition::Resolver => Export::Resolver(at),
+                Definition::Unique => Export::Unique(at),
                 Definition::Null => Export::Absolute(0),
                 Definition::Forward(of, there) => Export::Forward {
                     need: need(of, false),
@@ -288,6 +300,9 @@ impl Image for ToyImage {
                 },
             }
         }))
+    }
+    fn wants_to_stay(&self) -> bool {
+        self.file.stays
     }
     fn imports(&self, each: &mut dyn FnMut(&Query<'_>)) -> Result<(), ErrorKind> {
         self.ask(|_, query| {
@@ -426,6 +441,7 @@ impl Script {
             Event::Attached { name } => format!("attached {name}"),
             Event::Detached { name } => format!("detached {name}"),
             Event::Unmapped { name } => format!("unmapped {name}"),
+            Event::WantsToStay { name, .. } => format!("overruled {name}"),
             Event::Waiting { name } => format!("waiting {name}"),
             _ => return,
         });
@@ -608,7 +624,7 @@ impl Toy {
     /// # Panics
     /// When it is not.
     pub fn close(&self, handle: Handle) -> Vec<Box<str>> {
-        self.set.close(handle).expect("an open handle")
+        self.set.close(handle).expect("an open handle").gone
     }
 
     /// Which file a symbol is found in.

@@ -471,7 +471,7 @@ fn an_embedders_library_outlives_every_free_library() {
         ["dependency", "dependency-leaf"],
         "a Library is no reference that others can give back"
     );
-    assert_eq!(library.close().unwrap().len(), 2);
+    assert_eq!(library.close().unwrap().gone.len(), 2);
 }
 
 #[test]

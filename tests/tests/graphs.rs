@@ -178,7 +178,7 @@ impl Twins {
     fn close(&mut self, which: u8) -> Result<(), TestCaseError> {
         let Some((handle, nth)) = self.handle(which) else { return Ok(()) };
         let got = self.toy.set.close(handle);
-        let got = got.map(|names| names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let got = got.map(|closed| closed.gone.iter().map(ToString::to_string).collect::<Vec<_>>());
         self.count(match &got {
             Ok(gone) if gone.is_empty() => "closed",
             Ok(gone) if gone.len() == 1 => "closed, one went",

@@ -80,6 +80,6 @@ fn a_plug_in_is_reloaded_a_thousand_times_with_a_changed_constant() {
         });
         assert_eq!(lines, (1, 2));
         assert_eq!(number(&library, c"dropped"), 2, "the destructor ran when the thread ended");
-        assert_eq!(library.close().unwrap().len(), 1, "it is gone");
+        assert_eq!(library.close().unwrap().gone.len(), 1, "it is gone");
     }
 }

@@ -620,7 +620,7 @@ fn the_new_operating_load_set_is_the_old_one_less_what_was_unloaded() {
         let chain = w.now("chain", "chain3");
         let all = w.now("chain", "chain1");
         assert_eq!(w.loaded(), ["chain3", "chain4", "chain1", "chain2"]);
-        let gone = w.engine.load_set().close(Handle::from_bits(all)).unwrap();
+        let gone = w.engine.load_set().close(Handle::from_bits(all)).unwrap().gone;
         assert_eq!(gone.len(), 2);
         assert_eq!(w.loaded(), ["chain3", "chain4"]);
         assert_eq!(w.close(chain), 0);

@@ -2,7 +2,7 @@
 //! other threads wait for a module's phase, or for the loader lock where the module is a Windows image.
 
 use super::{
-    Handle, LoadSet, ModuleId, Origin, Request,
+    Closed, Handle, LoadSet, ModuleId, Origin, Request,
     state::{Info, Loaded, Phase},
 };
 use crate::{
@@ -167,17 +167,17 @@ impl LoadSet {
     }
 
     /// Takes out what nothing holds any more, terminates all of it, the last attached first, then unmaps it.
-    pub(super) fn collect(&self) -> Vec<Box<str>> {
+    pub(super) fn collect(&self) -> Closed {
         let building = self.building.enter(|| {});
-        let dead = self.lock().take_dead();
+        let taken = self.lock().take_dead();
         drop(building);
-        self.bury(dead, |_| Occasion::Unloaded)
+        Closed { gone: self.bury(taken.dead, |_| Occasion::Unloaded), stayed: taken.stayed }
     }
 
     /// As [`LoadSet::collect`], but the memory of what goes stays mapped for good.
     fn collect_but_keep_memory(&self) {
         let building = self.building.enter(|| {});
-        let dead = self.lock().take_dead();
+        let dead = self.lock().take_dead().dead;
         drop(building);
         self.detach(&dead, |_| Occasion::Unloaded);
         mem::forget(dead);
@@ -295,12 +295,14 @@ pub(super) struct Undo<'s> {
     set: &'s LoadSet,
     root: ModuleId,
     handle: Handle,
+    /// Who joined the global list for it.
+    promoted: Vec<ModuleId>,
     pub(super) memory: Memory,
 }
 
 impl<'s> Undo<'s> {
-    pub(super) fn of(set: &'s LoadSet, root: ModuleId, handle: Handle) -> Self {
-        Self { set, root, handle, memory: Memory::Kept }
+    pub(super) fn of(set: &'s LoadSet, root: ModuleId, handle: Handle, promoted: Vec<ModuleId>) -> Self {
+        Self { set, root, handle, promoted, memory: Memory::Kept }
     }
 
     pub(super) fn not_needed(self) {
@@ -310,7 +312,10 @@ impl<'s> Undo<'s> {
 
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
-        self.set.lock().disown(self.root);
+        let mut state = self.set.lock();
+        state.disown(self.root);
+        state.demote(&self.promoted);
+        drop(state);
         self.set.take_back(self.handle);
         match self.memory {
             Memory::Unmapped => _ = self.set.collect(),

@@ -1,9 +1,10 @@
 //! The book of a load set: modules, handles, edges, and what follows from them. Nothing here calls foreign code.
 
-use super::{Handle, ModuleId, Owner};
+use super::{Handle, Hold, ModuleId, Owner, Stayed};
 use crate::{
     Addr, ErrorKind, FileId, Format, Image, Lifecycle, Placement, ThreadDestructors, TlsHome,
     filter::HashFilter,
+    mode::StayPolicy,
     module::{Body, Identity, Module, Sealed},
     session::{Link, Node},
     space::Block,
@@ -11,7 +12,7 @@ use crate::{
 };
 use slotmap::SlotMap;
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, OnceLock},
     thread::ThreadId,
@@ -91,6 +92,28 @@ pub(crate) enum Phase {
     Failed,
 }
 
+bitflags::bitflags! {
+    /// Why a module stays for as long as the load set lives.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub(crate) struct Pins: u8 {
+        /// The embedder says so.
+        const EMBEDDER = 1;
+        /// Whoever opened it, or its file, says so.
+        const NODELETE = 2;
+        /// It has a single definition, and the rules keep those.
+        const UNIQUE = 4;
+    }
+}
+
+/// What took out the dead has to say.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    /// The dead: what was attached last comes first; what was never attached comes at the end.
+    pub(crate) dead: Vec<Loaded>,
+    /// What might have been among them.
+    pub(crate) stayed: Vec<Stayed>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) info: Arc<Info>,
@@ -98,7 +121,7 @@ pub(crate) struct Loaded {
     pub(crate) origin: Origin,
     pub(crate) phase: Phase,
     pub(crate) attached: Option<u64>,
-    pub(crate) pinned: bool,
+    pins: Pins,
     pub(crate) thread_calls: bool,
     /// The module whose open brought it in: first of the group that it was loaded with.
     first: ModuleId,
@@ -262,7 +285,7 @@ impl State {
             origin: m.origin,
             handles: m.opens,
             attached: m.phase == Phase::Live,
-            pinned: m.pinned || m.origin != Origin::Open,
+            pinned: !m.pins.is_empty() || m.origin != Origin::Open,
             needs: m.needs.iter().filter_map(name).collect(),
         }
     }
@@ -351,7 +374,7 @@ impl State {
             origin: Origin::Host,
             phase: Phase::Live,
             attached: None,
-            pinned: false,
+            pins: Pins::empty(),
             thread_calls: false,
             first: ModuleId::default(),
             objects: 0,
@@ -380,7 +403,7 @@ impl State {
         }
     }
 
-    /// Adds what a session brings, the root first.
+    /// Adds what a session brings, the root first; returns them in that order.
     pub(crate) fn insert(
         &mut self,
         modules: Vec<Module<Sealed>>,
@@ -388,7 +411,7 @@ impl State {
         edges: &[Vec<Node>],
         global: bool,
         origin: Origin,
-    ) -> Result<ModuleId, ErrorKind> {
+    ) -> Result<Vec<ModuleId>, ErrorKind> {
         let needed = links.iter().flatten().map(|l| l.node).chain(edges.iter().flatten().copied());
         for node in needed {
             if let Node::Old(id) = node
@@ -411,7 +434,7 @@ impl State {
                     origin,
                     phase: Phase::Pending(me),
                     attached: None,
-                    pinned: false,
+                    pins: Pins::empty(),
                     thread_calls: true,
                     first: ModuleId::default(),
                     objects: 0,
@@ -447,17 +470,71 @@ impl State {
             m.reexports = links.iter().filter(|l| l.reexported).map(|l| id_of(l.node)).collect();
             (m.first, m.needs, m.edges) = (ids[0], needs, edges);
         }
-        Ok(ids[0])
+        Ok(ids)
     }
 
-    /// Remembers the single definitions that a session's modules were bound to.
-    pub(crate) fn claim_singles(&mut self, singles: impl IntoIterator<Item = (Box<[u8]>, Addr)>) {
+    /// Remembers the single definitions that a session's modules were bound to; returns whose they are.
+    pub(crate) fn claim_singles(
+        &mut self,
+        singles: impl IntoIterator<Item = (Box<[u8]>, Addr)>,
+    ) -> BTreeSet<ModuleId> {
+        let mut owners = BTreeSet::new();
         for (name, at) in singles {
             if let Some(owner) = self.at(at) {
                 self.modules[owner].singles.push(name.clone());
                 self.singles.insert(name, (owner, at));
+                owners.insert(owner);
             }
         }
+        owners
+    }
+
+    /// Keeps a module, and what it needs, for as long as the load set lives.
+    pub(crate) fn pin(&mut self, id: ModuleId, pin: Pins) {
+        if let Some(m) = self.modules.get_mut(id) {
+            m.pins |= pin;
+        }
+    }
+
+    /// Lets modules stay for good that want to, where the policy is to honour that. Returns those that are overruled
+    /// and to be reported.
+    pub(crate) fn let_stay(
+        &mut self,
+        wishing: BTreeSet<ModuleId>,
+        pin: Pins,
+        policy: StayPolicy,
+    ) -> Vec<Arc<Identity>> {
+        match policy {
+            StayPolicy::Ignore => Vec::new(),
+            StayPolicy::Report => wishing.into_iter().map(|id| self.info(id).identity.clone()).collect(),
+            StayPolicy::Honour => {
+                wishing.into_iter().for_each(|id| self.pin(id, pin));
+                Vec::new()
+            }
+        }
+    }
+
+    /// The module and its loadList join the globalized searchList, in order. Returns those that did.
+    pub(crate) fn promote(&mut self, root: ModuleId) -> Vec<ModuleId> {
+        let mut list = self.load_list_ids(root);
+        list.retain(|&id| !self.modules[id].global && self.info(id).image.format() == Format::Elf);
+        for &id in &list {
+            let m = &mut self.modules[id];
+            m.global = true;
+            let member = Member { id, origin: m.origin, info: m.info.clone() };
+            Arc::make_mut(&mut self.globals).push(member);
+        }
+        list
+    }
+
+    /// Takes back what [`State::promote`] did.
+    pub(crate) fn demote(&mut self, promoted: &[ModuleId]) {
+        for &id in promoted {
+            if let Some(m) = self.modules.get_mut(id) {
+                m.global = false;
+            }
+        }
+        Arc::make_mut(&mut self.globals).retain(|m| !promoted.contains(&m.id));
     }
 
     fn add(&mut self, mut loaded: Loaded) -> ModuleId {
@@ -503,13 +580,16 @@ impl State {
         Some(self.info(to).clone())
     }
 
-    /// What came with `root` does not belong to the program after all: its load failed.
+    /// What came with `root` neither belongs to the program nor stays for good after all: its load failed.
     pub(crate) fn disown(&mut self, root: ModuleId) {
         let first = self.modules[root].nth;
         for id in self.load_list_ids(root) {
             let m = &mut self.modules[id];
             if m.nth >= first && m.origin == Origin::Program {
                 m.origin = Origin::Open;
+            }
+            if m.nth >= first && m.opens == 0 {
+                m.pins.remove(Pins::NODELETE | Pins::UNIQUE);
             }
         }
     }
@@ -569,9 +649,10 @@ impl State {
     }
 
     /// Takes out what nothing holds: no open handle, no pin, no running initialiser and not the main program's load
-    /// set leads to it. What was attached last comes first; what was never attached comes at the end.
-    pub(crate) fn take_dead(&mut self) -> Vec<Loaded> {
-        let cone = self.cone();
+    /// set leads to it.
+    pub(crate) fn take_dead(&mut self) -> Taken {
+        let suspects = std::mem::take(&mut self.suspects);
+        let cone = self.cone(&suspects);
         // Whatever is outside the cone is alive: no hold was lost from which it could be reached.
         let used_from_outside = |m: &Loaded| m.users.iter().any(|u| !cone.contains(u));
         let mut todo: Vec<ModuleId> = cone
@@ -585,24 +666,54 @@ impl State {
                 todo.extend(self.modules[id].edges.iter().filter(|e| cone.contains(e)));
             }
         }
-        // What is only being initialised is looked at again when that is over.
-        self.suspects.extend(alive.iter().filter(|&&id| self.modules[id].is_busy()));
-        self.take_out(cone.difference(&alive).copied().collect())
+        let gone: Vec<ModuleId> = cone.difference(&alive).copied().collect();
+        // Only what lost a hold just now is worth a word: suspects, and what the dead were bound to.
+        let bound = gone.iter().flat_map(|&id| &self.modules[id].edges).copied();
+        let mut stayed: Vec<ModuleId> =
+            suspects.into_iter().chain(bound).filter(|id| alive.contains(id)).collect();
+        stayed.sort_unstable();
+        stayed.dedup();
+        let dead = self.take_out(gone);
+        Taken { dead, stayed: stayed.into_iter().map(|id| self.stayed(id)).collect() }
     }
 
-    /// What can be reached from the suspects: nothing else can have died.
-    fn cone(&mut self) -> HashSet<ModuleId> {
-        let mut todo = std::mem::take(&mut self.suspects);
+    /// What can be reached from the suspects: nothing else can have died. What is held keeps what it leads to.
+    fn cone(&self, suspects: &[ModuleId]) -> HashSet<ModuleId> {
+        let mut todo = suspects.to_vec();
         let mut cone = HashSet::new();
         while let Some(id) = todo.pop() {
             let may_go = self.modules.get(id).filter(|m| m.origin != Origin::Host);
             if let Some(m) = may_go
                 && cone.insert(id)
+                && !m.is_held()
             {
                 todo.extend(&m.edges);
             }
         }
         cone
+    }
+
+    /// Why a module is still there. Of many clients the first few are named.
+    fn stayed(&self, id: ModuleId) -> Stayed {
+        const NAMED: usize = 8;
+        let m = &self.modules[id];
+        let own = [
+            (m.opens > 0, Hold::Handles(m.opens)),
+            (m.origin == Origin::Program, Hold::PartOfProgram),
+            (m.is_busy(), Hold::Initialising),
+            (m.objects > 0, Hold::ThreadObjects(m.objects)),
+            (m.pins.contains(Pins::EMBEDDER), Hold::Pinned),
+            (m.pins.contains(Pins::NODELETE), Hold::NoDelete),
+            (m.pins.contains(Pins::UNIQUE), Hold::UniqueSymbol),
+        ];
+        let client = |&by: &ModuleId| {
+            let m = &self.modules[by];
+            let name = m.info.identity.name.clone();
+            if m.needs.contains(&id) { Hold::NeededBy(name) } else { Hold::BoundBy(name) }
+        };
+        let own = own.into_iter().filter_map(|(applies, hold)| applies.then_some(hold));
+        let holds = own.chain(m.users.iter().filter(|&&by| by != id).take(NAMED).map(client)).collect();
+        Stayed { name: m.info.identity.name.clone(), holds }
     }
 
     /// Takes out everything but what the host has; all handles are invalid afterwards.
@@ -667,7 +778,7 @@ impl Loaded {
     /// Whether more holds it than what its threads have yet to destroy.
     fn is_wanted(&self) -> bool {
         let with_program = self.origin != Origin::Open && self.phase != Phase::Failed;
-        self.opens > 0 || self.pinned || with_program || self.is_busy()
+        self.opens > 0 || !self.pins.is_empty() || with_program || self.is_busy()
     }
 
     fn is_busy(&self) -> bool {

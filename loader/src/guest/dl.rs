@@ -6,10 +6,7 @@
 
 use super::{Guest, told_their_caller};
 use crate::{Error, ErrorKind, FoundSymbol, Handle, HostModule, Mode, Origin, Rules, Stage, locator::need};
-use loader_core::{
-    Dialect, LoadSet, ModuleId, ModuleInfo, Query, Request,
-    mode::{Load, Visibility},
-};
+use loader_core::{Dialect, LoadSet, ModuleId, ModuleInfo, Query, Request};
 use std::{
     cell::RefCell,
     collections::HashMap,
@@ -152,25 +149,12 @@ unsafe fn text<'a>(text: *const c_char) -> Option<&'a CStr> {
     (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) })
 }
 
-/// glibc's flags. `LAZY` acts as `NOW`.
-fn mode(flags: c_int) -> Result<Mode, ErrorKind> {
-    let has = |flag| flags & flag != 0;
-    if !has(libc::RTLD_LAZY | libc::RTLD_NOW) {
-        return Err(ErrorKind::BadMode { mode: flags.cast_unsigned() });
-    }
-    Ok(Mode {
-        load: if has(libc::RTLD_NOLOAD) { Load::Never } else { Load::Now },
-        visibility: if has(libc::RTLD_GLOBAL) { Visibility::Global } else { Visibility::Local },
-        ..Mode::default()
-    })
-}
-
 impl Guest {
     /// Opens for the caller: relative to its own search path, `LOCAL` and `GLOBAL` as POSIX has them.
     fn open(&self, name: Option<&CStr>, flags: c_int) -> Result<*mut c_void, Error> {
         let name = name.filter(|name| !name.is_empty()).map(CStr::to_str);
         let blame = |kind| Error::new(name.and_then(Result::ok).unwrap_or_default(), Stage::Request, kind);
-        let mode = mode(flags).map_err(blame)?;
+        let mode = Mode::from_rtld(flags.cast_unsigned()).map_err(blame)?;
         self.engine.host.adopt_into(&self.set);
         let Some(name) = name else {
             return Ok(keep(&self.set, self.set.main_program()));
@@ -183,11 +167,6 @@ impl Guest {
             origin: Origin::Open,
             by: Some(&self.module),
         })?;
-        if flags & libc::RTLD_NODELETE != 0
-            && let Some(module) = self.set.target(handle)
-        {
-            self.set.pin(module.id);
-        }
         Ok(keep(&self.set, handle))
     }
 

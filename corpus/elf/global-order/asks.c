@@ -1,0 +1,2 @@
+int order_who(void);
+int first(void) { return order_who(); }

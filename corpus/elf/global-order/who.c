@@ -1,0 +1,1 @@
+int order_who(void) { return WHO; }

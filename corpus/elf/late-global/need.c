@@ -1,0 +1,1 @@
+int late_need(void) { return 8; }

@@ -1,0 +1,2 @@
+/* Not there when it is needed. */
+int gone(void) { return 0; }
