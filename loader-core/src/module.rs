@@ -153,8 +153,11 @@ impl Module<Relocated> {
     pub fn bind(mut self, resolve: Resolve<'_>) -> Result<Module<Bound>> {
         let blame = self.blame(Stage::Bind);
         let image = self.image.clone();
+        let nameless = std::mem::take(&mut self.stage.0.late);
         let mut mem = self.stage.0.image_mut(&*image);
         image.bind(&mut mem, resolve).map_err(&blame)?;
+        // Resolvers without a name are the image's own and come last: they may call whatever it is bound to.
+        mem.late.extend(nameless);
         let lifecycle = image.lifecycle(&mem).map_err(&blame)?;
         // The template is data of the image: fixups may have changed it, so it is read after them.
         let body = &mut self.stage.0;
@@ -179,14 +182,17 @@ impl Module<Bound> {
         self.stage.0.stubs = Some(stubs);
     }
 
+    /// Whether slots wait for resolvers.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        !self.stage.0.late.is_empty()
+    }
+
     /// Makes the code executable, while data can still be written: ifunc resolvers run in between.
     ///
     /// # Errors
     /// [`ErrorKind::Space`].
     pub fn allow_code(&mut self) -> Result<()> {
-        if self.stage.0.late.is_empty() {
-            return Ok(()); // `seal` does it with the rest
-        }
         let blame = self.blame(Stage::Seal);
         let plan = self.image.plan();
         for (at, rights) in plan.rights().iter().filter(|(_, r)| r.contains(Rights::EXECUTE)) {

@@ -647,13 +647,14 @@ impl<'s> Session<'s> {
     }
 
     pub(crate) fn seal(&self, mut modules: Vec<Module<Bound>>) -> Result<Vec<Module<Sealed>>> {
-        for m in &mut modules {
-            m.allow_code()?;
-            m.list(self.set.caller());
-        }
-        // Dependencies first: a resolver may use what its own module is bound to.
-        for n in self.dependencies_first() {
-            modules[n].finish_late(self.set.caller())?;
+        modules.iter_mut().for_each(|m| m.list(self.set.caller()));
+        if modules.iter().any(Module::is_late) {
+            // A resolver may call into all of them.
+            modules.iter_mut().try_for_each(Module::allow_code)?;
+            // Who is used first: a resolver may call whatever its own module needs and is bound to.
+            for n in self.used_first() {
+                modules[n].finish_late(self.set.caller())?;
+            }
         }
         modules
             .into_iter()
@@ -665,10 +666,12 @@ impl<'s> Session<'s> {
             .collect()
     }
 
-    fn dependencies_first(&self) -> Vec<usize> {
-        let next = |n: usize, nth: usize| self.links[n].get(nth).map(|l| l.node);
+    /// What a module needs, then what it is bound to, before the module.
+    fn used_first(&self) -> Vec<usize> {
         crate::set::post_order(0usize, |&n, nth| {
-            next(n, nth).map(|node| match node {
+            let (links, edges) = (&self.links[n], &self.edges[n]);
+            let bound = nth.checked_sub(links.len()).and_then(|nth| edges.get(nth).copied());
+            links.get(nth).map(|l| l.node).or(bound).map(|node| match node {
                 Node::New(m) => Some(m),
                 Node::Old(_) => None,
             })

@@ -1,0 +1,1 @@
+int root_is_here(void) { return 1; }
