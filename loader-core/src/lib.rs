@@ -18,9 +18,11 @@ pub mod locate;
 pub mod mode;
 pub mod module;
 pub mod plan;
+pub mod quarantine;
 mod session;
 pub mod set;
 pub mod space;
+mod threads;
 pub mod tls;
 pub mod tools;
 mod turnstile;
@@ -34,5 +36,8 @@ pub use image::*;
 pub use locate::{FileId, Found, FoundFile, Locator, Requester, Source};
 pub use mode::{Dialect, Load, MissingPolicy, Mode, Rules, Scope, StayPolicy, ThreadDestructors, Visibility};
 pub use plan::{Fill, Layout, MapPlan, Region, Rights, Wanted};
-pub use set::{Adopted, Closed, Handle, Hold, LoadSet, ModuleId, ModuleInfo, Origin, Owner, Request, Stayed};
+pub use quarantine::{Unloaded, report_use_after_unload};
+pub use set::{
+    Adopted, Closed, Handle, Hold, LoadSet, ModuleId, ModuleInfo, Origin, Owner, Request, Stayed, Unloading,
+};
 pub use tools::{InMemory, Tools};

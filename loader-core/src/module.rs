@@ -58,6 +58,11 @@ pub(crate) struct Body {
 }
 
 impl Body {
+    /// The image's memory; stubs and the thread-local slot go.
+    pub(crate) fn into_block(self) -> Box<dyn Block> {
+        self.block
+    }
+
     fn image_mut<'a>(&'a mut self, image: &dyn Image) -> ImageMut<'a> {
         ImageMut {
             window: self.block.window(),

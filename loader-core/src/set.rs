@@ -8,7 +8,7 @@ mod lifecycle;
 mod scope;
 mod state;
 
-pub use closed::{Closed, Hold, Stayed};
+pub use closed::{Closed, Hold, Stayed, Unloading};
 pub use destructors::thread_ends;
 pub use fork::Pause;
 pub use scope::Owner;
@@ -22,6 +22,7 @@ use crate::{
     event::{Observer, Topics, log},
     mode::{Dialect, Load, Mode, Rules, Visibility},
     module::Identity,
+    quarantine::Unloaded,
     session::{FORWARDS, Root, Session, query_of},
     space::AddressSpace,
     tls,
@@ -178,6 +179,8 @@ pub struct LoadSet {
     inside: Mutex<Vec<lifecycle::Entered>>,
     /// What ifunc resolvers of live modules answered.
     resolved: Mutex<HashMap<Addr, Addr>>,
+    /// What went and still has its addresses.
+    afterlife: Mutex<lifecycle::Afterlife>,
 }
 
 impl fmt::Debug for LoadSet {
@@ -205,6 +208,7 @@ impl LoadSet {
             tools: None,
             inside: Mutex::default(),
             resolved: Mutex::default(),
+            afterlife: Mutex::default(),
         }
     }
 
@@ -485,7 +489,8 @@ impl LoadSet {
     /// Invalidates a handle; what nothing holds any more is terminated, the last attached first, and only then
     /// unmapped. Returns what went, in that order, and what stayed and why.
     ///
-    /// Pointers into what went are dangling from then on; that no thread runs its code any more is the caller's care.
+    /// Pointers into what went are dangling from then on; that no thread runs its code any more is the caller's care,
+    /// unless [`LoadSet::set_unloading`] says otherwise.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidHandle`] for a handle that was closed before or was never given out.
@@ -516,6 +521,19 @@ impl LoadSet {
     /// Keeps a module, and what it needs, loaded for as long as the load set lives.
     pub fn pin(&self, id: ModuleId) {
         self.lock().pin(id, Pins::EMBEDDER);
+    }
+
+    /// Says what is done before memory is given back from now on, and how. At first: nothing, and it is unmapped.
+    pub fn set_unloading(&self, unloading: Unloading) {
+        let mut afterlife = self.afterlife.lock().unwrap_or_else(PoisonError::into_inner);
+        afterlife.check_threads = unloading.check_threads;
+        afterlife.quarantine.limit = unloading.quarantine;
+    }
+
+    /// The library that an address belonged to, if it is in quarantine.
+    #[must_use]
+    pub fn quarantined(&self, at: Addr) -> Option<Unloaded> {
+        self.afterlife.lock().unwrap_or_else(PoisonError::into_inner).quarantine.named(at)
     }
 
     /// Looks a symbol up as TNS/R `dlsym` does: in the handle's target, then in its loadList in order. A handle for

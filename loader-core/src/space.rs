@@ -60,4 +60,12 @@ pub trait Block: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`ErrorKind::Space`].
     fn protect(&mut self, at: Range<Rva>, rights: Rights) -> Result<(), ErrorKind>;
+
+    /// Gives the pages back and keeps the addresses: whoever touches them faults. Where nothing runs, nothing is to do.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Space`].
+    fn close_off(&mut self) -> Result<(), ErrorKind> {
+        Ok(())
+    }
 }

@@ -1,7 +1,7 @@
 //! The engine: a load set, its rules, and the two formats joined.
 
 use crate::{
-    Addr, ErrorKind, Library, MissingPolicy, Mode, ModuleInfo, Observer, Origin, Rules,
+    Addr, ErrorKind, Library, MissingPolicy, Mode, ModuleInfo, Observer, Origin, Rules, Unloading,
     guest::Guests,
     host::HostLibraries,
     locator::{Files, Shared, need},
@@ -56,6 +56,7 @@ impl fmt::Debug for Engine {
 #[must_use = "nothing is made before `build`"]
 pub struct Builder {
     rules: Rules,
+    unloading: Unloading,
     dll_dirs: Vec<PathBuf>,
     hosts: Vec<HostModule>,
     observers: Vec<Box<dyn Observer>>,
@@ -82,6 +83,12 @@ impl Builder {
     /// Sets what happens to imports that nobody defines.
     pub fn missing(mut self, policy: MissingPolicy) -> Self {
         self.rules.missing = policy;
+        self
+    }
+
+    /// Sets what is done before memory of what went is given back, and how.
+    pub fn unloading(mut self, unloading: Unloading) -> Self {
+        self.unloading = unloading;
         self
     }
 
@@ -134,6 +141,7 @@ impl Builder {
         let native = Arc::new(Native::new());
         let set = LoadSet::new(Local, native.clone(), Shared(files.clone()));
         let set = Arc::new(set.with_tools(self.outside));
+        set.set_unloading(self.unloading);
         for observer in self.observers {
             set.observe(move |event: &crate::Event<'_>| observer.event(event));
         }

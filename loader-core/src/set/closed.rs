@@ -29,6 +29,17 @@ pub struct Stayed {
     pub holds: Vec<Hold>,
 }
 
+/// What is done before memory is given back, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unloading {
+    /// Every thread of the process is looked at before a library is unmapped. One that is inside keeps it mapped,
+    /// terminated and found by nobody, until a later open or close meets nobody inside ([`Hold::Threads`]).
+    pub check_threads: bool,
+    /// So many libraries that went keep their addresses, without any rights: a use after unload is a fault that
+    /// [`LoadSet::quarantined`](crate::LoadSet::quarantined) has a name for. The oldest goes first.
+    pub quarantine: usize,
+}
+
 /// Why a library stays loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -51,6 +62,9 @@ pub enum Hold {
     PartOfProgram,
     /// So many thread-local objects of its are for threads to destroy when they end.
     ThreadObjects(u32),
+    /// Nobody can find it any more, but these threads (kernel numbers) are inside its code, so it is not unmapped yet.
+    /// None: that could not be told.
+    Threads(Box<[i32]>),
 }
 
 impl fmt::Display for Hold {
@@ -67,6 +81,11 @@ impl fmt::Display for Hold {
             Self::PartOfProgram => f.write_str("loaded with the main program"),
             Self::ThreadObjects(1) => f.write_str("a thread has an object of it to destroy"),
             Self::ThreadObjects(n) => write!(f, "threads have {n} objects of it to destroy"),
+            Self::Threads(them) => match **them {
+                [] => f.write_str("cannot tell whether a thread is inside"),
+                [one] => write!(f, "in use by thread {one}"),
+                [first, ref more @ ..] => write!(f, "in use by thread {first} and {} more", more.len()),
+            },
         }
     }
 }

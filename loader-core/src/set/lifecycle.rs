@@ -2,12 +2,12 @@
 //! other threads wait for a module's phase, or for the loader lock where the module is a Windows image.
 
 use super::{
-    Closed, Handle, LoadSet, ModuleId, Origin, Request,
+    Closed, Handle, Hold, LoadSet, ModuleId, Origin, Request, Stayed,
     state::{Info, Loaded, Phase},
 };
 use crate::{
     Addr, Entry, Error, ErrorKind, Event, Format, Lifecycle, Result, Stage, call::Occasion, event::Topics,
-    tls, turnstile::Pass,
+    quarantine::Quarantine, threads, tls, turnstile::Pass,
 };
 use std::{
     mem,
@@ -171,7 +171,9 @@ impl LoadSet {
         let building = self.building.enter(|| {});
         let taken = self.lock().take_dead();
         drop(building);
-        Closed { gone: self.bury(taken.dead, |_| Occasion::Unloaded), stayed: taken.stayed }
+        let mut closed = self.bury(taken.dead, |_| Occasion::Unloaded);
+        closed.stayed.extend(taken.stayed);
+        closed
     }
 
     /// As [`LoadSet::collect`], but the memory of what goes stays mapped for good.
@@ -180,26 +182,18 @@ impl LoadSet {
         let dead = self.lock().take_dead().dead;
         drop(building);
         self.detach(&dead, |_| Occasion::Unloaded);
+        self.forget(&dead);
         mem::forget(dead);
     }
 
     /// Everything goes: `occasion` says to each module why.
-    fn bury(&self, dead: Vec<Loaded>, occasion: impl Fn(&Loaded) -> Occasion) -> Vec<Box<str>> {
-        if dead.is_empty() {
-            return Vec::new();
-        }
+    fn bury(&self, dead: Vec<Loaded>, occasion: impl Fn(&Loaded) -> Occasion) -> Closed {
         self.detach(&dead, occasion);
-        dead.into_iter()
-            .map(|m| {
-                let name = m.info.identity.name.clone();
-                drop(m);
-                self.emit(Topics::all(), &Event::Unmapped { name: &name });
-                name
-            })
-            .collect()
+        self.give_back(dead)
     }
 
-    /// Terminates what was attached, and takes back what all of it left with the process.
+    /// Terminates what was attached, and takes back what all of it left with the process. No code of theirs is called
+    /// afterwards.
     fn detach(&self, dead: &[Loaded], occasion: impl Fn(&Loaded) -> Occasion) {
         for m in dead {
             if m.attached.is_some() {
@@ -211,11 +205,52 @@ impl LoadSet {
             }
             self.withdraw(&m.info);
         }
-        self.lock().left(dead);
-        // From here on no code of theirs runs.
-        self.resolved.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        if !dead.is_empty() {
+            self.resolved.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+
+    /// Gives memory back: of the dead, and of those that were still in use when they died.
+    fn give_back(&self, dead: Vec<Loaded>) -> Closed {
+        let afterlife = || self.afterlife.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = afterlife();
+        let (mut all, check) = (mem::take(&mut state.lingering), state.check_threads);
+        drop(state);
+        all.extend(dead);
+        let busy = if check && !all.is_empty() { in_use(&all) } else { vec![None; all.len()] };
+        let (mut closed, mut idle) = (Closed::default(), Vec::with_capacity(all.len()));
+        for (m, busy) in all.into_iter().zip(busy) {
+            let name = || m.info.identity.name.clone();
+            let Some(threads) = busy else {
+                idle.push(m);
+                continue;
+            };
+            closed.stayed.push(Stayed { name: name(), holds: vec![Hold::Threads(threads)] });
+            afterlife().lingering.push(m);
+        }
+        self.forget(&idle);
+        for m in idle {
+            let (identity, at) = (m.info.identity.clone(), m.info.at);
+            let mut state = afterlife();
+            match state.quarantine.limit {
+                0 => drop(m),
+                _ => m.into_block().into_iter().for_each(|b| state.quarantine.admit(identity.clone(), at, b)),
+            }
+            drop(state);
+            self.emit(Topics::all(), &Event::Unmapped { name: &identity.name });
+            closed.gone.push(identity.name.clone());
+        }
+        closed
+    }
+
+    /// Neither the load set nor a debugger knows them from here on.
+    fn forget(&self, gone: &[Loaded]) {
+        if gone.is_empty() {
+            return;
+        }
+        self.lock().left(gone);
         if let Some(tools) = &self.tools {
-            let bases: Vec<Addr> = dead.iter().map(|m| m.info.at.base).collect();
+            let bases: Vec<Addr> = gone.iter().map(|m| m.info.at.base).collect();
             tools.going(&bases);
         }
     }
@@ -386,5 +421,26 @@ impl Drop for Inside<'_> {
 impl Drop for LoadSet {
     fn drop(&mut self) {
         self.unload_all();
+        let afterlife = self.afterlife.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // Threads are inside: better memory that nobody gives back than no ground under their feet.
+        mem::forget(mem::take(&mut afterlife.lingering));
+    }
+}
+
+/// What went and still has its addresses, and who decides that.
+#[derive(Debug, Default)]
+pub(super) struct Afterlife {
+    pub(super) check_threads: bool,
+    /// Terminated, found by nobody, and in use by a thread when that was last looked at.
+    lingering: Vec<Loaded>,
+    pub(super) quarantine: Quarantine,
+}
+
+/// For each module, the threads that are inside its code: none, or a list that is empty where that cannot be told.
+fn in_use(modules: &[Loaded]) -> Vec<Option<Box<[i32]>>> {
+    let code: Vec<_> = modules.iter().map(Loaded::code).collect();
+    match threads::inside(&code) {
+        Ok(found) => found.into_iter().map(|tids| (!tids.is_empty()).then(|| tids.into())).collect(),
+        Err(_) => vec![Some(Box::default()); modules.len()],
     }
 }

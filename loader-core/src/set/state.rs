@@ -2,7 +2,7 @@
 
 use super::{Handle, Hold, ModuleId, Owner, Stayed};
 use crate::{
-    Addr, ErrorKind, FileId, Format, Image, Lifecycle, Placement, ThreadDestructors, TlsHome,
+    Addr, ErrorKind, FileId, Format, Image, Lifecycle, Placement, Rights, Rva, ThreadDestructors, TlsHome,
     filter::HashFilter,
     mode::StayPolicy,
     module::{Body, Identity, Module, Sealed},
@@ -13,6 +13,7 @@ use crate::{
 use slotmap::SlotMap;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    ops::Range,
     path::PathBuf,
     sync::{Arc, OnceLock},
     thread::ThreadId,
@@ -146,16 +147,15 @@ pub(crate) struct Loaded {
     global: bool,
     load_list: OnceLock<Arc<[Arc<Info>]>>,
     /// Dropped last of all: the image's memory.
-    _home: Home,
+    home: Home,
 }
 
 /// What keeps a module's memory: nothing for what the host process has.
 #[derive(Debug)]
-#[expect(dead_code, reason = "held to be dropped with the module")]
 enum Home {
     Image(Body),
     /// The page that gives a module of the host an address; none for what the host process has loaded itself.
-    Stub(Option<Box<dyn Block>>),
+    Stub(#[expect(dead_code, reason = "held to be dropped with the module")] Option<Box<dyn Block>>),
 }
 
 /// What must be known of a module while its terminators run: they may ask on its behalf.
@@ -388,7 +388,7 @@ impl State {
             nth: 0,
             global,
             load_list: OnceLock::new(),
-            _home: Home::Stub(block),
+            home: Home::Stub(block),
         };
         self.add(loaded)
     }
@@ -448,7 +448,7 @@ impl State {
                     nth: 0,
                     global: visible,
                     load_list: OnceLock::new(),
-                    _home: Home::Image(body),
+                    home: Home::Image(body),
                 };
                 self.add(loaded)
             })
@@ -783,6 +783,21 @@ impl Loaded {
 
     fn is_busy(&self) -> bool {
         matches!(self.phase, Phase::Pending(_) | Phase::Running(_))
+    }
+
+    /// Where its code is, in live addresses.
+    pub(crate) fn code(&self) -> Vec<Range<u64>> {
+        let live = |at: &Range<Rva>| self.info.at.addr(at.start).0..self.info.at.addr(at.end).0;
+        let code = self.info.image.plan().rights().iter().filter(|(_, r)| r.contains(Rights::EXECUTE));
+        code.map(|(at, _)| live(at)).collect()
+    }
+
+    /// The memory of its image; everything else that the module has goes.
+    pub(crate) fn into_block(self) -> Option<Box<dyn Block>> {
+        match self.home {
+            Home::Image(body) => Some(body.into_block()),
+            Home::Stub(_) => None,
+        }
     }
 
     pub(crate) fn is_global(&self) -> bool {

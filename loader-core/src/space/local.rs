@@ -248,6 +248,14 @@ impl Block for LocalBlock {
             ErrorKind::Space { what: "set page rights", os }
         })
     }
+
+    fn close_off(&mut self) -> Result<(), ErrorKind> {
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+        // SAFETY: replaces pages of this block's own reservation, which no code and no reference uses any more.
+        unsafe { mmap_anonymous(self.pointer(0), self.len, ProtFlags::empty(), flags) }
+            .map(drop)
+            .map_err(space("close memory off"))
+    }
 }
 
 impl Drop for LocalBlock {
