@@ -120,8 +120,10 @@ pub fn report_use_after_unload() {
 
 /// The handler: names the fault if it can, and leaves it to whoever was there before. The instruction faults again.
 extern "C" fn faulted(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    // SAFETY: the kernel hands a handler of this kind what it knows of the fault.
-    let at = unsafe { (*info).si_addr() }.addr() as u64;
+    // SAFETY: the kernel hands a handler of this kind what it knows of the fault, until the handler returns.
+    let info = unsafe { &*info };
+    // SAFETY: of a SIGSEGV it knows the address.
+    let at = unsafe { info.si_addr() }.addr() as u64;
     let there = |slot: &&Slot| {
         let end = slot.end.load(Ordering::Acquire);
         (slot.start.load(Ordering::Relaxed)..end).contains(&at)

@@ -18,6 +18,7 @@ use std::{
     io,
     ops::Range,
     os::unix::fs::FileExt,
+    process,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -219,7 +220,7 @@ impl Held {
         // SAFETY: `wait` does only what a signal handler may; the old action is kept, and put back by `drop`.
         unsafe { libc::sigaction(SIGNAL, &raw const action, &raw mut before) };
         // SAFETY: sends a signal that is handled, to a thread of this process; one that is gone gets none.
-        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, SIGNAL) };
+        unsafe { libc::syscall(libc::SYS_tgkill, process::id(), tid, SIGNAL) };
         Self { before }
     }
 }
@@ -279,9 +280,9 @@ mod tests {
     }
 
     /// The code of a function, more or less: without optimisation it calls what reads the flag.
-    fn code_of(f: *const ()) -> Vec<Range<u64>> {
+    fn code_of(f: *const ()) -> Range<u64> {
         let at = f.addr() as u64;
-        vec![at..at + 64]
+        at..at + 64
     }
 
     #[inline(never)]
@@ -315,7 +316,7 @@ mod tests {
         let mut found: Vec<(bool, Tid)> = vec![ends.recv().unwrap(), ends.recv().unwrap()];
         found.sort_unstable();
         thread::sleep(Duration::from_millis(20));
-        let code = [code_of(spins as *const ()), vec![0x10..0x20]];
+        let code = [code_of(spins as *const ()), 0x10..0x20].map(|range| [range].to_vec());
         let seen = inside(&code).unwrap();
         assert_eq!(seen, [vec![found[1].1], vec![]]);
         stop.store(true, Ordering::Relaxed);
