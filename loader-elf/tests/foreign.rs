@@ -183,7 +183,7 @@ fn a_load_set_binds_the_libraries_of_each_machine_to_each_other() {
         assert_eq!(holds("provider_pointers"), at("provided_numbers") + 4, "{machine:?}");
         let second = machine.read(space.read(at("provider_pointers") + width));
         assert_eq!(second, at("provided_numbers") + 12, "{machine:?}");
-        assert_eq!(set.close(handle).map(|gone| gone.len()), Ok(2), "{machine:?}");
+        assert_eq!(set.close(handle).map(|closed| closed.gone.len()), Ok(2), "{machine:?}");
     }
 }
 
