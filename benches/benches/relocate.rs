@@ -62,7 +62,9 @@ impl Subject {
 
     fn bind(&mut self, scope: &Scope) -> usize {
         let image = self.image.clone();
-        image.bind(&mut self.memory(), &mut |q| scope.resolve(q)).expect("the image is well-formed")
+        image
+            .bind(&mut self.memory(), &mut |q: &Query<'_>| scope.resolve(q))
+            .expect("the image is well-formed")
     }
 
     /// The image in memory of this process, its pages not yet touched.

@@ -1,6 +1,51 @@
-//! A Bloom filter over names: one question instead of one to every library of the host process.
+//! Bloom filters over names: what nobody can have is not asked for.
 
 use crate::Image;
+
+/// The names that one module may define, in the form of a GNU hash table's filter: a name sets two bits of one word.
+/// It may say yes of a name that is not there, never no of one that is.
+#[derive(Clone, Debug)]
+pub struct NameFilter {
+    /// A power of two of them.
+    words: Box<[u64]>,
+    /// The second bit is this much further up in the hash.
+    shift: u32,
+}
+
+impl NameFilter {
+    /// A filter that rules nothing out.
+    #[must_use]
+    pub fn open() -> Self {
+        Self { words: [u64::MAX].into(), shift: 0 }
+    }
+
+    /// A filter that rules everything out.
+    #[must_use]
+    pub fn closed() -> Self {
+        Self { words: [0].into(), shift: 0 }
+    }
+
+    /// The filter of a GNU hash table; `None` for a shape that such a table cannot have.
+    #[must_use]
+    pub fn gnu(words: Box<[u64]>, shift: u32) -> Option<Self> {
+        (words.len().is_power_of_two() && shift < u32::BITS).then_some(Self { words, shift })
+    }
+
+    /// Whether the module may define a name of this GNU hash.
+    #[inline]
+    #[must_use]
+    pub fn may_have(&self, hash: u32) -> bool {
+        let word = self.words[(hash / 64) as usize & (self.words.len() - 1)];
+        (word >> (hash % 64)) & (word >> ((hash >> self.shift) % 64)) & 1 != 0
+    }
+
+    /// The same for a hash out of a GNU hash table's chains, whose lowest bit is not known.
+    #[inline]
+    #[must_use]
+    pub fn may_have_either(&self, hash: u32) -> bool {
+        self.may_have(hash) || self.may_have(hash ^ 1)
+    }
+}
 
 const WORDS: usize = 2048;
 

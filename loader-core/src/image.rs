@@ -2,7 +2,7 @@
 //!
 //! A format answers questions; it never calls back into the engine. `session` asks them in order.
 
-use crate::{Addr, ErrorKind, MapPlan, Placement, Rva};
+use crate::{Addr, ErrorKind, MapPlan, NameFilter, Placement, Rva};
 use std::{borrow::Cow, ffi::CStr, fmt, ops::Range};
 
 /// The file format of a module.
@@ -93,6 +93,11 @@ pub trait Image: Send + Sync + fmt::Debug {
     /// [`ErrorKind::Malformed`] where the export tables contradict the file.
     fn export(&self, query: &Query<'_>) -> Result<Option<Export>, ErrorKind>;
 
+    /// The names that [`Image::export`] may find.
+    fn names(&self) -> NameFilter {
+        NameFilter::open()
+    }
+
     /// The GNU hashes of all names that [`Image::export`] can find (their lowest bit does not count), or `None` where
     /// they cannot be listed cheaply.
     fn export_hashes(&self) -> Option<Box<dyn Iterator<Item = u32> + '_>> {
@@ -181,7 +186,28 @@ pub struct NearSymbol<'a> {
 }
 
 /// How [`Image::bind`] asks for a name.
-pub type Resolve<'a> = &'a mut dyn FnMut(&Query<'_>) -> Result<Resolution, ErrorKind>;
+pub type Resolve<'a> = &'a mut dyn Resolver;
+
+/// Who answers [`Image::bind`]. A closure that answers queries will do.
+pub trait Resolver {
+    /// What a name means to the image.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Undefined`], or what whoever was asked says.
+    fn resolve(&mut self, query: &Query<'_>) -> Result<Resolution, ErrorKind>;
+
+    /// Whether a name that the image itself defines certainly means that definition, so that nobody needs to be asked:
+    /// who comes before the image has none of this GNU hash (its lowest bit does not count), and nobody listens.
+    fn is_own(&self, _hash: u32) -> bool {
+        false
+    }
+}
+
+impl<F: FnMut(&Query<'_>) -> Result<Resolution, ErrorKind>> Resolver for F {
+    fn resolve(&mut self, query: &Query<'_>) -> Result<Resolution, ErrorKind> {
+        self(query)
+    }
+}
 
 /// A name as the importing file wrote it. ELF leaves `from` empty (the first definition in scope wins); PE always
 /// fills it in (only that library is asked).

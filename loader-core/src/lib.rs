@@ -31,6 +31,7 @@ pub use addr::*;
 pub use call::Occasion;
 pub use error::{Error, ErrorKind, Result, Stage};
 pub use event::{Event, Observer};
+pub use filter::NameFilter;
 pub use host::{HostFn, HostModule, HostTable, Reach};
 pub use image::*;
 pub use locate::{FileId, Found, FoundFile, Locator, Requester, Source};

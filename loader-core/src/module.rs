@@ -239,7 +239,7 @@ impl Module<Bound> {
 }
 
 impl Module<Sealed> {
-    pub(crate) fn into_parts(self) -> (Arc<Identity>, Arc<dyn Image>, Body, Lifecycle) {
-        (self.identity, self.image, self.stage.0, self.stage.1)
+    pub(crate) fn into_parts(self) -> (Body, Lifecycle) {
+        (self.stage.0, self.stage.1)
     }
 }

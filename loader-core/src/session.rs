@@ -4,8 +4,8 @@
 
 use crate::{
     Addr, Error, ErrorKind, Event, Export, FileId, Format, Found, FoundFile, HostModule, Image,
-    ImportControl, ModuleId, Need, NeededVersion, Query, Requester, Resolution, Result, Source, Stage,
-    Symbol, SymbolName,
+    ImportControl, ModuleId, Need, NeededVersion, Query, Requester, Resolution, Resolver, Result, Source,
+    Stage, Symbol, SymbolName,
     call::{MissingImport, Stubs},
     event::Topics,
     filter::HashFilter,
@@ -369,17 +369,8 @@ impl<'s> Session<'s> {
                 Ok(m)
             })
             .collect::<Result<Vec<_>>>()?;
-        self.fresh = mapped
-            .iter()
-            .map(|m| {
-                Arc::new(Info {
-                    identity: m.identity.clone(),
-                    image: m.image.clone(),
-                    at: m.at(),
-                    tls: m.tls(),
-                })
-            })
-            .collect();
+        self.fresh =
+            mapped.iter().map(|m| Info::new(m.identity.clone(), m.image.clone(), m.at(), m.tls())).collect();
         self.local = self.local_list();
         Ok(mapped)
     }
@@ -432,14 +423,33 @@ impl<'s> Session<'s> {
     pub(crate) fn bind(&mut self, modules: Vec<Module<Relocated>>) -> Result<Vec<Module<Bound>>> {
         let mut bound = Vec::with_capacity(modules.len());
         for (n, module) in modules.into_iter().enumerate() {
-            let mut stubs = None;
-            let mut module = module.bind(&mut |q| self.resolve(n, q, &mut stubs))?;
-            if let Some(stubs) = stubs {
+            let earlier = self.earlier(n);
+            let mut importer = Importer { session: self, n, earlier, stubs: None };
+            let mut module = module.bind(&mut importer)?;
+            if let Some(stubs) = importer.stubs {
                 module.keep(stubs);
             }
             bound.push(module);
         }
         Ok(bound)
+    }
+
+    /// Who is asked before the n-th module itself, as `ask_list` has it.
+    fn earlier(&self, n: usize) -> Earlier {
+        if self.told.intersects(Topics::SYMBOLS | Topics::SYMBOL_SEARCH) {
+            return Earlier::Listeners;
+        }
+        match self.control(n) {
+            ImportControl::Localized | ImportControl::SemiGlobalized => Earlier::Nobody,
+            ImportControl::Globalized => {
+                let local = self.local.iter().position(|(node, _)| *node == Node::New(n));
+                local.map_or(Earlier::Listeners, Earlier::Local)
+            }
+        }
+    }
+
+    fn control(&self, n: usize) -> ImportControl {
+        self.rules.control.unwrap_or_else(|| self.fresh[n].image.import_control())
     }
 
     /// Answers one import of the n-th module, and records the edge.
@@ -523,16 +533,20 @@ impl<'s> Session<'s> {
     /// The libraries of the importer's searchList are asked in order; the first answer wins.
     fn ask_list(&self, n: usize, q: &Query<'_>) -> Result<Option<(Node, Resolution)>, ErrorKind> {
         let me = &self.fresh[n];
-        // Most names are the image's own: one question spares asking the host's libraries, unless somebody listens.
-        let host_may = self.told.contains(Topics::SYMBOL_SEARCH) || self.host_names.may_have(q.hash);
+        // Whoever cannot have the name is not asked, unless somebody listens.
+        let listens = self.told.contains(Topics::SYMBOL_SEARCH);
+        let host_may = listens || self.host_names.may_have(q.hash);
         let members = || self.globals.iter().filter(|m| host_may || m.origin != Origin::Host);
         let ask = |node, info: &Arc<Info>| {
+            if !listens && !info.names.may_have(q.hash) {
+                return Ok(None);
+            }
             Ok(match self.ask(n, node, info, q)? {
                 Asked::Answer(node, r) => Some((node, r)),
                 Asked::Nothing | Asked::Elsewhere(..) => None,
             })
         };
-        match self.rules.control.unwrap_or_else(|| me.image.import_control()) {
+        match self.control(n) {
             ImportControl::Localized => {
                 for (node, info) in self.own_list(n) {
                     if let Some(answer) = ask(node, &info)? {
@@ -687,12 +701,12 @@ impl<'s> Session<'s> {
         modules: Vec<Module<Sealed>>,
         origin: Origin,
     ) -> Result<(ModuleId, Vec<Arc<Info>>)> {
-        let names: Vec<_> = modules.iter().map(|m| m.identity.clone()).collect();
+        let modules = modules.into_iter().zip(self.fresh.iter().cloned()).collect();
         let mut state = self.set.lock();
         // Under the TNS/R rules all join the global list; elsewhere the mode says who does.
         let global = self.rules.dialect == Dialect::TnsR;
         let ids = state.insert(modules, &self.links, &self.edges, global, origin);
-        let ids = ids.map_err(|kind| Error::new(&names[0].name, Stage::Seal, kind))?;
+        let ids = ids.map_err(|kind| Error::new(&self.fresh[0].identity.name, Stage::Seal, kind))?;
         let root = ids[0];
         let owners = state.claim_singles(self.singles.take().into_iter().map(|(name, (_, at))| (name, at)));
         let wishing = ids.into_iter().filter(|&id| state.info(id).image.wants_to_stay()).collect();
@@ -701,8 +715,8 @@ impl<'s> Session<'s> {
             (Hold::UniqueSymbol, state.let_stay(owners, Pins::UNIQUE, self.rules.unique)),
         ];
         drop(state);
-        for identity in &names {
-            self.emit(&Event::Committed { name: &identity.name });
+        for info in &self.fresh {
+            self.emit(&Event::Committed { name: &info.identity.name });
         }
         for (hold, them) in &overruled {
             for identity in them {
@@ -710,6 +724,44 @@ impl<'s> Session<'s> {
             }
         }
         Ok((root, self.fresh))
+    }
+}
+
+/// One module of a session while its imports are answered.
+struct Importer<'i, 's> {
+    session: &'i mut Session<'s>,
+    n: usize,
+    earlier: Earlier,
+    stubs: Option<Box<dyn Stubs>>,
+}
+
+/// Who comes before a module when its own names are looked for.
+#[derive(Clone, Copy)]
+enum Earlier {
+    /// Nobody.
+    Nobody,
+    /// The globalized searchList, and this many of the root's loadList.
+    Local(usize),
+    /// Whoever it is: observers want to hear of it.
+    Listeners,
+}
+
+impl Resolver for Importer<'_, '_> {
+    fn resolve(&mut self, q: &Query<'_>) -> Result<Resolution, ErrorKind> {
+        self.session.resolve(self.n, q, &mut self.stubs)
+    }
+
+    fn is_own(&self, hash: u32) -> bool {
+        let s = &*self.session;
+        match self.earlier {
+            Earlier::Nobody => true,
+            Earlier::Listeners => false,
+            Earlier::Local(before) => {
+                let ours = s.globals.iter().filter(|m| m.origin != Origin::Host).map(|m| &m.info);
+                let mut asked = ours.chain(s.local[..before].iter().map(|(_, info)| info));
+                !s.host_names.may_have(hash) && !asked.any(|info| info.names.may_have_either(hash))
+            }
+        }
     }
 }
 

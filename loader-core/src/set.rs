@@ -315,7 +315,7 @@ impl LoadSet {
         };
         let global = module.reach() == Reach::Global;
         let at = Placement { base: block.base(), len: module.plan().len().get(), ..Placement::default() };
-        let info = Info { identity: Arc::new(identity), image: Arc::new(module), at, tls: None };
+        let info = Info::new(Arc::new(identity), Arc::new(module), at, None);
         Ok(self.lock().insert_host(info, Some(block), global))
     }
 
@@ -330,7 +330,7 @@ impl LoadSet {
                 let name = m.path.to_string_lossy().into();
                 let identity =
                     Identity { name, keys: m.keys, path: Some(m.path), file: m.file, source: None };
-                let info = Info { identity: Arc::new(identity), image: m.image, at: m.at, tls: m.tls };
+                let info = Info::new(Arc::new(identity), m.image, m.at, m.tls);
                 fresh.push(state.insert_host(info, None, true));
             }
         }

@@ -8,9 +8,10 @@ use crate::{
 };
 use goblin::elf::reloc::*;
 use loader_core::{
-    Addr, ErrorKind, ImageMut, LinkAddr, MapPlan, Purpose, Query, Resolution, Resolve, Rva, Symbol as Name,
-    TlsHome, tls::descriptor,
+    Addr, ErrorKind, Export, ImageMut, LinkAddr, MapPlan, Purpose, Query, Resolution, Resolve, Rva,
+    Symbol as Name, TlsHome, tls::descriptor,
 };
+use std::collections::HashMap;
 
 /// The parts of an image that binding reads.
 #[derive(Clone, Copy, Debug)]
@@ -55,8 +56,8 @@ impl<'a> Parts<'a> {
 
     /// Applies the relocations that need names and returns how many there were.
     pub(crate) fn bind(self, mem: &mut ImageMut<'_>, resolve: Resolve<'_>) -> Result<usize, ErrorKind> {
-        let mut binding =
-            Binding { answers: Vec::new(), asked: vec![0; self.tables.count()], parts: self, mem, resolve };
+        let known = vec![0; self.tables.count()];
+        let mut binding = Binding { known, others: HashMap::new(), parts: self, mem, resolve };
         let mut count = 0;
         for r in self.fixups.other(self.bytes).filter(needs_a_name) {
             binding.apply(&r)?;
@@ -76,9 +77,10 @@ struct Binding<'a, 'm, 'w, 'r> {
     parts: Parts<'a>,
     mem: &'m mut ImageMut<'w>,
     resolve: Resolve<'r>,
-    /// By symbol number: 0, or one more than the number of its answer.
-    asked: Vec<u32>,
-    answers: Vec<Resolution>,
+    /// By symbol number: its address, or 0 where it has not been asked for or is no address.
+    known: Vec<u64>,
+    /// Symbols that are no addresses.
+    others: HashMap<u32, Resolution>,
 }
 
 impl Binding<'_, '_, '_, '_> {
@@ -143,7 +145,15 @@ impl Binding<'_, '_, '_, '_> {
     }
 
     /// The whole address of a symbol: nearly all relocations with names.
+    #[inline]
     fn pointer(&mut self, r: &Rela, at: Rva) -> Result<(), ErrorKind> {
+        match self.known.get(r.symbol as usize) {
+            Some(&address) if address != 0 => self.mem.write_u64(at, address.wrapping_add(r.addend)),
+            _ => self.unknown_pointer(r, at),
+        }
+    }
+
+    fn unknown_pointer(&mut self, r: &Rela, at: Rva) -> Result<(), ErrorKind> {
         match self.answer(r.symbol)? {
             Resolution::At(a) => self.mem.write_u64(at, a.0.wrapping_add(r.addend)),
             Resolution::Absent => self.mem.write_u64(at, r.addend),
@@ -197,11 +207,14 @@ impl Binding<'_, '_, '_, '_> {
         }
     }
 
-    /// Where a symbol is. Asked once for each.
-    #[inline]
+    /// What a symbol is. Asked once for each.
     fn answer(&mut self, index: u32) -> Result<Resolution, ErrorKind> {
-        let known = self.asked.get(index as usize).and_then(|n| n.checked_sub(1));
-        match known.and_then(|n| self.answers.get(n as usize)) {
+        match self.known.get(index as usize) {
+            Some(0) => {}
+            Some(&address) => return Ok(Resolution::At(Addr(address))),
+            None => return Err(malformed("symbol number", index.into())),
+        }
+        match self.others.get(&index) {
             Some(&answer) => Ok(answer),
             None => self.ask(index),
         }
@@ -209,18 +222,29 @@ impl Binding<'_, '_, '_, '_> {
 
     fn ask(&mut self, index: u32) -> Result<Resolution, ErrorKind> {
         let symbol = self.parts.tables.symbol(self.parts.bytes, index)?;
-        let answer = match symbol.binds_to_itself() {
-            true => self.own(&symbol)?,
-            false => {
-                (self.resolve)(&self.parts.query(index, &symbol)?).map_err(|e| self.linked_to(index, e))?
-            }
+        let answer = if symbol.binds_to_itself() {
+            self.own(&symbol)?
+        } else if let Some(at) = self.unrivalled(index, &symbol) {
+            Resolution::At(at)
+        } else {
+            let query = self.parts.query(index, &symbol)?;
+            self.resolve.resolve(&query).map_err(|e| self.linked_to(index, e))?
         };
-        self.answers.push(answer);
-        if let (Some(asked), Ok(n)) = (self.asked.get_mut(index as usize), u32::try_from(self.answers.len()))
-        {
-            *asked = n;
+        match (answer, self.known.get_mut(index as usize)) {
+            (Resolution::At(Addr(address)), Some(known)) if address != 0 => *known = address,
+            _ => _ = self.others.insert(index, answer),
         }
         Ok(answer)
+    }
+
+    /// Where a symbol is that this image exports and that nobody else can have: most are, and no name is looked at.
+    fn unrivalled(&self, index: u32, symbol: &Symbol) -> Option<Addr> {
+        let hash =
+            self.parts.tables.chained_hash(self.parts.bytes, index).filter(|_| symbol.is_exported())?;
+        match symbol.export(self.parts.plan) {
+            Ok(Export::At(rva)) if self.resolve.is_own(hash) => Some(self.mem.at.addr(rva)),
+            _ => None,
+        }
     }
 
     /// Says of a version that nobody has which library had it when this one was linked.

@@ -10,7 +10,7 @@ use crate::{
     symbol::{SYMBOL, Symbol},
     versions::{Match, Versions},
 };
-use loader_core::{ErrorKind, NeededVersion, Query};
+use loader_core::{ErrorKind, NameFilter, NeededVersion, Query};
 use std::{ffi::CStr, ops::Range};
 
 /// Where the tables are that give symbols their names, all checked to lie inside the bytes.
@@ -83,6 +83,29 @@ impl Tables {
         };
         let chains = bytes.get(chains).unwrap_or_default().as_chunks::<4>().0.iter();
         Some(chains.take(self.count().saturating_sub(first)).map(|c| u32::from_le_bytes(*c) | 1))
+    }
+
+    /// The names that can be found.
+    pub(crate) fn names(&self, bytes: &[u8]) -> NameFilter {
+        match &self.hash {
+            Hash::None => NameFilter::closed(),
+            Hash::SysV { .. } => NameFilter::open(),
+            Hash::Gnu { bloom, shift, .. } => {
+                let words = bytes.get(bloom.clone()).unwrap_or_default().as_chunks().0;
+                let words = words.iter().map(|w| u64::from_le_bytes(*w)).collect();
+                NameFilter::gnu(words, *shift).unwrap_or_else(NameFilter::open)
+            }
+        }
+    }
+
+    /// The GNU hash of symbol number `index`, which can be found, but for the lowest bit: its name need not be read.
+    pub(crate) fn chained_hash(&self, bytes: &[u8], index: u32) -> Option<u32> {
+        match &self.hash {
+            Hash::Gnu { chains, first, .. } => {
+                u32_at(bytes.get(chains.clone())?, index.checked_sub(*first)? as usize * 4)
+            }
+            Hash::None | Hash::SysV { .. } => None,
+        }
     }
 
     /// Symbol number `index`.

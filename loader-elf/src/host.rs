@@ -23,8 +23,8 @@ use goblin::elf::{
     program_header::{PF_R, PF_W, PF_X, PT_LOAD, program_header64::SIZEOF_PHDR},
 };
 use loader_core::{
-    Addr, ErrorKind, Export, FileId, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, NearSymbol,
-    Need, Placement, Query, Resolve, Rva, SearchPath, TlsHome, TlsTemplate, page_floor,
+    Addr, ErrorKind, Export, FileId, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, NameFilter,
+    NearSymbol, Need, Placement, Query, Resolve, Rva, SearchPath, TlsHome, TlsTemplate, page_floor,
 };
 use std::{
     arch::asm,
@@ -462,6 +462,10 @@ impl Image for HostImage {
 
     fn defines_version(&self, version: &[u8]) -> Option<bool> {
         self.tables.defines_version(self.bytes, version)
+    }
+
+    fn names(&self) -> NameFilter {
+        self.tables.names(self.bytes)
     }
 
     fn export_hashes(&self) -> Option<Box<dyn Iterator<Item = u32> + '_>> {

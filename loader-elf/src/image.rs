@@ -23,8 +23,8 @@ use goblin::elf::{
     program_header::program_header64::SIZEOF_PHDR,
 };
 use loader_core::{
-    ErrorKind, Export, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, NearSymbol, Need,
-    NeededVersion, Outline, Query, Resolve, Rights, Rva, SearchPath, Source, Symbol, TlsTemplate,
+    ErrorKind, Export, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, NameFilter, NearSymbol,
+    Need, NeededVersion, Outline, Query, Resolve, Rights, Rva, SearchPath, Source, Symbol, TlsTemplate,
 };
 use std::{
     ops::Range,
@@ -132,6 +132,10 @@ impl Image for ElfImage {
 
     fn wants_to_stay(&self) -> bool {
         self.wants_to_stay
+    }
+
+    fn names(&self) -> NameFilter {
+        self.tables.names(self.source.bytes())
     }
 
     fn imports(&self, each: &mut dyn FnMut(&Query<'_>)) -> Result<(), ErrorKind> {

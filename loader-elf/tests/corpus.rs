@@ -36,7 +36,7 @@ fn thread_local(source: &Source) -> HashSet<String> {
 fn fix(source: &Source, image: &ElfImage, thread_local: &HashSet<String>) -> Result<Window, ErrorKind> {
     let mut window = Window::of(image, source);
     image.relocate(&mut window.open())?;
-    image.bind(&mut window.open(), &mut |query| match query.symbol.text() {
+    image.bind(&mut window.open(), &mut |query: &Query<'_>| match query.symbol.text() {
         name if thread_local.contains(&*name) => Ok(Resolution::Tls { home: STATIC, offset: 16 }),
         name => Ok(Resolution::At(Addr(BASE + name.len() as u64))),
     })?;

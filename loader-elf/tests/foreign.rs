@@ -220,7 +220,7 @@ fn variables_at_a_fixed_distance_from_the_thread_pointer_are_where_the_abi_says(
         let mut window = Window::at(machine.base(), &*image, &source);
         image.relocate(&mut window.open()).expect("relocations");
         let provided = Resolution::Tls { home: ELSEWHERE, offset: 16 };
-        let count = image.bind(&mut window.open(), &mut |_| Ok(provided)).expect("bindings");
+        let count = image.bind(&mut window.open(), &mut |_: &Query<'_>| Ok(provided)).expect("bindings");
         let reading = Reading::read(machine, &bytes, 0, -4096, machine.base());
         let find = |_: &str| Target::Tls { owner: 1, start: 640, offset: 16 };
         let seen = reading.compare(|at| machine.read(read(&window, at)), find);
@@ -514,7 +514,11 @@ fn use_it(machine: Machine, bytes: &[u8], absent: bool) -> Result<(), ErrorKind>
     }
     let mut window = Window::at(machine.base(), &*image, &source);
     image.relocate(&mut window.open())?;
-    image.bind(&mut window.open(), &mut |query| match query.symbol.text().contains("thread_local") {
+    image.bind(&mut window.open(), &mut |query: &Query<'_>| match query
+        .symbol
+        .text()
+        .contains("thread_local")
+    {
         _ if absent => Ok(Resolution::Absent),
         true => Ok(Resolution::Tls { home: ELSEWHERE, offset: 16 }),
         false => Ok(Resolution::At(machine.base())),
@@ -598,7 +602,7 @@ fn real_libraries_become_what_object_and_the_abi_say() {
                 true => Target::Tls { owner: 1, start: 640, offset: 16 },
                 false => Target::At(0x1000_0000 + name.len() as u64),
             };
-            let bound = image.bind(&mut window.open(), &mut |query| {
+            let bound = image.bind(&mut window.open(), &mut |query: &Query<'_>| {
                 Ok(match made_up(&query.symbol.text()) {
                     Target::Tls { offset, .. } => Resolution::Tls { home: ELSEWHERE, offset },
                     Target::At(at) => Resolution::At(Addr(at)),

@@ -121,7 +121,7 @@ fn every_relocation_is_applied_once() {
         let thread_local: HashSet<_> =
             symbols.filter(|s| s.kind == "TLS").map(|s| s.name.as_bytes()).collect();
         let mut asked = HashSet::new();
-        let bound = image.bind(&mut window.open(), &mut |query| {
+        let bound = image.bind(&mut window.open(), &mut |query: &Query<'_>| {
             let Symbol::Name(symbol) = query.symbol else { panic!("ELF has no ordinals") };
             assert!(asked.insert((symbol.to_vec(), query.version.map(<[u8]>::to_vec))), "{name}");
             Ok(match thread_local.contains(symbol) {

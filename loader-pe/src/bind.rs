@@ -16,7 +16,7 @@ pub(crate) fn bind(
     mem: &mut ImageMut<'_>,
     resolve: Resolve<'_>,
 ) -> Result<usize, ErrorKind> {
-    imports(view, from, |query, slot| match resolve(query)? {
+    imports(view, from, |query, slot| match resolve.resolve(query)? {
         Resolution::At(at) => mem.write_u64(slot, at.0),
         Resolution::Absent => mem.write_u64(slot, 0),
         Resolution::Resolver(at) => mem.late(slot, at),

@@ -141,7 +141,7 @@ fn imports_ask_the_named_library_and_fill_its_slots() {
     assert_eq!(imports(&image), wanted);
     let mut placed = Placed::new(&bytes, image.plan(), ELSEWHERE);
     let mut asked = Vec::new();
-    let done = image.bind(&mut placed.mem(), &mut |q| {
+    let done = image.bind(&mut placed.mem(), &mut |q: &Query<'_>| {
         asked.push(show(q));
         Ok(match asked.len() {
             1 => Resolution::At(Addr(0x1111)),
@@ -160,7 +160,7 @@ fn imports_ask_the_named_library_and_fill_its_slots() {
 fn missing_import_ends_the_binding() {
     let (bytes, image) = built();
     let mut placed = Placed::new(&bytes, image.plan(), ELSEWHERE);
-    let refused = image.bind(&mut placed.mem(), &mut |q| Err(ErrorKind::undefined(q)));
+    let refused = image.bind(&mut placed.mem(), &mut |q: &Query<'_>| Err(ErrorKind::undefined(q)));
     let Err(ErrorKind::Undefined { symbol, from, .. }) = refused else { panic!("{refused:?}") };
     assert_eq!((symbol.to_string(), from), ("HeapAlloc".into(), Some("kernel32.dll".into())));
 }

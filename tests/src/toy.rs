@@ -319,7 +319,7 @@ impl Image for ToyImage {
         Ok(1)
     }
     fn bind(&self, mem: &mut ImageMut<'_>, resolve: Resolve<'_>) -> Result<usize, ErrorKind> {
-        self.ask(|slot, query| match resolve(query)? {
+        self.ask(|slot, query| match resolve.resolve(query)? {
             Resolution::At(Addr(at)) => mem.write_u64(Rva(slot), at),
             Resolution::Resolver(at) => mem.late(Rva(slot), at),
             Resolution::Tls { .. } | Resolution::Absent => Ok(()),

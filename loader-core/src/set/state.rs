@@ -2,7 +2,8 @@
 
 use super::{Handle, Hold, ModuleId, Owner, Stayed};
 use crate::{
-    Addr, ErrorKind, FileId, Format, Image, Lifecycle, Placement, Rights, Rva, ThreadDestructors, TlsHome,
+    Addr, ErrorKind, FileId, Format, Image, Lifecycle, NameFilter, Placement, Rights, Rva, ThreadDestructors,
+    TlsHome,
     filter::HashFilter,
     mode::StayPolicy,
     module::{Body, Identity, Module, Sealed},
@@ -37,6 +38,20 @@ pub(crate) struct Info {
     pub(crate) image: Arc<dyn Image>,
     pub(crate) at: Placement,
     pub(crate) tls: Option<TlsHome>,
+    /// The names that `image` may define.
+    pub(crate) names: NameFilter,
+}
+
+impl Info {
+    pub(crate) fn new(
+        identity: Arc<Identity>,
+        image: Arc<dyn Image>,
+        at: Placement,
+        tls: Option<TlsHome>,
+    ) -> Arc<Self> {
+        let names = image.names();
+        Arc::new(Self { identity, image, at, tls, names })
+    }
 }
 
 impl Info {
@@ -364,12 +379,12 @@ impl State {
     /// Adds a module of the host, which is live from the start.
     pub(crate) fn insert_host(
         &mut self,
-        info: Info,
+        info: Arc<Info>,
         block: Option<Box<dyn Block>>,
         global: bool,
     ) -> ModuleId {
         let loaded = Loaded {
-            info: Arc::new(info),
+            info,
             lifecycle: Arc::default(),
             origin: Origin::Host,
             phase: Phase::Live,
@@ -403,10 +418,10 @@ impl State {
         }
     }
 
-    /// Adds what a session brings, the root first; returns them in that order.
+    /// Adds what a session brings, the root first, each with what others know of it; returns them in that order.
     pub(crate) fn insert(
         &mut self,
-        modules: Vec<Module<Sealed>>,
+        modules: Vec<(Module<Sealed>, Arc<Info>)>,
         links: &[Vec<Link>],
         edges: &[Vec<Node>],
         global: bool,
@@ -425,11 +440,11 @@ impl State {
         let me = std::thread::current().id();
         let ids: Vec<ModuleId> = modules
             .into_iter()
-            .map(|module| {
-                let (identity, image, body, lifecycle) = module.into_parts();
-                let visible = global && image.format() == Format::Elf;
+            .map(|(module, info)| {
+                let (body, lifecycle) = module.into_parts();
+                let visible = global && info.image.format() == Format::Elf;
                 let loaded = Loaded {
-                    info: Arc::new(Info { identity, image, at: body.at, tls: body.tls }),
+                    info,
                     lifecycle: Arc::new(lifecycle),
                     origin,
                     phase: Phase::Pending(me),

@@ -183,7 +183,7 @@ impl Binding<'_, '_, '_, '_> {
         let symbol = self.parts.tables.symbol(self.parts.bytes, index)?;
         let answer = match symbol.binds_to_itself() {
             true => self.own(&symbol)?,
-            false => (self.resolve)(&self.parts.query(index, &symbol)?)?,
+            false => self.resolve.resolve(&self.parts.query(index, &symbol)?)?,
         };
         self.answers[index] = Some(answer); // `symbol` would not have found a number without a place
         Ok(answer)
