@@ -3,7 +3,7 @@
 use crate::{ErrorKind, HostModule, Image, Need};
 use std::{
     fmt,
-    fs::File,
+    fs::{File, FileType, Metadata},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -41,16 +41,19 @@ impl Source {
     /// # Errors
     /// [`ErrorKind::Io`], or [`ErrorKind::NotALoadfile`] for an empty file and for what is no regular file.
     pub fn mapped(file: &File) -> Result<Self, ErrorKind> {
-        let io = |what| move |e: std::io::Error| ErrorKind::Io { what, os: e.raw_os_error().unwrap_or(0) };
-        let meta = file.metadata().map_err(io("stat the file"))?;
+        let meta = metadata(file)?;
+        Self::mapped_as(file, meta.file_type(), meta.len())
+    }
+
+    fn mapped_as(file: &File, kind: FileType, len: u64) -> Result<Self, ErrorKind> {
         let found = |found| Err(ErrorKind::NotALoadfile { found });
         match () {
-            () if meta.is_dir() => return found("a directory"),
-            () if !meta.is_file() => return found("not a regular file"),
-            () if meta.len() == 0 => return found("an empty file"),
+            () if kind.is_dir() => return found("a directory"),
+            () if !kind.is_file() => return found("not a regular file"),
+            () if len == 0 => return found("an empty file"),
             () => {}
         }
-        Ok(Self { bytes: Bytes::Mapped(map_file(file).map_err(io("map the file"))?) })
+        Ok(Self { bytes: Bytes::Mapped(map_file(file, len).map_err(io("map the file"))?) })
     }
 
     /// The bytes.
@@ -64,11 +67,19 @@ impl Source {
     }
 }
 
+fn io(what: &'static str) -> impl Fn(std::io::Error) -> ErrorKind {
+    move |e| ErrorKind::Io { what, os: e.raw_os_error().unwrap_or(0) }
+}
+
+fn metadata(file: &File) -> Result<Metadata, ErrorKind> {
+    file.metadata().map_err(io("stat the file"))
+}
+
 #[allow(unsafe_code)]
-fn map_file(file: &File) -> std::io::Result<memmap2::Mmap> {
+fn map_file(file: &File, len: u64) -> std::io::Result<memmap2::Mmap> {
     // SAFETY: the mapping is private and read-only; that nobody truncates a library in use is the same promise that
     // every program gives the system's loader, and `Source` says so.
-    unsafe { memmap2::Mmap::map(file) }
+    unsafe { memmap2::MmapOptions::new().len(len as usize).map(file) }
 }
 
 impl fmt::Debug for Source {
@@ -89,21 +100,14 @@ pub struct FileId {
 }
 
 impl FileId {
-    /// The identity of an open file.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Io`].
-    pub fn of(file: &File) -> Result<Self, ErrorKind> {
-        file.metadata()
-            .map(|m| Self { device: m.dev(), inode: m.ino() })
-            .map_err(|e| ErrorKind::Io { what: "stat the file", os: e.raw_os_error().unwrap_or(0) })
+    fn of(meta: &Metadata) -> Self {
+        Self { device: meta.dev(), inode: meta.ino() }
     }
 
     /// The identity of the file that a path leads to now.
     #[must_use]
     pub fn at(path: &Path) -> Option<Self> {
-        let m = path.metadata().ok()?;
-        Some(Self { device: m.dev(), inode: m.ino() })
+        path.metadata().ok().map(|m| Self::of(&m))
     }
 }
 
@@ -116,6 +120,8 @@ pub struct FoundFile {
     pub path: PathBuf,
     /// Which file it is.
     pub id: FileId,
+    kind: FileType,
+    len: u64,
 }
 
 impl FoundFile {
@@ -128,8 +134,17 @@ impl FoundFile {
             Some(libc::ENOENT | libc::ENOTDIR) => ErrorKind::NotFound { needed_by: "".into() },
             os => ErrorKind::Io { what: "open the file", os: os.unwrap_or(0) },
         })?;
-        let id = FileId::of(&file)?;
-        Ok(Self { file, path: path.into(), id })
+        let meta = metadata(&file)?;
+        let (id, kind, len) = (FileId::of(&meta), meta.file_type(), meta.len());
+        Ok(Self { file, path: path.into(), id, kind, len })
+    }
+
+    /// Its bytes, as [`Source::mapped`] gives them.
+    ///
+    /// # Errors
+    /// As [`Source::mapped`].
+    pub fn source(&self) -> Result<Source, ErrorKind> {
+        Source::mapped_as(&self.file, self.kind, self.len)
     }
 }
 

@@ -107,12 +107,9 @@ impl Module<Parsed> {
     pub fn map(self, space: &dyn AddressSpace) -> Result<Module<Mapped>> {
         let blame = self.blame(Stage::Map);
         let plan = self.image.plan();
-        let mut block = space.reserve(plan).map_err(&blame)?;
-        block.name(&self.identity.name);
         let from = Backing { bytes: self.stage.source.bytes(), file: self.stage.file.as_ref() };
-        for region in plan.regions() {
-            block.fill(region, from).map_err(&blame)?;
-        }
+        let block = space.place(plan, from).map_err(&blame)?;
+        block.name(&self.identity.name);
         let at = Placement { link_base: plan.link_base(), base: block.base(), len: plan.len().get() };
         let slot = self.image.tls().map(TlsSlot::reserve).transpose().map_err(&blame)?;
         let tls = slot.as_ref().map(TlsSlot::home);

@@ -229,7 +229,7 @@ impl<'s> Session<'s> {
                     self.by_key.entry(need.key.clone()).or_insert(n);
                     return Ok(Node::New(n));
                 }
-                (Arc::new(Source::mapped(&f.file).map_err(|k| blame(Stage::Find, k))?), Some(f))
+                (Arc::new(f.source().map_err(|k| blame(Stage::Find, k))?), Some(f))
             }
             Ok(Sought::Bytes(source)) => (source, None),
             Ok(Sought::Host(module)) => {

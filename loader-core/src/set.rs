@@ -12,7 +12,7 @@ pub use closed::{Closed, Hold, Stayed, Unloading};
 pub use destructors::thread_ends;
 pub use fork::Pause;
 pub use scope::Owner;
-pub(crate) use state::{Info, Member, Pins, State, post_order};
+pub(crate) use state::{Info, Loaded, Member, Pins, State, post_order};
 pub use state::{ModuleInfo, Origin};
 
 use crate::{
@@ -24,18 +24,25 @@ use crate::{
     module::Identity,
     quarantine::Unloaded,
     session::{FORWARDS, Root, Session, query_of},
-    space::AddressSpace,
+    space::{AddressSpace, Backing},
     tls,
     tools::{InMemory, Tools},
-    turnstile::Turnstile,
+    turnstile::{Signal, Turnstile},
 };
 use lifecycle::Memory;
 use slotmap::{Key, new_key_type};
 use std::{
+    borrow::Cow,
     collections::HashMap,
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Release},
+        },
+    },
 };
 
 new_key_type! {
@@ -128,6 +135,17 @@ pub struct SymbolAt {
     pub offset: u64,
 }
 
+/// What is searched for a handle, in order.
+#[derive(Clone, Debug)]
+pub struct SearchList(Arc<[Arc<Info>]>);
+
+/// A [`FoundSymbol`] that need not own the name.
+struct Seen<'l> {
+    at: Addr,
+    module: Cow<'l, str>,
+    format: Format,
+}
+
 /// What would be missing if a library were opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MissingReport {
@@ -165,7 +183,7 @@ pub enum Place {
 pub struct LoadSet {
     state: Mutex<State>,
     /// Told when a module's phase changes.
-    settled: Condvar,
+    settled: Signal,
     /// Taken while a session builds and while a close decides. No foreign code runs under it but ifunc resolvers.
     building: Turnstile,
     /// The loader lock: entry points of Windows images run one at a time (DllMain reference).
@@ -175,6 +193,8 @@ pub struct LoadSet {
     locator: Box<dyn Locator>,
     observers: RwLock<Vec<Arc<dyn Observer>>>,
     tools: Option<Box<dyn Tools>>,
+    /// How often handles were closed.
+    closes: AtomicU64,
     /// Which threads are in which entries.
     inside: Mutex<Vec<lifecycle::Entered>>,
     /// What ifunc resolvers of live modules answered.
@@ -198,7 +218,7 @@ impl LoadSet {
     ) -> Self {
         Self {
             state: Mutex::default(),
-            settled: Condvar::new(),
+            settled: Signal::default(),
             building: Turnstile::default(),
             entry_points: Turnstile::default(),
             space: Box::new(space),
@@ -206,6 +226,7 @@ impl LoadSet {
             locator: Box::new(locator),
             observers: RwLock::default(),
             tools: None,
+            closes: AtomicU64::default(),
             inside: Mutex::default(),
             resolved: Mutex::default(),
             afterlife: Mutex::default(),
@@ -249,6 +270,14 @@ impl LoadSet {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes everything out but what the host has; no handle is open afterwards.
+    fn take_all(&self) -> Vec<Loaded> {
+        let _building = self.building.enter(|| {});
+        let all = self.lock().take_all();
+        self.closes.fetch_add(1, Release);
+        all
     }
 
     pub(crate) fn space(&self) -> &dyn AddressSpace {
@@ -305,7 +334,7 @@ impl LoadSet {
         if self.lock().by_key(module.key()).is_some() {
             return Err(blame(ErrorKind::NameTaken));
         }
-        let block = self.space.reserve(module.plan()).map_err(blame)?;
+        let block = self.space.place(module.plan(), Backing::default()).map_err(blame)?;
         let identity = Identity {
             name: module.name().into(),
             keys: vec![module.key().into()],
@@ -511,6 +540,7 @@ impl LoadSet {
         let Some(target) = self.lock().close(handle) else {
             return false;
         };
+        self.closes.fetch_add(1, Release);
         if let Some((info, handles)) = target {
             let event = Event::Closed { name: &info.identity.name, handle, handles };
             self.emit(Topics::all(), &event);
@@ -543,8 +573,32 @@ impl LoadSet {
     /// [`ErrorKind::InvalidHandle`], [`ErrorKind::SymbolNotFound`], malformed export tables.
     pub fn symbol(&self, handle: Handle, query: &Query<'_>) -> Result<FoundSymbol> {
         let list = self.lock().search_list(handle);
-        let list = list.ok_or(Error::new("", Stage::Symbol, ErrorKind::InvalidHandle))?;
+        let list = list.ok_or_else(|| Error::new("", Stage::Symbol, ErrorKind::InvalidHandle))?;
         self.first_in(&list, query)
+    }
+
+    /// What [`LoadSet::symbol`] searches for the handle of a module: it stays the same as long as the handle is open.
+    #[must_use]
+    pub fn searched(&self, handle: Handle) -> Option<SearchList> {
+        let state = self.lock();
+        state.target(handle)??;
+        state.search_list(handle).map(SearchList)
+    }
+
+    /// How often handles were closed so far: as long as this stays the same, every open handle stays open.
+    #[inline]
+    #[must_use]
+    pub fn closes(&self) -> u64 {
+        self.closes.load(Acquire)
+    }
+
+    /// Where the first definition of a list is, and by which convention it is called. No lock is taken for it.
+    ///
+    /// # Errors
+    /// Malformed export tables; what an ifunc resolver's call or the load behind a forwarder says.
+    #[inline]
+    pub fn address(&self, list: &SearchList, query: &Query<'_>) -> Result<Option<(Addr, Format)>> {
+        Ok(self.seek(&list.0, query)?.map(|found| (found.at, found.format)))
     }
 
     /// Looks a symbol up in one module only, as `GetProcAddress` does.
@@ -558,7 +612,16 @@ impl LoadSet {
     }
 
     fn first_in(&self, list: &[Arc<Info>], query: &Query<'_>) -> Result<FoundSymbol> {
-        for info in list {
+        if let Some(Seen { at, module, format }) = self.seek(list, query)? {
+            return Ok(FoundSymbol { at, module: module.into(), format });
+        }
+        let symbol = query.symbol.to_name();
+        let name = list.first().map_or("", |i| &i.identity.name);
+        Err(Error::new(name, Stage::Symbol, ErrorKind::SymbolNotFound { symbol }))
+    }
+
+    fn seek<'l>(&self, list: &'l [Arc<Info>], query: &Query<'_>) -> Result<Option<Seen<'l>>> {
+        for info in list.iter().filter(|info| info.names.may_have(query.hash)) {
             let blame = |kind| Error::new(&info.identity.name, Stage::Symbol, kind);
             let Some(export) = info.image.export(query).map_err(blame)? else {
                 continue;
@@ -575,13 +638,16 @@ impl LoadSet {
                 Export::Absolute(value) => Addr(value),
                 Export::Resolver(rva) => self.resolved(info.at.addr(rva)).map_err(blame)?,
                 Export::Tls { offset } => Addr(info.tls.map_or(0, |home| tls::address(home, offset))),
-                Export::Forward { need, symbol } => return self.forwarded(info, &need, &symbol),
+                Export::Forward { need, symbol } => {
+                    let found = self.forwarded(info, &need, &symbol)?;
+                    let module = Cow::Owned(found.module.into());
+                    return Ok(Some(Seen { at: found.at, module, format: found.format }));
+                }
             };
-            return Ok(FoundSymbol { at, module: info.identity.name.clone(), format: info.image.format() });
+            let module = Cow::Borrowed(&*info.identity.name);
+            return Ok(Some(Seen { at, module, format: info.image.format() }));
         }
-        let symbol = query.symbol.to_name();
-        let name = list.first().map_or("", |i| &i.identity.name);
-        Err(Error::new(name, Stage::Symbol, ErrorKind::SymbolNotFound { symbol }))
+        Ok(None)
     }
 
     /// A forwarded export that is looked up at run time: the exporter needs the other library from now on.

@@ -10,21 +10,21 @@ mod name;
 pub use flat::Flat;
 pub use local::Local;
 
-use crate::{Addr, ErrorKind, MapPlan, Region, Rights, Rva};
+use crate::{Addr, ErrorKind, MapPlan, Rights, Rva};
 use std::{fmt, fs::File, ops::Range};
 
 /// Memory that images are put into.
 pub trait AddressSpace: Send + Sync + fmt::Debug {
-    /// Reserves room for one image where its plan wants it. The plan's window is zero and writable, the rest has no
-    /// rights yet.
+    /// Puts one image where its plan wants it: its regions hold what the file puts there, all else is zero. The plan's
+    /// window is writable; the rest may not have its rights yet.
     ///
     /// # Errors
     /// [`ErrorKind::Space`], [`ErrorKind::BaseTaken`].
-    fn reserve(&self, plan: &MapPlan) -> Result<Box<dyn Block>, ErrorKind>;
+    fn place(&self, plan: &MapPlan, from: Backing<'_>) -> Result<Box<dyn Block>, ErrorKind>;
 }
 
-/// Where the bytes of an image come from when it is mapped.
-#[derive(Clone, Copy, Debug)]
+/// Where the bytes of an image come from when it is mapped; by default there are none.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Backing<'a> {
     /// The bytes of the whole file.
     pub bytes: &'a [u8],
@@ -40,13 +40,7 @@ pub trait Block: Send + Sync + fmt::Debug {
     /// Names what of the memory comes from no file, for those who read the system's list of mappings.
     fn name(&self, _name: &str) {}
 
-    /// Puts a region's bytes in place.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Space`].
-    fn fill(&mut self, region: &Region, from: Backing<'_>) -> Result<(), ErrorKind>;
-
-    /// The window's bytes while nobody else can see them: from `reserve` until `seal`.
+    /// The window's bytes while nobody else can see them: from `place` until `seal`.
     fn window(&mut self) -> &mut [u8];
 
     /// Writes a 64-bit number into the window while code of the image may run already (ifunc slots).

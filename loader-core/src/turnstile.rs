@@ -1,14 +1,46 @@
 //! A lock that the thread which holds it may take again: who builds a load set, and who is in a DllMain.
 
 use std::{
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     thread::{self, ThreadId},
 };
+
+/// A condition variable that costs no system call while nobody waits for it.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    changed: Condvar,
+    /// Counted up by whoever holds the lock of what is waited for: who changes that under the lock sees all who wait.
+    waiting: AtomicUsize,
+}
+
+impl Signal {
+    /// Waits as long as `condition` says.
+    pub(crate) fn wait_while<'m, T>(
+        &self,
+        guard: MutexGuard<'m, T>,
+        condition: impl FnMut(&mut T) -> bool,
+    ) -> MutexGuard<'m, T> {
+        self.waiting.fetch_add(1, Relaxed);
+        let guard = self.changed.wait_while(guard, condition).unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_sub(1, Relaxed);
+        guard
+    }
+
+    /// Wakes everybody; to be called after a change under the lock.
+    pub(crate) fn notify_all(&self) {
+        if self.waiting.load(Relaxed) != 0 {
+            self.changed.notify_all();
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Turnstile {
     holder: Mutex<Option<(ThreadId, usize)>>,
-    free: Condvar,
+    free: Signal,
 }
 
 /// The turnstile is taken as long as this lives.
@@ -28,7 +60,7 @@ impl Turnstile {
         if taken(&mut holder) {
             drop(holder);
             waiting();
-            holder = self.free.wait_while(self.lock(), taken).unwrap_or_else(PoisonError::into_inner);
+            holder = self.free.wait_while(self.lock(), taken);
         }
         let depth = holder.map_or(0, |(_, depth)| depth);
         *holder = Some((me, depth + 1));
@@ -70,7 +102,7 @@ impl Drop for Pass<'_> {
         let mut holder = self.0.lock();
         *holder = holder.and_then(|(me, depth)| (depth > 1).then(|| (me, depth - 1)));
         if holder.is_none() {
-            self.0.free.notify_one();
+            self.0.free.notify_all();
         }
     }
 }

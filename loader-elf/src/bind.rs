@@ -8,8 +8,8 @@ use crate::{
 };
 use goblin::elf::reloc::*;
 use loader_core::{
-    Addr, ErrorKind, Export, ImageMut, LinkAddr, MapPlan, Purpose, Query, Resolution, Resolve, Rva,
-    Symbol as Name, TlsHome, tls::descriptor,
+    Addr, ErrorKind, Export, ImageMut, LinkAddr, MapPlan, Purpose, Query, Resolution, Resolve, Rva, TlsHome,
+    tls::descriptor,
 };
 use std::collections::HashMap;
 
@@ -29,14 +29,11 @@ pub(crate) struct Parts<'a> {
 impl<'a> Parts<'a> {
     /// What a reference to symbol number `index` asks for.
     fn query(&self, index: u32, symbol: &Symbol) -> Result<Query<'a>, ErrorKind> {
-        let (name, hash) = self.tables.hashed_name(self.bytes, symbol)?;
         Ok(Query {
-            symbol: Name::Name(name),
             version: self.tables.version(self.bytes, index),
-            from: None,
             weak: symbol.is_weak(),
-            hash,
             purpose: Purpose::Reference,
+            ..Query::name(self.tables.name(self.bytes, symbol)?)
         })
     }
 

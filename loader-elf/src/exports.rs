@@ -6,7 +6,7 @@ use crate::{
     dynamic::{DT_GNU_HASH, DT_HASH, DT_STRSZ, DT_STRTAB, DT_SYMENT, DT_SYMTAB, Dynamic},
     malformed,
     plan::Segments,
-    read::{is_text_at, u32_at, u64_at},
+    read::{is_text_at, text_at, u32_at, u64_at},
     symbol::{SYMBOL, Symbol},
     versions::{Match, Versions},
 };
@@ -149,14 +149,10 @@ impl Tables {
         CStr::from_bytes_until_nul(self.strings(bytes).get(symbol.name as usize..)?).ok()
     }
 
-    /// The name of a symbol and its GNU hash, in one pass.
-    pub(crate) fn hashed_name<'a>(
-        &self,
-        bytes: &'a [u8],
-        symbol: &Symbol,
-    ) -> Result<(&'a [u8], u32), ErrorKind> {
-        let from = self.strings(bytes).get(symbol.name as usize..);
-        from.and_then(hashed_text).ok_or_else(|| malformed("offset of a symbol's name", symbol.name.into()))
+    /// The name of a symbol.
+    pub(crate) fn name<'a>(&self, bytes: &'a [u8], symbol: &Symbol) -> Result<&'a [u8], ErrorKind> {
+        text_at(self.strings(bytes), symbol.name.into())
+            .ok_or_else(|| malformed("offset of a symbol's name", symbol.name.into()))
     }
 
     /// The version that a reference to symbol number `index` asks for.
@@ -352,39 +348,6 @@ impl Walk<'_> {
     }
 }
 
-/// The text at the start of `from`, up to a zero, and its GNU hash. Eight bytes a step: the multiplications of a
-/// step do not wait for each other, as those of a byte at a time would.
-fn hashed_text(from: &[u8]) -> Option<(&[u8], u32)> {
-    const POWERS: [u32; 8] = {
-        let mut powers = [1u32; 8];
-        let mut i = 7;
-        while i > 0 {
-            powers[i - 1] = powers[i].wrapping_mul(33);
-            i -= 1;
-        }
-        powers
-    };
-    const EIGHTH: u32 = POWERS[0].wrapping_mul(33);
-    let has_zero = |bytes: &[u8; 8]| {
-        let word = u64::from_le_bytes(*bytes);
-        word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080 != 0
-    };
-    let (mut hash, mut len) = (5381u32, 0);
-    for eight in from.as_chunks().0.iter().take_while(|eight| !has_zero(eight)) {
-        let terms = eight.iter().zip(POWERS).map(|(&b, power)| power.wrapping_mul(b.into()));
-        hash = terms.fold(hash.wrapping_mul(EIGHTH), u32::wrapping_add);
-        len += 8;
-    }
-    for &byte in &from[len..] {
-        if byte == 0 {
-            return Some((&from[..len], hash));
-        }
-        hash = hash.wrapping_mul(33).wrapping_add(byte.into());
-        len += 1;
-    }
-    None
-}
-
 /// The hash of a name in System V tables.
 pub(crate) fn sysv_hash(name: &[u8]) -> u32 {
     let hash = name.iter().fold(0u32, |h, &b| {
@@ -396,19 +359,7 @@ pub(crate) fn sysv_hash(name: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{hashed_text, sysv_hash};
-
-    #[test]
-    fn a_text_hashes_the_same_in_steps_of_eight() {
-        let text = b"_ZN4llvm9StringRef4findEcmThis text is as long as it likes\x80\xff";
-        for len in 0..=text.len() {
-            let mut from = text[..len].to_vec();
-            assert_eq!(hashed_text(&from), None, "no end");
-            from.extend(b"\0more of the strings\0");
-            let hash = loader_core::gnu_hash(&text[..len]);
-            assert_eq!(hashed_text(&from), Some((&text[..len], hash)));
-        }
-    }
+    use super::sysv_hash;
 
     #[test]
     fn the_examples_of_the_specification_hash_as_it_says() {

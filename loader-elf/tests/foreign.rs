@@ -88,9 +88,9 @@ impl SideBySide {
 }
 
 impl AddressSpace for SideBySide {
-    fn reserve(&self, plan: &MapPlan) -> Result<Box<dyn Block>, ErrorKind> {
+    fn place(&self, plan: &MapPlan, from: Backing<'_>) -> Result<Box<dyn Block>, ErrorKind> {
         let mut next = self.next.lock().expect("no panic");
-        let block = Flat::at(*next).reserve(plan)?;
+        let block = Flat::at(*next).place(plan, from)?;
         let window = next.0 + plan.window().start.0;
         *next = Addr(next.0 + plan.len().get() + 0x5000); // a distance that no two libraries have from each other
         Ok(Box::new(Kept { block, window, sealed: self.sealed.clone() }))
@@ -100,9 +100,6 @@ impl AddressSpace for SideBySide {
 impl Block for Kept {
     fn base(&self) -> Addr {
         self.block.base()
-    }
-    fn fill(&mut self, region: &Region, from: Backing<'_>) -> Result<(), ErrorKind> {
-        self.block.fill(region, from)
     }
     fn window(&mut self) -> &mut [u8] {
         self.block.window()
@@ -226,7 +223,7 @@ fn variables_at_a_fixed_distance_from_the_thread_pointer_are_where_the_abi_says(
         let seen = reading.compare(|at| machine.read(read(&window, at)), find);
         assert_eq!((seen.words, count), (2, 2), "{machine:?}");
         let moving = Resolution::Tls { home: TlsHome::Slot(3), offset: 0 };
-        let refused = image.bind(&mut window.open(), &mut |_| Ok(moving));
+        let refused = image.bind(&mut window.open(), &mut |_: &Query<'_>| Ok(moving));
         assert!(matches!(refused, Err(ErrorKind::Unsupported { value: 4, .. })), "{machine:?}: {refused:?}");
     }
 }
@@ -282,7 +279,7 @@ fn fix(library: &Library, base: Addr, answer: Resolution) -> Result<Window, Erro
     let (source, image) = parse(&library.bytes())?;
     let mut window = Window::at(base, &*image, &source);
     image.relocate(&mut window.open())?;
-    image.bind(&mut window.open(), &mut |_| Ok(answer))?;
+    image.bind(&mut window.open(), &mut |_: &Query<'_>| Ok(answer))?;
     Ok(window)
 }
 

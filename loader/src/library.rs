@@ -4,8 +4,17 @@
 #![allow(unsafe_code)]
 
 use crate::{Closed, Engine, Error, ErrorKind, Format, FoundSymbol, Handle, ModuleInfo, Stage};
-use loader_core::Query;
-use std::{ffi::CStr, fmt, marker::PhantomData, ops::Deref};
+use loader_core::{Addr, Query, set::SearchList};
+use std::{
+    ffi::CStr,
+    fmt,
+    marker::PhantomData,
+    ops::Deref,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 /// An open library. Dropping it closes its handle; the library itself goes when no open handle leads to it any more.
 #[derive(Debug)]
@@ -14,11 +23,14 @@ pub struct Library {
     engine: Engine,
     handle: Handle,
     name: Box<str>,
+    /// What is searched for it, and how often handles had been closed when the handle was last known to be open, plus 1.
+    list: OnceLock<SearchList>,
+    checked: AtomicU64,
 }
 
 impl Library {
     pub(crate) fn new(engine: Engine, handle: Handle, name: &str) -> Self {
-        Self { engine, handle, name: name.into() }
+        Self { engine, handle, name: name.into(), list: OnceLock::new(), checked: AtomicU64::new(0) }
     }
 
     /// The name it was opened by.
@@ -93,15 +105,55 @@ impl Library {
         self.engine.load_set().symbol(self.handle, query)
     }
 
+    /// Where a symbol is, if it is anywhere, as [`Library::find`] finds it: the quick way for those who ask often.
+    ///
+    /// # Errors
+    /// As [`Library::find`], but a name that is not there is no error.
+    #[inline]
+    pub fn address(&self, query: &Query<'_>) -> Result<Option<Addr>, Error> {
+        Ok(self.look(query)?.map(|(at, _)| at))
+    }
+
+    fn look(&self, query: &Query<'_>) -> Result<Option<(Addr, Format)>, Error> {
+        match self.list() {
+            Some(list) => self.engine.load_set().address(list, query),
+            None => match self.find(query) {
+                Ok(found) => Ok(Some((found.at, found.format))),
+                Err(Error { kind: ErrorKind::SymbolNotFound { .. }, .. }) => Ok(None),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// What is searched, asked for once; `None` for the main program, whose list grows, and after somebody else has
+    /// closed the handle.
+    #[inline]
+    fn list(&self) -> Option<&SearchList> {
+        let set = self.engine.load_set();
+        let closes = set.closes();
+        if self.checked.load(Relaxed) != closes + 1 {
+            let list = set.searched(self.handle)?;
+            self.list.get_or_init(|| list);
+            self.checked.store(closes + 1, Relaxed);
+        }
+        self.list.get()
+    }
+
     fn lookup<F: Copy>(&self, query: &Query<'_>) -> Result<Symbol<'_, F>, Error> {
         const { assert!(size_of::<F>() == size_of::<*const ()>(), "a symbol is an address") };
-        let found = self.find(query)?;
-        if found.at.0 == 0 {
-            let kind = ErrorKind::SymbolNotFound { symbol: query.symbol.to_name() };
-            return Err(Error::new(&found.module, Stage::Symbol, kind)); // null is no function pointer
+        match self.look(query)? {
+            Some((at, format)) if at.0 != 0 => {
+                let value = read_as(at.0 as usize);
+                Ok(Symbol { value, format, engine: &self.engine, library: PhantomData })
+            }
+            _ => Err(self.nowhere(query)), // null is no function pointer
         }
-        let value = read_as(found.at.0 as usize);
-        Ok(Symbol { value, format: found.format, engine: &self.engine, library: PhantomData })
+    }
+
+    #[cold]
+    fn nowhere(&self, query: &Query<'_>) -> Error {
+        let module = self.module().map_or("".into(), |m| m.name);
+        Error::new(&module, Stage::Symbol, ErrorKind::SymbolNotFound { symbol: query.symbol.to_name() })
     }
 
     /// Closes the handle; returns what went, in the order in which it was terminated, and what stayed and why.
@@ -178,6 +230,8 @@ mod raw {
         unsafe { std::ptr::drop_in_place(&raw mut library.engine) };
         // SAFETY: as above.
         unsafe { std::ptr::drop_in_place(&raw mut library.name) };
+        // SAFETY: as above.
+        unsafe { std::ptr::drop_in_place(&raw mut library.list) };
     }
 }
 use raw::{drop_parts, read_as};

@@ -357,10 +357,10 @@ struct Counted {
 }
 
 impl AddressSpace for Space {
-    fn reserve(&self, plan: &MapPlan) -> Result<Box<dyn Block>, ErrorKind> {
+    fn place(&self, plan: &MapPlan, from: Backing<'_>) -> Result<Box<dyn Block>, ErrorKind> {
         let mut reserved = lock(&self.reserved);
         *reserved += 1;
-        let block = Flat::at(Addr(*reserved << 16)).reserve(plan)?;
+        let block = Flat::at(Addr(*reserved << 16)).place(plan, from)?;
         Ok(Box::new(Counted { block, _alive: self.live.clone() }))
     }
 }
@@ -368,9 +368,6 @@ impl AddressSpace for Space {
 impl Block for Counted {
     fn base(&self) -> Addr {
         self.block.base()
-    }
-    fn fill(&mut self, region: &Region, from: Backing<'_>) -> Result<(), ErrorKind> {
-        self.block.fill(region, from)
     }
     fn window(&mut self) -> &mut [u8] {
         self.block.window()

@@ -64,7 +64,8 @@ impl Subject for Ours {
     }
 
     fn symbol(&self, library: &Library, name: &CStr) -> usize {
-        library.find(&Query::name(name.to_bytes())).map_or(0, |found| found.at.0 as usize)
+        let found = library.address(&Query::name(name.to_bytes()));
+        found.ok().flatten().map_or(0, |at| at.0 as usize)
     }
 
     fn close(&self, library: Library) -> Result<(), String> {

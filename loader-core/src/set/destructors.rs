@@ -6,7 +6,7 @@ use crate::ThreadDestructors;
 use std::{
     cell::RefCell,
     mem::ManuallyDrop,
-    sync::{Arc, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
 /// One object of the calling thread.
@@ -82,7 +82,7 @@ impl LoadSet {
             object.destroy();
         }
         let held = |state: &mut super::State| awaited.iter().any(|&id| state.has_objects(id));
-        drop(self.settled.wait_while(self.lock(), held).unwrap_or_else(PoisonError::into_inner));
+        drop(self.settled.wait_while(self.lock(), held));
         true
     }
 

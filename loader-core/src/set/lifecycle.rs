@@ -61,7 +61,8 @@ impl LoadSet {
                     state = self.lock();
                 }
                 Phase::Running(_) => {
-                    state = self.settled.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    let runs = |m: &Loaded| matches!(m.phase, Phase::Running(_));
+                    state = self.settled.wait_while(state, |s| s.modules.get(id).is_some_and(runs));
                 }
             }
         }
@@ -258,20 +259,14 @@ impl LoadSet {
     /// The program ends: everything is terminated, the last attached first, and told so (`lpvReserved` not null),
     /// whoever still holds it. All handles are invalid afterwards.
     pub fn program_ends(&self) {
-        let building = self.building.enter(|| {});
-        let dead = self.lock().take_all();
-        drop(building);
-        self.bury(dead, |_| Occasion::ProgramEnds);
+        self.bury(self.take_all(), |_| Occasion::ProgramEnds);
     }
 
     /// Unloads everything but what the host has, whoever still holds it: modules that came with the program are told
     /// that it ends, the others that they go. All handles are invalid afterwards.
     pub fn unload_all(&self) {
         self.destroy_own_objects();
-        let building = self.building.enter(|| {});
-        let dead = self.lock().take_all();
-        drop(building);
-        self.bury(dead, |m| match m.origin {
+        self.bury(self.take_all(), |m| match m.origin {
             Origin::Program => Occasion::ProgramEnds,
             Origin::Host | Origin::Open => Occasion::Unloaded,
         });

@@ -1,7 +1,7 @@
 //! Plain bytes pretending to be at an address: any architecture, no mmap, nothing is ever executed.
 
 use super::{AddressSpace, Backing, Block};
-use crate::{Addr, ErrorKind, MapPlan, Region, Rights, Rva, Wanted};
+use crate::{Addr, ErrorKind, MapPlan, Rights, Rva, Wanted};
 use std::ops::Range;
 
 /// An address space of plain buffers.
@@ -38,7 +38,7 @@ struct FlatBlock {
 }
 
 impl AddressSpace for Flat {
-    fn reserve(&self, plan: &MapPlan) -> Result<Box<dyn Block>, ErrorKind> {
+    fn place(&self, plan: &MapPlan, from: Backing<'_>) -> Result<Box<dyn Block>, ErrorKind> {
         let too_long = ErrorKind::Space { what: "reserve memory", os: libc::ENOMEM };
         if plan.len().get() > self.longest {
             return Err(too_long);
@@ -50,21 +50,18 @@ impl AddressSpace for Flat {
         let index = |rva: Rva| usize::try_from(rva.0).map_err(|_| too_long.clone());
         let window = index(plan.window().start)?..index(plan.window().end)?;
         let len = index(Rva(plan.len().get()))?;
-        Ok(Box::new(FlatBlock { base, bytes: vec![0; len], window }))
+        let mut bytes = vec![0; len];
+        for fill in plan.regions().iter().filter_map(|r| r.fill.as_ref()) {
+            let source = &from.bytes[fill.file.start.0 as usize..fill.file.end.0 as usize];
+            bytes[fill.at.0 as usize..][..source.len()].copy_from_slice(source);
+        }
+        Ok(Box::new(FlatBlock { base, bytes, window }))
     }
 }
 
 impl Block for FlatBlock {
     fn base(&self) -> Addr {
         self.base
-    }
-
-    fn fill(&mut self, region: &Region, from: Backing<'_>) -> Result<(), ErrorKind> {
-        if let Some(fill) = &region.fill {
-            let source = &from.bytes[fill.file.start.0 as usize..fill.file.end.0 as usize];
-            self.bytes[fill.at.0 as usize..][..source.len()].copy_from_slice(source);
-        }
-        Ok(())
     }
 
     fn window(&mut self) -> &mut [u8] {
