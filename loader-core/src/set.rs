@@ -389,7 +389,7 @@ impl LoadSet {
         let promoted = self.apply_mode(root, request);
         drop(building);
         self.came(&fresh);
-        let mut undo = lifecycle::Undo::of(self, root, handle, promoted);
+        let mut undo = lifecycle::Undo::of(self, root, handle, &promoted);
         // From here on foreign code runs, and no lock is held that others wait for. It may unwind out of this call.
         let attached = self.attach(root, request);
         undo.memory = Memory::Unmapped;

@@ -12,8 +12,8 @@ use abi::{Library as Reading, Machine, Target};
 use build::{DATA, Entry, LINK, Library, Sym};
 use common::{STATIC, Window};
 use loader_core::{
-    Addr, ErrorKind, Export, Found, Image, LoadSet, Locator, MapPlan, Mode, Need, Origin, Query, Region,
-    Request, Requester, Resolution, Rights, Rules, Rva, Source, Stage, SymbolName, TlsHome,
+    Addr, ErrorKind, Export, Found, Image, LoadSet, Locator, MapPlan, Mode, Need, Origin, Query, Request,
+    Requester, Resolution, Rights, Rules, Rva, Source, Stage, SymbolName, TlsHome,
     call::Dry,
     space::{AddressSpace, Backing, Block, Flat},
 };

@@ -326,12 +326,12 @@ pub(super) struct Undo<'s> {
     root: ModuleId,
     handle: Handle,
     /// Who joined the global list for it.
-    promoted: Vec<ModuleId>,
+    promoted: &'s [ModuleId],
     pub(super) memory: Memory,
 }
 
 impl<'s> Undo<'s> {
-    pub(super) fn of(set: &'s LoadSet, root: ModuleId, handle: Handle, promoted: Vec<ModuleId>) -> Self {
+    pub(super) fn of(set: &'s LoadSet, root: ModuleId, handle: Handle, promoted: &'s [ModuleId]) -> Self {
         Self { set, root, handle, promoted, memory: Memory::Kept }
     }
 
@@ -342,11 +342,11 @@ impl<'s> Undo<'s> {
 
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
-        let mut state = self.set.lock();
-        state.disown(self.root);
-        state.demote(&self.promoted);
-        drop(state);
         self.set.take_back(self.handle);
+        let mut state = self.set.lock();
+        state.disown(self.root); // what no handle holds
+        state.demote(self.promoted);
+        drop(state);
         match self.memory {
             Memory::Unmapped => _ = self.set.collect(),
             Memory::Kept => self.set.collect_but_keep_memory(),

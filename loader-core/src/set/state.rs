@@ -52,9 +52,7 @@ impl Info {
         let names = image.names();
         Arc::new(Self { identity, image, at, tls, names })
     }
-}
 
-impl Info {
     /// As tools see it.
     pub(crate) fn shown(&self) -> InMemory<'_> {
         let Identity { name, path, .. } = &*self.identity;
