@@ -26,6 +26,9 @@ pub trait Subject: Sized + Sync {
     /// Whether it finalises the members of a cycle in the order in which it initialised them. (glibc sorts what dies by
     /// who needs whom, anew at every close, and a cycle has no such order; ours is the reverse of the initialisation.)
     const CYCLE_FINI_ORDER: bool = false;
+    /// Whether what is closed in a finaliser goes only after everything that was going already. (glibc does one close
+    /// at a time; ours does each at once.)
+    const NESTED_CLOSE: bool = false;
     /// Whether a library stays for good once something of it is the process's single definition. (glibc marks it
     /// NODELETE; ours goes when nobody is bound to it.)
     const UNIQUE_STAYS: bool = false;
@@ -66,6 +69,7 @@ pub trait Subject: Sized + Sync {
         match constant {
             "SIBLING_ORDER" => Some(Self::SIBLING_ORDER),
             "CYCLE_FINI_ORDER" => Some(Self::CYCLE_FINI_ORDER),
+            "NESTED_CLOSE" => Some(Self::NESTED_CLOSE),
             UNIQUE_STAYS => Some(Self::UNIQUE_STAYS),
             _ => None,
         }
@@ -247,6 +251,7 @@ mod system {
         const NAME: &'static str = "glibc";
         const SIBLING_ORDER: bool = true;
         const CYCLE_FINI_ORDER: bool = true;
+        const NESTED_CLOSE: bool = true;
         const UNIQUE_STAYS: bool = true;
         type Root = Handle;
 

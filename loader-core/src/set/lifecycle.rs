@@ -137,13 +137,16 @@ impl LoadSet {
 
     /// Reports a call that entry points are advised not to make (DllMain reference), if this thread is in one.
     pub fn advise(&self, what: &str) {
-        let inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        let me = thread::current().id();
-        let innermost = inside.iter().rfind(|i| i.thread == me).map(|i| (i.info.clone(), i.occasion));
-        drop(inside);
-        if let Some((info, occasion)) = innermost {
+        if let Some((info, occasion)) = self.innermost() {
             self.emit(Topics::all(), &Event::Advice { name: &info.identity.name, what, occasion });
         }
+    }
+
+    /// The module whose entry the calling thread is in, and why.
+    pub(super) fn innermost(&self) -> Option<(Arc<Info>, Occasion)> {
+        let inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let me = thread::current().id();
+        inside.iter().rfind(|i| i.thread == me).map(|i| (i.info.clone(), i.occasion))
     }
 
     fn terminate(&self, info: &Arc<Info>, lifecycle: &Lifecycle, occasion: Occasion) {

@@ -45,44 +45,33 @@ impl LoadSet {
         self.lock().owner(at)
     }
 
-    /// Looks a symbol up in the globalized searchList, where every later load looks first.
-    ///
-    /// # Errors
-    /// As [`LoadSet::symbol`].
-    pub fn global_symbol(&self, query: &Query<'_>) -> Result<FoundSymbol> {
-        self.first_in(&self.globals(), query)
+    /// The module whose initialiser or terminator the calling thread is in: the innermost.
+    #[must_use]
+    pub fn entered(&self) -> Option<Owner> {
+        let (info, _) = self.innermost()?;
+        self.owner(info.at.base)
     }
 
     /// Looks a symbol up as a module's own code sees it: in the globalized searchList, then in the group that the
-    /// module was loaded with.
+    /// module was loaded with. Nobody's code sees only the former.
     ///
     /// # Errors
     /// As [`LoadSet::symbol`].
-    pub fn symbol_seen_by(&self, owner: &Owner, query: &Query<'_>) -> Result<FoundSymbol> {
-        match self.global_symbol(query) {
-            Err(Error { kind: ErrorKind::SymbolNotFound { .. }, .. }) => {
-                self.first_in(&self.group(owner), query)
-            }
-            found => found,
-        }
+    pub fn symbol_seen_by(&self, owner: Option<&Owner>, query: &Query<'_>) -> Result<FoundSymbol> {
+        let (members, _) = self.lock().searched();
+        let mut list: Vec<_> = members.iter().map(|m| m.info.clone()).collect();
+        list.extend(owner.into_iter().flat_map(|owner| self.group(owner)));
+        self.first_in(&list, query).map_err(|error| blame(owner, error))
     }
 
     /// Looks for the next definition behind a module's own, in the group that the module was loaded with.
     ///
     /// # Errors
     /// As [`LoadSet::symbol`].
-    pub fn symbol_after(&self, owner: &Owner, query: &Query<'_>) -> Result<FoundSymbol> {
-        let group = self.group(owner);
-        let own = group.iter().position(|info| Arc::ptr_eq(info, &owner.info));
-        self.first_in(&group[own.map_or(0, |n| n + 1)..], query).map_err(|error| match &*error.module {
-            "" => Error::new(owner.name(), Stage::Symbol, error.kind),
-            _ => error,
-        })
-    }
-
-    fn globals(&self) -> Vec<Arc<Info>> {
-        let (members, _) = self.lock().searched();
-        members.iter().map(|m| m.info.clone()).collect()
+    pub fn symbol_after(&self, owner: Option<&Owner>, query: &Query<'_>) -> Result<FoundSymbol> {
+        let group = owner.map(|owner| self.group(owner)).unwrap_or_default();
+        let own = group.iter().position(|info| owner.is_some_and(|o| Arc::ptr_eq(info, &o.info)));
+        self.first_in(&group[own.map_or(0, |n| n + 1)..], query).map_err(|error| blame(owner, error))
     }
 
     /// A module that is asked only when it is named (PE) answers to nobody here.
@@ -90,5 +79,15 @@ impl LoadSet {
         let mut group = self.lock().group(owner.id);
         group.retain(|info| info.image.format() != Format::Pe);
         group
+    }
+}
+
+/// Where nobody has a symbol, it is missing to whoever asked.
+fn blame(owner: Option<&Owner>, error: Error) -> Error {
+    match error.kind {
+        kind @ ErrorKind::SymbolNotFound { .. } => {
+            Error::new(owner.map_or("", Owner::name), Stage::Symbol, kind)
+        }
+        _ => error,
     }
 }

@@ -130,14 +130,14 @@ thread_local! {
     static SAID: RefCell<Said> = const { RefCell::new(Said { next: None, last: None }) };
 }
 
-/// A call's result, or null and something for `dlerror` to say. A success leaves what an earlier call left.
+/// A call's result; of what went wrong `dlerror` speaks next, or of nothing.
 pub(super) fn settle<T>(result: Result<T, Error>) -> Option<T> {
-    result
-        .inspect_err(|error| {
-            let text = CString::new(error.to_string()).unwrap_or_default();
-            let _ = SAID.try_with(|said| said.borrow_mut().next = Some(text)); // a thread that ends hears nothing
-        })
-        .ok()
+    let (value, error) = match result {
+        Ok(value) => (Some(value), None),
+        Err(error) => (None, Some(CString::new(error.to_string()).unwrap_or_default())),
+    };
+    let _ = SAID.try_with(|said| said.borrow_mut().next = error); // a thread that is ending hears nothing
+    value
 }
 
 /// A C string; what is not UTF-8 is no name of a library or of a symbol.
@@ -165,7 +165,7 @@ impl Guest {
             mode,
             rules: Rules { dialect: Dialect::Posix, ..self.engine.rules },
             origin: Origin::Open,
-            by: Some(&self.module),
+            by: self.module.as_ref(),
         })?;
         Ok(keep(&self.set, handle))
     }
@@ -173,10 +173,10 @@ impl Guest {
     fn symbol(&self, handle: *mut c_void, query: &Query<'_>) -> Result<*mut c_void, Error> {
         self.engine.host.adopt_into(&self.set);
         let found = match handle {
-            libc::RTLD_DEFAULT => self.set.symbol_seen_by(&self.module, query),
-            libc::RTLD_NEXT => self.set.symbol_after(&self.module, query),
+            libc::RTLD_DEFAULT => self.set.symbol_seen_by(self.module.as_ref(), query),
+            libc::RTLD_NEXT => self.set.symbol_after(self.module.as_ref(), query),
             _ => match behind(handle)? {
-                (set, _, None) => set.global_symbol(query),
+                (set, _, None) => set.symbol_seen_by(None, query),
                 (set, handle, Some(_)) => set.symbol(handle, query),
             },
         };
@@ -197,7 +197,7 @@ unsafe extern "C-unwind" fn dlopen_from(
     flags: c_int,
     caller: *const c_void,
 ) -> *mut c_void {
-    let Some(guest) = Guest::at(caller) else {
+    let Some(guest) = Guest::calling(caller) else {
         // SAFETY: the caller's own arguments.
         return unsafe { libc::dlopen(file, flags) };
     };
@@ -212,7 +212,7 @@ unsafe extern "C-unwind" fn dlmopen_from(
     flags: c_int,
     caller: *const c_void,
 ) -> *mut c_void {
-    let Some(guest) = Guest::at(caller) else {
+    let Some(guest) = Guest::calling(caller) else {
         // SAFETY: the caller's own arguments.
         return unsafe { libc::dlmopen(namespace, file, flags) };
     };
@@ -233,7 +233,7 @@ unsafe extern "C-unwind" fn dlsym_from(
     name: *const c_char,
     caller: *const c_void,
 ) -> *mut c_void {
-    let Some(guest) = Guest::at(caller) else {
+    let Some(guest) = Guest::calling(caller) else {
         // SAFETY: the caller's own arguments.
         return unsafe { libc::dlsym(handle, name) };
     };
@@ -248,7 +248,7 @@ unsafe extern "C-unwind" fn dlvsym_from(
     version: *const c_char,
     caller: *const c_void,
 ) -> *mut c_void {
-    let Some(guest) = Guest::at(caller) else {
+    let Some(guest) = Guest::calling(caller) else {
         // SAFETY: the caller's own arguments.
         return unsafe { libc::dlvsym(handle, name, version) };
     };
@@ -260,20 +260,20 @@ unsafe extern "C-unwind" fn dlvsym_from(
 }
 
 unsafe extern "C-unwind" fn dlclose_from(handle: *mut c_void, caller: *const c_void) -> c_int {
-    if Guest::at(caller).is_none() {
-        // SAFETY: the caller's own argument.
-        return unsafe { libc::dlclose(handle) };
-    }
     let closed = match give_back(handle) {
         Some((set, handle)) => set.close(handle).map(drop),
-        None => Err(Error::new("", Stage::Close, ErrorKind::InvalidHandle)),
+        None if Guest::calling(caller).is_some() => {
+            Err(Error::new("", Stage::Close, ErrorKind::InvalidHandle))
+        }
+        // SAFETY: the caller's own argument.
+        None => return unsafe { libc::dlclose(handle) },
     };
     settle(closed).map_or(-1, |()| 0)
 }
 
 /// What went wrong in this thread since this was last asked; null for nothing.
 unsafe extern "C-unwind" fn dlerror_from(caller: *const c_void) -> *mut c_char {
-    if Guest::at(caller).is_none() {
+    if Guest::calling(caller).is_none() {
         // SAFETY: no arguments.
         return unsafe { libc::dlerror() };
     }

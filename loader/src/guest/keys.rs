@@ -54,11 +54,11 @@ unsafe extern "C" fn pthread_key_create(
 ) -> c_int {
     // SAFETY: the caller's own arguments.
     let result = unsafe { libc::pthread_key_create(key, destructor) };
-    let guest = destructor.and_then(|d| Guest::at(d as *const c_void));
-    if let (0, Some(guest)) = (result, guest) {
+    let module = destructor.and_then(|d| Guest::at(d as *const c_void)?.module);
+    if let (0, Some(module)) = (result, module) {
         // SAFETY: the C library has just written it.
         let key = unsafe { key.read() };
-        all_keys().push(Key { key, base: guest.module.at().base });
+        all_keys().push(Key { key, base: module.at().base });
     }
     result
 }

@@ -90,29 +90,46 @@ impl Drop for Guests {
     }
 }
 
-/// A loaded module whose code is at work.
+/// Loaded code at work: the engine that loaded it, and the module, where that can be told.
 struct Guest {
     engine: Arc<Guests>,
     set: Arc<LoadSet>,
-    module: Owner,
+    module: Option<Owner>,
 }
 
 impl Guest {
     /// The module that an address lies in, if an engine of this process loaded it.
     fn at(address: *const c_void) -> Option<Self> {
-        let at = Addr(address.addr() as u64);
-        let engines: Vec<Arc<Guests>> = engines().iter().filter_map(Weak::upgrade).collect();
-        engines.into_iter().find_map(|engine| {
-            let set = engine.set.upgrade()?;
-            let module = set.owner(at)?;
-            Some(Self { engine, set, module })
-        })
+        Self::of(|set| set.owner(Addr(address.addr() as u64)))
+    }
+
+    /// Who calls, given where the call returns to.
+    ///
+    /// A call that is the last thing a function does returns to whoever called that function, which may be the
+    /// engine: then it is the module whose initialiser or finaliser this thread is in. Or it may be the program: then
+    /// it is the only engine there is, or nobody knows.
+    fn calling(caller: *const c_void) -> Option<Self> {
+        let only = || match &*Self::engines().collect::<Vec<_>>() {
+            [(engine, set)] => Some(Self { engine: engine.clone(), set: set.clone(), module: None }),
+            _ => None,
+        };
+        Self::at(caller).or_else(|| Self::of(LoadSet::entered)).or_else(only)
+    }
+
+    /// The first engine that knows the module that is meant.
+    fn of(module: impl Fn(&LoadSet) -> Option<Owner>) -> Option<Self> {
+        Self::engines().find_map(|(engine, set)| Some(Self { module: Some(module(&set)?), engine, set }))
+    }
+
+    fn engines() -> impl Iterator<Item = (Arc<Guests>, Arc<LoadSet>)> {
+        let engines: Vec<_> = engines().iter().filter_map(Weak::upgrade).collect(); // and the list is free again
+        engines.into_iter().filter_map(|engine| Some((engine.clone(), engine.set.upgrade()?)))
     }
 }
 
 /// What the process knows a module's registrations by: where the module starts, whichever of the two addresses lies in
 /// it. What no engine loaded keeps the `handle` that it gave.
 fn registrant(handle: *const c_void, caller: *const c_void) -> *const c_void {
-    let module = Guest::at(handle).or_else(|| Guest::at(caller));
-    module.map_or(handle, |guest| std::ptr::without_provenance(guest.module.at().base.0 as usize))
+    let module = Guest::at(handle).or_else(|| Guest::calling(caller)).and_then(|guest| guest.module);
+    module.map_or(handle, |module| std::ptr::without_provenance(module.at().base.0 as usize))
 }

@@ -39,14 +39,15 @@ unsafe extern "C-unwind" fn thread_atexit_from(
     handle: *const c_void,
     caller: *const c_void,
 ) -> c_int {
-    let Some(guest) = Guest::at(handle).or_else(|| Guest::at(caller)) else {
+    let guest = Guest::at(handle).or_else(|| Guest::calling(caller));
+    let Some(Guest { engine, set, module: Some(module) }) = guest else {
         // SAFETY: the caller's own arguments.
         return unsafe { __cxa_thread_atexit_impl(destructor, object, handle) };
     };
-    let rule = guest.engine.rules.thread_destructors;
+    let rule = engine.rules.thread_destructors;
     // SAFETY: code of the module with its own object; the load set calls it while the module is loaded.
     let destroy = move || unsafe { destructor(object) };
-    match guest.set.at_thread_end(guest.module.id(), rule, destroy) {
+    match set.at_thread_end(module.id(), rule, destroy) {
         // SAFETY: a function of this library, which the C library keeps loaded until it was called.
         true => unsafe { __cxa_thread_atexit_impl(thread_ends, null_mut(), thread_ends as *const c_void) },
         false => 0,
