@@ -125,6 +125,12 @@ fn writer() -> MutexGuard<'static, Writer> {
     WRITER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// While what this gives lives, no other thread changes the index: for the time of a `fork`.
+#[must_use]
+pub fn hold() -> impl Sized + use<> {
+    writer()
+}
+
 /// What the tables are made from.
 struct Writer {
     /// In the order of `serial`.

@@ -79,6 +79,12 @@ fn registry() -> MutexGuard<'static, Registry> {
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// While what this gives lives, no other thread changes the registry: for the time of a `fork`.
+#[must_use]
+pub fn hold() -> impl Sized + use<> {
+    registry()
+}
+
 impl Registry {
     fn armed(&self, slot: usize) -> Option<&Arc<Armed>> {
         match self.slots.get(slot)? {

@@ -4,12 +4,14 @@
 //!   images. All of it happens in children (`run-case`), which [`cores`] starts.
 //! * Rules of the load set: [`toy`] is a load set without images, [`model`] what TNS/R's rules say must happen in it;
 //!   [`world`] is an engine over the corpus, watched.
+//! * What loaded code asks for, and leaves with the process: scenes of [`guest`], in children too.
 //! * What a child looks at: [`process`], what the system says of it; [`voice`], what images say; [`call`], what they answer.
 
 pub mod again;
 pub mod call;
 pub mod cores;
 pub mod endure;
+pub mod guest;
 pub mod model;
 pub mod process;
 pub mod runner;

@@ -87,6 +87,16 @@ EXPORT int refusals(void)
     return no_library && no_mode;
 }
 
+/* A call that is the last thing a function does: it returns to whoever called that function. */
+EXPORT void *opens_in_the_end(const char *path) { return dlopen(path, RTLD_NOW); }
+EXPORT int closes_in_the_end(void *handle) { return dlclose(handle); }
+
+EXPORT int no_namespace_of_its_own(void)
+{
+    const char *text = dlmopen(LM_ID_NEWLM, PLUGIN, RTLD_NOW) ? 0 : dlerror();
+    return text && strstr(text, "LM_ID_BASE");
+}
+
 EXPORT int base_namespace(void)
 {
     void *one = dlopen(PLUGIN, RTLD_NOW), *two = dlmopen(LM_ID_BASE, PLUGIN, RTLD_NOW);

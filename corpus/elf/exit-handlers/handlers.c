@@ -21,6 +21,19 @@ static void prepare(void) { LOG("prepare"); }
 static void parent(void) { LOG("parent"); }
 
 EXPORT int leave_fork_handlers(void) { return pthread_atfork(prepare, parent, 0); }
+static pthread_key_t key;
+
+static void destroy(void *value)
+{
+    if (value == &key)
+        LOG("value destroyed");
+}
+
+EXPORT int leave_value(void)
+{
+    return pthread_key_create(&key, destroy) | pthread_setspecific(key, &key);
+}
+
 EXPORT int fork_once(void)
 {
     int status = -1;

@@ -26,17 +26,17 @@ thread_local! {
 /// The calling thread ends: its objects are destroyed, the youngest first, also those that come meanwhile.
 pub fn thread_ends() {
     while let Some(object) = OBJECTS.with(|o| o.borrow_mut().pop()) {
-        object.destroy();
+        if let Some(set) = object.destroy() {
+            set.collect();
+        }
     }
     OBJECTS.with(|o| drop(o.take()));
 }
 
 impl Object {
-    /// Destroys the object, if its module is still there; the module may go with it.
-    fn destroy(self) {
-        let Some(set) = self.set.upgrade() else {
-            return; // everything of that set is gone
-        };
+    /// Destroys the object, if its module is still there; the set that it is in may have something to collect then.
+    fn destroy(self) -> Option<Arc<LoadSet>> {
+        let set = self.set.upgrade()?;
         let counted = self.rule != ThreadDestructors::Abandon;
         let there = match counted {
             true => set.lock().has_objects(self.module),
@@ -46,8 +46,8 @@ impl Object {
             (self.destroy)();
             set.lock().remove_object(self.module);
             set.settled.notify_all();
-            set.collect();
         }
+        Some(set)
     }
 }
 

@@ -41,5 +41,8 @@ impl Pause<'_> {
         self.inside.retain(|entered| entered.is_of(me));
         self.entry_points.forget_others();
         self.state.only_thread(me, &self.set.own_objects());
+        let set = self.set;
+        drop(self);
+        set.collect(); // what they were loading
     }
 }

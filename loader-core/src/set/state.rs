@@ -608,15 +608,18 @@ impl State {
     }
 
     /// Only this thread is left, in a child of `fork`; `objects` are the modules of the objects that it has. What other
-    /// threads were initialising never will be.
+    /// threads were loading goes with the opens that will never return.
     pub(crate) fn only_thread(&mut self, me: ThreadId, objects: &[ModuleId]) {
         for (id, m) in &mut self.modules {
-            if matches!(m.phase, Phase::Running(thread) if thread != me) {
-                m.phase = Phase::Failed;
-            }
             m.objects = objects.iter().filter(|&&of| of == id).count() as u32;
+            if matches!(m.phase, Phase::Pending(thread) | Phase::Running(thread) if thread != me) {
+                m.phase = Phase::Failed;
+                m.opens = 0;
+            }
             self.suspects.push(id);
         }
+        let failed = |id: ModuleId| self.modules.get(id).is_some_and(|m| m.phase == Phase::Failed);
+        self.handles.retain(|_, target| !target.is_some_and(failed));
     }
 
     /// A thread has one more object of a module to destroy; false where the module is gone.

@@ -6,11 +6,15 @@
 
 use super::{Guest, told_their_caller};
 use crate::{Error, ErrorKind, FoundSymbol, Handle, HostModule, Mode, Origin, Rules, Stage, locator::need};
-use loader_core::{Dialect, LoadSet, ModuleId, ModuleInfo, Query, Request};
+use loader_core::{
+    Dialect, LoadSet, ModuleId, ModuleInfo, Query, Request,
+    index::{LinkMap, Reading},
+};
 use std::{
     cell::RefCell,
     collections::HashMap,
     ffi::{CStr, CString, c_char, c_int, c_long, c_void},
+    os::unix::ffi::OsStrExt,
     ptr::{null, null_mut},
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak},
 };
@@ -34,38 +38,35 @@ told_their_caller! {
     dlerror => dlerror_from, "rdi";
 }
 
-/// The first words of glibc's `struct link_map`. A handle is the address of one: some programs look behind it.
-#[repr(C)]
-struct LinkMap {
-    /// The difference between live addresses and those in the file.
-    l_addr: u64,
-    l_name: *const c_char,
-    l_ld: *const c_void,
-    l_next: *const Self,
-    l_prev: *const Self,
-}
-
-/// What loaded code has opened: the same library has the same address until it is closed as often as it was opened.
+/// What loaded code has opened. It knows a library by the address of its `link_map`, as with glibc: the same until it is
+/// closed as often as it was opened.
 struct Opened {
-    _map: Box<LinkMap>,
-    _name: CString,
     set: Weak<LoadSet>,
     /// `None` for the main program.
     target: Option<ModuleId>,
     handles: Vec<Handle>,
+    /// Of what is the host's own: the engine keeps no `link_map` of those.
+    _own: Option<Box<Named>>,
 }
 
-// SAFETY: the pointers lead to the name that is kept beside them, and to nothing.
-unsafe impl Send for Opened {}
+/// A `link_map` with its name.
+struct Named {
+    link_map: LinkMap,
+    _name: CString,
+}
+
+// SAFETY: the pointers lead to the name beside them; nothing is read through them here.
+unsafe impl Send for Named {}
 
 /// By the address that loaded code knows them by.
 static OPENED: LazyLock<Mutex<HashMap<usize, Opened>>> = LazyLock::new(Mutex::default);
 
-pub(super) fn opened() -> MutexGuard<'static, impl Sized + use<>> {
-    all_opened()
+/// For the time of a `fork`.
+pub(super) fn hold() -> impl Sized + use<> {
+    opened()
 }
 
-fn all_opened() -> MutexGuard<'static, HashMap<usize, Opened>> {
+fn opened() -> MutexGuard<'static, HashMap<usize, Opened>> {
     OPENED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -73,43 +74,56 @@ fn all_opened() -> MutexGuard<'static, HashMap<usize, Opened>> {
 fn keep(set: &Arc<LoadSet>, handle: Handle) -> *mut c_void {
     let module = set.target(handle);
     let target = module.as_ref().map(|m| m.id);
-    let mut opened = all_opened();
+    let mut opened = opened();
     let known = opened.iter_mut().find(|(_, o)| o.target == target && o.set.as_ptr() == Arc::as_ptr(set));
     if let Some((&at, known)) = known {
         known.handles.push(handle);
         return std::ptr::with_exposed_provenance_mut(at);
     }
-    let name = module.as_ref().map(name_of).unwrap_or_default();
-    let map = Box::new(LinkMap {
-        l_addr: module.map_or(0, |m| m.at.base.0.wrapping_sub(m.at.link_base.0)),
-        l_name: name.as_ptr(),
-        l_ld: null(),
-        l_next: null(),
-        l_prev: null(),
-    });
-    let at = (&raw const *map).expose_provenance();
-    opened.insert(
-        at,
-        Opened { _map: map, _name: name, set: Arc::downgrade(set), target, handles: vec![handle] },
-    );
+    let (at, own) = match module.as_ref().and_then(listed) {
+        Some(at) => (at, None),
+        None => {
+            let own = named(module.as_ref());
+            ((&raw const own.link_map).expose_provenance(), Some(own))
+        }
+    };
+    opened.insert(at, Opened { set: Arc::downgrade(set), target, handles: vec![handle], _own: own });
     std::ptr::with_exposed_provenance_mut(at)
 }
 
-fn name_of(module: &ModuleInfo) -> CString {
-    let path = module.path.as_ref().map(|p| p.to_string_lossy());
-    CString::new(path.as_deref().unwrap_or(&module.name)).unwrap_or_default()
+/// A load set goes, and every handle of it.
+pub(super) fn forget(set: &Weak<LoadSet>) {
+    opened().retain(|_, opened| !opened.set.ptr_eq(set));
+}
+
+/// Where the engine keeps the `link_map` of a module that it loaded.
+fn listed(module: &ModuleInfo) -> Option<usize> {
+    Reading::begin().at(module.at.base).map(|listed| (&raw const listed.link_map).expose_provenance())
+}
+
+fn named(module: Option<&ModuleInfo>) -> Box<Named> {
+    let path = module.and_then(|m| m.path.as_ref()).map(|p| p.as_os_str().as_bytes());
+    let name = CString::new(path.unwrap_or_default()).unwrap_or_default();
+    let link_map = LinkMap {
+        addr: module.map_or(0, |m| m.at.slide()),
+        name: name.as_ptr(),
+        dynamic: null(),
+        next: null(),
+        prev: null(),
+    };
+    Box::new(Named { link_map, _name: name })
 }
 
 /// The handle behind an address, and its load set.
 pub(super) fn behind(at: *mut c_void) -> Result<(Arc<LoadSet>, Handle, Option<ModuleId>), Error> {
-    let opened = all_opened();
-    let found = opened.get(&at.addr()).and_then(|o| Some((o.set.upgrade()?, *o.handles.last()?, o.target)));
+    let known = opened();
+    let found = known.get(&at.addr()).and_then(|o| Some((o.set.upgrade()?, *o.handles.last()?, o.target)));
     found.ok_or_else(|| Error::new("", Stage::Request, ErrorKind::InvalidHandle))
 }
 
 /// Takes one open back.
 fn give_back(at: *mut c_void) -> Option<(Arc<LoadSet>, Handle)> {
-    let mut opened = all_opened();
+    let mut opened = opened();
     let entry = opened.get_mut(&at.addr())?;
     let handle = entry.handles.pop()?;
     let set = entry.set.upgrade();
@@ -175,9 +189,10 @@ impl Guest {
         let found = match handle {
             libc::RTLD_DEFAULT => self.set.symbol_seen_by(self.module.as_ref(), query),
             libc::RTLD_NEXT => self.set.symbol_after(self.module.as_ref(), query),
-            _ => match behind(handle)? {
-                (set, _, None) => set.symbol_seen_by(None, query),
-                (set, handle, Some(_)) => set.symbol(handle, query),
+            _ => match behind(handle) {
+                Ok((set, handle, Some(_))) => set.symbol(handle, query),
+                Ok((set, ..)) => set.symbol_seen_by(None, query), // the main program
+                Err(error) => Err(error),
             },
         };
         Ok(std::ptr::with_exposed_provenance_mut(self.own_for(found?, query).at.0 as usize))

@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use super::{dl, engines, engines_to_change, keys};
-use loader_core::{LoadSet, set::Pause};
+use loader_core::{LoadSet, index, set::Pause, tls};
 use std::{
     any::Any,
     cell::RefCell,
@@ -54,8 +54,13 @@ extern "C" fn prepare() {
     let sets: Vec<Arc<LoadSet>> =
         engines().iter().filter_map(|engine| engine.upgrade()?.set.upgrade()).collect();
     let sets = sets.into_iter().map(Standing::still).collect();
-    let tables: Vec<Box<dyn Any>> =
-        vec![Box::new(engines_to_change()), Box::new(dl::opened()), Box::new(keys::keys())];
+    let tables: Vec<Box<dyn Any>> = vec![
+        Box::new(engines_to_change()),
+        Box::new(dl::hold()),
+        Box::new(keys::hold()),
+        Box::new(tls::hold()),
+        Box::new(index::hold()),
+    ];
     HELD.with(|held| held.replace(Some(Held { tables, sets })));
 }
 

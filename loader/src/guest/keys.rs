@@ -29,17 +29,18 @@ struct Key {
 
 static KEYS: Mutex<Vec<Key>> = Mutex::new(Vec::new());
 
-pub(super) fn keys() -> MutexGuard<'static, impl Sized + use<>> {
-    all_keys()
+/// For the time of a `fork`.
+pub(super) fn hold() -> impl Sized + use<> {
+    keys()
 }
 
-fn all_keys() -> MutexGuard<'static, Vec<Key>> {
+fn keys() -> MutexGuard<'static, Vec<Key>> {
     KEYS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The module at `base` goes.
 pub(super) fn withdraw(base: Addr) {
-    all_keys().retain(|key| {
+    keys().retain(|key| {
         if key.base == base {
             // SAFETY: the key was made for this module and not deleted since; no thread calls the destructor now.
             unsafe { libc::pthread_key_delete(key.key) };
@@ -58,13 +59,13 @@ unsafe extern "C" fn pthread_key_create(
     if let (0, Some(module)) = (result, module) {
         // SAFETY: the C library has just written it.
         let key = unsafe { key.read() };
-        all_keys().push(Key { key, base: module.at().base });
+        keys().push(Key { key, base: module.at().base });
     }
     result
 }
 
 unsafe extern "C" fn pthread_key_delete(key: libc::pthread_key_t) -> c_int {
-    all_keys().retain(|known| known.key != key);
+    keys().retain(|known| known.key != key);
     // SAFETY: the caller's own argument.
     unsafe { libc::pthread_key_delete(key) }
 }

@@ -87,6 +87,7 @@ impl Guests {
 impl Drop for Guests {
     fn drop(&mut self) {
         engines_to_change().retain(|engine| !std::ptr::eq(engine.as_ptr(), self));
+        dl::forget(&self.set);
     }
 }
 
@@ -100,7 +101,8 @@ struct Guest {
 impl Guest {
     /// The module that an address lies in, if an engine of this process loaded it.
     fn at(address: *const c_void) -> Option<Self> {
-        Self::of(|set| set.owner(Addr(address.addr() as u64)))
+        let at = Addr(address.addr() as u64);
+        Self::all(|set| set.owner(at)).find(|guest| guest.module.is_some())
     }
 
     /// Who calls, given where the call returns to.
@@ -109,21 +111,20 @@ impl Guest {
     /// engine: then it is the module whose initialiser or finaliser this thread is in. Or it may be the program: then
     /// it is the only engine there is, or nobody knows.
     fn calling(caller: *const c_void) -> Option<Self> {
-        let only = || match &*Self::engines().collect::<Vec<_>>() {
-            [(engine, set)] => Some(Self { engine: engine.clone(), set: set.clone(), module: None }),
-            _ => None,
-        };
-        Self::at(caller).or_else(|| Self::of(LoadSet::entered)).or_else(only)
+        Self::at(caller).or_else(|| {
+            let all: Vec<Self> = Self::all(LoadSet::entered).collect();
+            let only = all.len() == 1;
+            all.into_iter().find(|guest| only || guest.module.is_some())
+        })
     }
 
-    /// The first engine that knows the module that is meant.
-    fn of(module: impl Fn(&LoadSet) -> Option<Owner>) -> Option<Self> {
-        Self::engines().find_map(|(engine, set)| Some(Self { module: Some(module(&set)?), engine, set }))
-    }
-
-    fn engines() -> impl Iterator<Item = (Arc<Guests>, Arc<LoadSet>)> {
+    /// Every engine, with the module of its that is meant.
+    fn all(module: impl Fn(&LoadSet) -> Option<Owner>) -> impl Iterator<Item = Self> {
         let engines: Vec<_> = engines().iter().filter_map(Weak::upgrade).collect(); // and the list is free again
-        engines.into_iter().filter_map(|engine| Some((engine.clone(), engine.set.upgrade()?)))
+        engines.into_iter().filter_map(move |engine| {
+            let set = engine.set.upgrade()?;
+            Some(Self { module: module(&set), engine, set })
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! run-case SUBJECT FORMAT/CASE          as the case's script says; SUBJECT is ours, ours-memory or glibc
 //! run-case again SUBJECT FORMAT/CASE    its roots opened and closed over and over; nothing may grow
+//! run-case guest SCENE                  what loaded code asks for, and leaves with the process
 //! run-case hostile IMAGE FOLDER         a hostile image; FOLDER is for its file
 //! run-case cycles files|bytes TIMES     opened and closed that often; nothing may grow
 //! run-case threads|forks SECONDS        threads load at random, or forks happen while they do
@@ -14,7 +15,7 @@ use std::{env, path::Path, process::ExitCode, time::Duration};
 use tests::{
     again,
     endure::{self, Way},
-    runner,
+    guest, runner,
     subject::{Glibc, Ours, OursMemory, Subject},
     survive,
 };
@@ -48,6 +49,10 @@ fn asked(args: &[&str]) -> Option<Result<(), String>> {
         ["cycles", "bytes", times] => Some(endure::cycles(Way::Bytes, times.parse().ok()?)),
         ["threads", time] => Some(endure::threads(seconds(time)?).map(|n| println!("{n} opens"))),
         ["forks", time] => Some(endure::forks(seconds(time)?).map(|n| println!("{n} forks"))),
+        ["guest", name] => {
+            guest::SCENES.iter().find(|scene| scene.name == name)?.play();
+            Some(Ok(()))
+        }
         ["again", subject, case] => of_subject(subject, &named(case)?, &Again),
         [subject, case] => of_subject(subject, &named(case)?, &Once),
         _ => None,
