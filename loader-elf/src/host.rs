@@ -28,13 +28,14 @@ use loader_core::{
 };
 use std::{
     arch::asm,
+    cell::Cell,
     ffi::{CStr, CString, c_int, c_void},
     fs,
     ops::Range,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     ptr, slice,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard},
 };
 
 /// A library, or the main program, that the host process has loaded.
@@ -170,6 +171,37 @@ fn loaded() -> Vec<Loaded> {
     out
 }
 
+/// Read while this engine walks the system loader's list.
+static WALK: RwLock<()> = RwLock::new(());
+
+thread_local! {
+    /// Whether this thread walks it: whoever is shown a line may walk, or fork, again.
+    static WALKS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// While what this gives lives, no other thread of this engine walks the system loader's list. It is for the time of a
+/// `fork`: the lock of that list stays taken in the child for ever if another thread has it (glibc 2.36).
+#[must_use]
+pub fn hold() -> impl Sized + use<> {
+    (!WALKS.get()).then(|| WALK.write().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// This thread, as it walks the list for the first time on its stack.
+struct Walk(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>);
+
+impl Walk {
+    fn begin() -> Option<Self> {
+        let first = !WALKS.replace(true);
+        first.then(|| Self(WALK.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+impl Drop for Walk {
+    fn drop(&mut self) {
+        WALKS.set(false);
+    }
+}
+
 /// Shows `f` each line of the system loader's list until it returns false. The list is held meanwhile: nothing of it
 /// is unloaded.
 pub(crate) fn each(f: &mut dyn FnMut(&libc::dl_phdr_info) -> bool) {
@@ -186,6 +218,7 @@ pub(crate) fn each(f: &mut dyn FnMut(&libc::dl_phdr_info) -> bool) {
         c_int::from(!f(info))
     }
     let mut f: Visitor<'_> = f;
+    let _walk = Walk::begin();
     // SAFETY: `visit` has the signature that is asked for, and `f` outlives the call.
     unsafe { iterate_host(visit, (&raw mut f).cast()) };
 }

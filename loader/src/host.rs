@@ -1,20 +1,20 @@
 //! The libraries that the host process has loaded itself, as part of a load set.
 
 use loader_core::{Adopted, LoadSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What is known of them: how often the process had loaded and unloaded when they were last taken in.
 #[derive(Debug, Default)]
 pub(crate) struct HostLibraries {
-    generation: Mutex<Option<(u64, u64)>>,
+    changes: AtomicU64,
 }
 
 impl HostLibraries {
     /// Takes in what the host process has loaded since this was last done.
     pub(crate) fn adopt_into(&self, set: &LoadSet) {
-        let known = || self.generation.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = loader_elf::host::generation();
-        if *known() == Some(now) {
+        let (loaded, unloaded) = loader_elf::host::generation();
+        let changes = loaded + unloaded; // both only grow, and the program itself counts
+        if self.changes.load(Relaxed) == changes {
             return;
         }
         loader_elf::unwinder::connect(); // whatever unwinders have come meanwhile
@@ -27,6 +27,6 @@ impl HostLibraries {
             tls: m.tls,
         });
         set.adopt(adopted.collect());
-        *known() = Some(now); // two threads may both have done it: the second finds nothing new
+        self.changes.store(changes, Relaxed); // two threads may both have done it: the second finds nothing new
     }
 }

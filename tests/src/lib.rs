@@ -14,6 +14,7 @@ pub mod endure;
 pub mod guest;
 pub mod model;
 pub mod process;
+pub mod real;
 pub mod runner;
 pub mod subject;
 pub mod survive;

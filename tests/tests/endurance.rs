@@ -33,3 +33,8 @@ fn ten_thousand_opens_from_bytes_leave_nothing() {
 fn threads_that_open_call_and_close_at_random_meet_no_error_and_no_deadlock() {
     run(&["threads", seconds()]);
 }
+
+#[test]
+fn a_child_of_fork_can_load_whatever_other_threads_of_its_parent_were_loading() {
+    run(&["forks", seconds()]);
+}

@@ -4,9 +4,9 @@
 //! its own. Each is told the address that it was called from, and so which engine and which module asks. Code that no
 //! engine loaded (a program's function that got the pointer from a library) gets what the process's own function does.
 //!
-//! * [`dl`]: `dlopen` and its kin; [`address`]: `dladdr` and its kin; [`exit`]: handlers for the end of the process and for forks; [`thread_end`]: objects
-//!   that threads destroy at their end; [`keys`]: destructors of thread-specific data.
-//! * [`fork`]: the engines themselves across `fork`.
+//! * [`dl`]: `dlopen` and its kin; [`address`]: `dladdr` and its kin;
+//! * [`exit`]: handlers for the end of the process; [`thread_end`]: objects that threads destroy at their end;
+//! * [`keys`]: destructors of thread-specific data; [`fork`]: handlers for forks, and the engines themselves across one.
 
 mod address;
 mod dl;
@@ -69,14 +69,16 @@ impl Guests {
     ) -> Result<Arc<Self>, Error> {
         let tls_get_addr = loader_core::tls::tls_get_addr as *const ();
         let module = HostModule::new("(engine)").global().function("__tls_get_addr", tls_get_addr);
-        let module = [dl::offer, address::offer, exit::offer, thread_end::offer, keys::offer]
+        let module = [dl::offer, address::offer, exit::offer, thread_end::offer, fork::offer, keys::offer]
             .into_iter()
             .fold(module, |module, offer: fn(HostModule) -> HostModule| offer(module));
         let own = set.add_host(module)?;
         native.when_withdrawn(|base| {
             exit::withdraw(base);
+            fork::withdraw(base);
             keys::withdraw(base);
         });
+        exit::prepare_once();
         fork::prepare_once();
         let guests = Arc::new(Self { set: Arc::downgrade(set), rules, host, own });
         engines_to_change().push(Arc::downgrade(&guests));
@@ -128,9 +130,9 @@ impl Guest {
     }
 }
 
-/// What the process knows a module's registrations by: where the module starts, whichever of the two addresses lies in
-/// it. What no engine loaded keeps the `handle` that it gave.
-fn registrant(handle: *const c_void, caller: *const c_void) -> *const c_void {
-    let module = Guest::at(handle).or_else(|| Guest::calling(caller)).and_then(|guest| guest.module);
-    module.map_or(handle, |module| std::ptr::without_provenance(module.at().base.0 as usize))
+/// Whose a registration is: where the module starts that one of the two addresses lies in; none where no engine loaded
+/// that.
+fn registrant(handle: *const c_void, caller: *const c_void) -> Option<Addr> {
+    let guest = Guest::at(handle).or_else(|| Guest::calling(caller))?;
+    Some(guest.module?.at().base)
 }

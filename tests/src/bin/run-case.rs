@@ -4,6 +4,7 @@
 //! run-case SUBJECT FORMAT/CASE          as the case's script says; SUBJECT is ours, ours-memory or glibc
 //! run-case again SUBJECT FORMAT/CASE    its roots opened and closed over and over; nothing may grow
 //! run-case guest SCENE                  what loaded code asks for, and leaves with the process
+//! run-case real LIBRARY                 a library of the system from bytes, at its work
 //! run-case hostile IMAGE FOLDER         a hostile image; FOLDER is for its file
 //! run-case cycles files|bytes TIMES     opened and closed that often; nothing may grow
 //! run-case threads|forks SECONDS        threads load at random, or forks happen while they do
@@ -15,7 +16,7 @@ use std::{env, path::Path, process::ExitCode, time::Duration};
 use tests::{
     again,
     endure::{self, Way},
-    guest, runner,
+    guest, real, runner,
     subject::{Glibc, Ours, OursMemory, Subject},
     survive,
 };
@@ -26,7 +27,9 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let Some(result) = asked(&args) else {
         eprintln!("usage: run-case SUBJECT FORMAT/CASE | again SUBJECT FORMAT/CASE | hostile IMAGE FOLDER");
-        eprintln!("     | cycles files|bytes TIMES | threads SECONDS | forks SECONDS");
+        eprintln!(
+            "     | guest SCENE | real LIBRARY | cycles files|bytes TIMES | threads SECONDS | forks SECONDS"
+        );
         return ExitCode::from(2);
     };
     match result {
@@ -53,6 +56,7 @@ fn asked(args: &[&str]) -> Option<Result<(), String>> {
             guest::SCENES.iter().find(|scene| scene.name == name)?.play();
             Some(Ok(()))
         }
+        ["real", name] => Some((real::LIBRARIES.iter().find(|library| library.name == name)?.at_work)()),
         ["again", subject, case] => of_subject(subject, &named(case)?, &Again),
         [subject, case] => of_subject(subject, &named(case)?, &Once),
         _ => None,
