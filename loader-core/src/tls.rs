@@ -82,7 +82,7 @@ fn registry() -> MutexGuard<'static, Registry> {
 /// While what this gives lives, no other thread changes the registry: for the time of a `fork`.
 #[must_use]
 pub fn hold() -> impl Sized + use<> {
-    registry()
+    (registry(), reserve::hold())
 }
 
 impl Registry {

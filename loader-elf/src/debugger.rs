@@ -23,7 +23,7 @@ use std::{
     path::{self, Path},
     ptr,
     sync::{
-        Mutex, OnceLock, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicI32, AtomicPtr, Ordering},
     },
 };
@@ -109,6 +109,12 @@ pub fn hide(bases: &[Addr]) {
     if let Some(Some(list)) = LIST.get() {
         list.remove(bases);
     }
+}
+
+/// While what this gives lives, no other thread changes the list: for the time of a `fork`.
+#[must_use]
+pub fn hold() -> impl Sized + use<> {
+    LIST.get().and_then(Option::as_ref).map(List::lock)
 }
 
 /// Whether a debugger waits to be told of libraries that come and go.
@@ -202,9 +208,13 @@ impl List {
         before.map_or(&self.own.map, |e| &e.map.next)
     }
 
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Addr, Box<Entry>>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Changes the list as debuggers expect it: they are told before and after.
     fn change(&self, what: i32, edit: impl FnOnce(&mut BTreeMap<Addr, Box<Entry>>)) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.lock();
         self.tell(what);
         edit(&mut entries);
         self.tell(CONSISTENT);

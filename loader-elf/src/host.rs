@@ -16,7 +16,7 @@ use crate::{
     plan::{self, Segments},
     relocate::Fixups,
     spots::Spots,
-    unwinder::iterate_host,
+    unwinder::{self, iterate_host},
 };
 use goblin::elf::{
     ProgramHeader,
@@ -28,14 +28,13 @@ use loader_core::{
 };
 use std::{
     arch::asm,
-    cell::Cell,
     ffi::{CStr, CString, c_int, c_void},
     fs,
     ops::Range,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     ptr, slice,
-    sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 /// A library, or the main program, that the host process has loaded.
@@ -174,32 +173,12 @@ fn loaded() -> Vec<Loaded> {
 /// Read while this engine walks the system loader's list.
 static WALK: RwLock<()> = RwLock::new(());
 
-thread_local! {
-    /// Whether this thread walks it: whoever is shown a line may walk, or fork, again.
-    static WALKS: Cell<bool> = const { Cell::new(false) };
-}
-
 /// While what this gives lives, no other thread of this engine walks the system loader's list. It is for the time of a
 /// `fork`: the lock of that list stays taken in the child for ever if another thread has it (glibc 2.36).
 #[must_use]
 pub fn hold() -> impl Sized + use<> {
-    (!WALKS.get()).then(|| WALK.write().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// This thread, as it walks the list for the first time on its stack.
-struct Walk(#[expect(dead_code, reason = "held")] RwLockReadGuard<'static, ()>);
-
-impl Walk {
-    fn begin() -> Option<Self> {
-        let first = !WALKS.replace(true);
-        first.then(|| Self(WALK.read().unwrap_or_else(PoisonError::into_inner)))
-    }
-}
-
-impl Drop for Walk {
-    fn drop(&mut self) {
-        WALKS.set(false);
-    }
+    let slots = unwinder::hold();
+    (slots, WALK.write().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Shows `f` each line of the system loader's list until it returns false. The list is held meanwhile: nothing of it
@@ -218,7 +197,7 @@ pub(crate) fn each(f: &mut dyn FnMut(&libc::dl_phdr_info) -> bool) {
         c_int::from(!f(info))
     }
     let mut f: Visitor<'_> = f;
-    let _walk = Walk::begin();
+    let _walk = WALK.read().unwrap_or_else(PoisonError::into_inner);
     // SAFETY: `visit` has the signature that is asked for, and `f` outlives the call.
     unsafe { iterate_host(visit, (&raw mut f).cast()) };
 }

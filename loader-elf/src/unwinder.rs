@@ -25,7 +25,7 @@ use std::{
     mem,
     ptr::{self, null_mut},
     sync::{
-        Mutex, Once, PoisonError,
+        Mutex, MutexGuard, Once, PoisonError,
         atomic::{
             AtomicPtr,
             Ordering::{Acquire, Release},
@@ -76,13 +76,18 @@ static ITERATE: Hook = Hook {
 
 static HOOKS: [&Hook; 2] = [&FIND_OBJECT, &ITERATE];
 
+/// While what this gives lives, no other thread connects unwinders.
+pub(crate) fn hold() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Has every unwinder that the process has by now ask this engine too; those that do already are left alone.
 ///
 /// The library that this code is part of is kept in the process from then on. Where no unwinder has such a slot, what is
 /// thrown in loaded code is caught nowhere: the process ends, as it does for code without unwind tables.
 pub fn connect() {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = hold();
     // Asked before the list is held: the system's `dlsym` takes the locks the other way round.
     let real = HOOKS.map(|hook| {
         // SAFETY: the name ends in a zero.

@@ -1,6 +1,9 @@
 //! A load set across `fork`: the child has the calling thread only, and can load and unload like the parent.
 
-use super::{LoadSet, State, lifecycle::Entered};
+use super::{
+    LoadSet, State,
+    lifecycle::{Afterlife, Entered},
+};
 use crate::{Addr, turnstile::Frozen};
 use std::{
     collections::HashMap,
@@ -15,6 +18,7 @@ pub struct Pause<'s> {
     set: &'s LoadSet,
     state: MutexGuard<'s, State>,
     _resolved: MutexGuard<'s, HashMap<Addr, Addr>>,
+    _afterlife: MutexGuard<'s, Afterlife>,
     inside: MutexGuard<'s, Vec<Entered>>,
     entry_points: Frozen<'s>,
     _building: Frozen<'s>,
@@ -29,6 +33,7 @@ impl LoadSet {
             set: self,
             state: self.lock(),
             _resolved: self.resolved.lock().unwrap_or_else(PoisonError::into_inner),
+            _afterlife: self.afterlife.lock().unwrap_or_else(PoisonError::into_inner),
             inside: self.inside.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }

@@ -133,6 +133,11 @@ struct Map {
 
 static MAP: Mutex<Map> = Mutex::new(Map { taken: Vec::new(), fresh: 0 });
 
+/// While what this gives lives, no other thread changes what is taken.
+pub(super) fn hold() -> impl Sized + use<> {
+    map()
+}
+
 fn map() -> MutexGuard<'static, Map> {
     MAP.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -173,6 +173,7 @@ extern "C" fn prepare() {
         Box::new(tls::hold()),
         Box::new(index::hold()),
         Box::new(loader_elf::host::hold()),
+        Box::new(loader_elf::debugger::hold()),
     ];
     HELD.with(|held| held.replace(Some(Held { tables, sets })));
 }
