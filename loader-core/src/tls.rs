@@ -496,4 +496,102 @@ mod tests {
         };
         assert!(left <= STATIC_TLS as u64);
     }
+
+    /// Calls `tls_get_addr` with a stack that is `off` bytes from where it should be: what it returns, and what it
+    /// left of registers that were all full.
+    fn full_registers(index: &TlsIndex, off: u64) -> (u64, [u64; 8], [f64; 16]) {
+        let mut general = [1, 2, 3, std::ptr::from_ref(index).expose_provenance() as u64, 5, 6, 7, 8];
+        let mut vectors = std::array::from_fn(|n| n as f64 + 0.5);
+        let answer: u64;
+        // SAFETY: the function takes its argument in rdi; the stack pointer is as it was at the end.
+        unsafe {
+            std::arch::asm!(
+                "sub rsp, r12", "call {f}", "add rsp, r12",
+                f = sym tls_get_addr, in("r12") off, out("rax") answer,
+                inout("rcx") general[0], inout("rdx") general[1], inout("rsi") general[2], inout("rdi") general[3],
+                inout("r8") general[4], inout("r9") general[5], inout("r10") general[6], inout("r11") general[7],
+                inout("xmm0") vectors[0], inout("xmm1") vectors[1], inout("xmm2") vectors[2],
+                inout("xmm3") vectors[3], inout("xmm4") vectors[4], inout("xmm5") vectors[5],
+                inout("xmm6") vectors[6], inout("xmm7") vectors[7], inout("xmm8") vectors[8],
+                inout("xmm9") vectors[9], inout("xmm10") vectors[10], inout("xmm11") vectors[11],
+                inout("xmm12") vectors[12], inout("xmm13") vectors[13], inout("xmm14") vectors[14],
+                inout("xmm15") vectors[15],
+            );
+        }
+        (answer, general, vectors)
+    }
+
+    #[test]
+    fn tls_get_addr_keeps_all_registers_and_takes_any_stack_first_and_later() {
+        let slot = TlsSlot::reserve(&template(8, 0, false)).unwrap();
+        slot.arm(b"abc").unwrap();
+        let home = slot.home();
+        let index = TlsIndex { module: home.module_word(), offset: 16 };
+        for off in [0, 8] {
+            let asked = move || {
+                let first = full_registers(&index, off);
+                assert_eq!(full_registers(&index, off), first, "the second time");
+                assert_eq!(first.0, address(home, 16));
+                let kept = [1, 2, 3, (&raw const index).expose_provenance() as u64, 5, 6, 7, 8];
+                assert_eq!((first.1, first.2), (kept, std::array::from_fn(|n| n as f64 + 0.5)));
+            };
+            std::thread::spawn(asked).join().unwrap(); // where nothing was touched before
+        }
+    }
+
+    /// What the destructors of a thread saw of its block.
+    static SEEN: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+
+    fn see(home: TlsHome, who: &'static str) {
+        // SAFETY: the block is 40 bytes long and this thread's.
+        let value = unsafe { std::ptr::with_exposed_provenance::<u8>(address(home, 0) as usize).read() };
+        SEEN.lock().unwrap().push(if value == b'z' { who } else { "a block that starts anew" });
+    }
+
+    struct Object(TlsHome);
+
+    impl Drop for Object {
+        fn drop(&mut self) {
+            see(self.0, "an object");
+        }
+    }
+
+    thread_local!(static OBJECT: std::cell::RefCell<Option<Object>> = const { std::cell::RefCell::new(None) });
+
+    unsafe extern "C" fn key_destructor(home: *mut libc::c_void) {
+        see(TlsHome::Slot(home.addr() as u32 - 1), "a key");
+    }
+
+    #[test]
+    fn blocks_outlive_the_threads_objects_and_keys() {
+        let slot = TlsSlot::reserve(&template(8, 0, false)).unwrap();
+        slot.arm(b"abc").unwrap();
+        let home = slot.home();
+        let TlsHome::Slot(n) = home else { unreachable!() };
+        let mut keys = [0; 2];
+        let key = |key: &mut u32| {
+            // SAFETY: the destructor takes what the thread below stores.
+            assert_eq!(unsafe { libc::pthread_key_create(key, Some(key_destructor)) }, 0);
+        };
+        key(&mut keys[0]);
+        let set = move |key: u32| {
+            let value = std::ptr::without_provenance::<libc::c_void>(n as usize + 1);
+            // SAFETY: the key is this test's.
+            assert_eq!(unsafe { libc::pthread_setspecific(key, value) }, 0);
+        };
+        let thread = std::thread::spawn(move || {
+            OBJECT.set(Some(Object(home))); // registered before the thread has a table
+            set(keys[0]);
+            // SAFETY: the block is 40 bytes long and this thread's.
+            unsafe { std::ptr::with_exposed_provenance_mut::<u8>(address(home, 0) as usize).write(b'z') };
+            key(&mut keys[1]);
+            set(keys[1]);
+        });
+        thread.join().unwrap();
+        assert_eq!(*SEEN.lock().unwrap(), ["an object", "a key", "a key"]);
+        assert!(
+            registry().threads.iter().all(|t| t.table[n as usize].load(Relaxed).is_null()),
+            "it is given back"
+        );
+    }
 }
