@@ -377,37 +377,41 @@ fn a_sweep_over_the_corpus_finds_nothing_worse_than_refusals() {
 }
 
 #[test]
-fn a_sweep_tells_crashes_and_hangs_apart() {
+fn a_sweep_tells_crashes_hangs_and_exits_apart() {
     let folder = TempDir::new().unwrap();
     let source = image("elf/initialiser-order/libinitialiser-order.so");
     let report = json(&loader(["inspect", "--json", &source]).fine());
     let at = report["entry_points"][0]["at"].as_u64().unwrap() as usize; // DT_INIT, in a segment that starts the file
-    let broken = |name: &str, code: [u8; 2]| {
+    let broken = |name: &str, code: &[u8]| {
         let mut bytes = fs::read(&source).unwrap();
-        bytes[at..at + 2].copy_from_slice(&code);
+        bytes[at..at + code.len()].copy_from_slice(code);
         let path = folder.path().join(name);
         fs::write(&path, bytes).unwrap();
         path.into_os_string().into_string().unwrap()
     };
-    let crash = broken("crash.so", [0x0f, 0x0b]); // ud2
-    let hang = broken("hang.so", [0xeb, 0xfe]); // a jump to itself
+    let crash = broken("crash.so", &[0x0f, 0x0b]); // ud2
+    let hang = broken("hang.so", &[0xeb, 0xfe]); // a jump to itself
+    // mov edi, 7; mov eax, exit_group; syscall
+    let exit = broken("exit.so", &[0xbf, 7, 0, 0, 0, 0xb8, 231, 0, 0, 0, 0x0f, 5]);
     let fine = image("pe/plain/plain.dll");
-    let list = format!("{crash}\n{hang}\n\n{fine}\n");
+    let list = format!("{crash}\n{hang}\n\n{exit}\n{fine}\n");
 
     let ran = with_input(&list, ["sweep", "--list", "-", "--timeout", "2", "--json"]);
     assert_eq!((ran.code, &*ran.err), (Some(1), ""));
     let lines: Vec<Value> = ran.out.lines().map(json).collect();
-    let statuses: Vec<_> = lines[..3].iter().map(|l| &l["status"]).collect();
-    assert_eq!(statuses, ["crashed", "hung", "ok"]);
+    let statuses: Vec<_> = lines[..4].iter().map(|l| &l["status"]).collect();
+    assert_eq!(statuses, ["crashed", "hung", "exited", "ok"]);
     let reason = lines[0]["reason"].as_str().unwrap();
     assert!(reason.starts_with("died of SIGILL, after: calling initialiser of "), "{reason}");
-    assert_eq!(lines[3]["summary"]["hung"], 1);
-    assert_eq!(lines[3]["of"], 3);
+    let reason = lines[2]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("exited with code 7, after: calling initialiser of "), "{reason}");
+    assert_eq!(lines[4]["summary"]["hung"], 1);
+    assert_eq!(lines[4]["of"], 4);
 
     let file = folder.path().join("list.txt");
     fs::write(&file, format!("{fine}\n")).unwrap();
     let ran = loader(["sweep", "--list", file.to_str().unwrap()]);
-    assert!(ran.fine().ends_with("\nok 1, refused 0, crashed 0, hung 0, residue 0, of 1\n"));
+    assert!(ran.fine().ends_with("\nok 1, refused 0, exited 0, crashed 0, hung 0, residue 0, of 1\n"));
     let trace = loader(["trace", &crash]);
     assert_eq!(trace.code, Some(128 + 4));
 }
@@ -422,8 +426,8 @@ fn a_sweep_can_hold_the_systems_loader_beside_this_one() {
     assert_eq!(
         lines[3..],
         [
-            "the system's dlopen: ok 1, refused 1, crashed 0, hung 0, residue 0, of 2; 0 are ok only there",
-            "ok 2, refused 1, crashed 0, hung 0, residue 0, of 3",
+            "the system's dlopen: ok 1, refused 1, exited 0, crashed 0, hung 0, residue 0, of 2; 0 are ok only there",
+            "ok 2, refused 1, exited 0, crashed 0, hung 0, residue 0, of 3",
         ]
     );
     let ran = with_input(&list, ["sweep", "--list", "-", "--beside-system", "--json"]);

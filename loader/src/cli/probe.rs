@@ -52,6 +52,8 @@ pub(super) enum Note {
 pub(super) enum Status {
     Ok,
     Refused,
+    /// Code of the library ended the process.
+    Exited,
     Crashed,
     Hung,
     Residue,

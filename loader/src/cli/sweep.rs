@@ -58,7 +58,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 /// In the order of the last line.
-const ALL: [Status; 5] = [Status::Ok, Status::Refused, Status::Crashed, Status::Hung, Status::Residue];
+const ALL: [Status; 6] =
+    [Status::Ok, Status::Refused, Status::Exited, Status::Crashed, Status::Hung, Status::Residue];
 
 impl Sweep {
     pub(super) fn run(self, json: bool) -> Outcome<ExitCode> {
@@ -222,6 +223,9 @@ fn head(path: &Path) -> Option<[u8; 4]> {
     Some(head)
 }
 
+/// What a Rust program exits with after a panic: nothing that a library did on purpose.
+const PANICKED: i32 = 101;
+
 /// What a process left, in a word.
 fn verdict(report: &Report) -> Verdict {
     let (mut done, mut next) = (None, None);
@@ -234,6 +238,7 @@ fn verdict(report: &Report) -> Verdict {
     let status = match (report.ending, &done) {
         (Ending::TimedOut, _) => Status::Hung,
         (Ending::Exit(_), Some(done)) => return done.clone(),
+        (Ending::Exit(code), None) if code != PANICKED && next.is_some() => Status::Exited,
         _ => Status::Crashed,
     };
     let when = |name: &str| {
@@ -257,6 +262,7 @@ fn word(status: Status) -> &'static str {
     match status {
         Status::Ok => "ok",
         Status::Refused => "refused",
+        Status::Exited => "exited",
         Status::Crashed => "crashed",
         Status::Hung => "hung",
         Status::Residue => "residue",
@@ -361,7 +367,7 @@ mod tests {
         tally.add(&verdict(Status::Refused, "a"));
         tally.add(&verdict(Status::Refused, "b"));
         tally.add(&verdict(Status::Refused, "b"));
-        assert_eq!(tally.to_string(), "ok 1, refused 3, crashed 0, hung 0, residue 0, of 4");
+        assert_eq!(tally.to_string(), "ok 1, refused 3, exited 0, crashed 0, hung 0, residue 0, of 4");
         assert_eq!(tally.reasons(), [(2, "refused", "b"), (1, "refused", "a")]);
     }
 }
