@@ -142,7 +142,7 @@ impl Scope {
                 Some(Export::Absolute(value)) => Resolution::At(Addr(value)),
                 Some(Export::Resolver(rva)) => Resolution::Resolver(Addr(BASE.0 + rva.0)),
                 Some(Export::Tls { offset }) => Resolution::Tls { home: TLS, offset },
-                Some(Export::Forward { .. }) | None => continue,
+                Some(Export::Forward(_)) | None => continue,
             });
         }
         Ok(Resolution::Absent)

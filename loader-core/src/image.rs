@@ -358,12 +358,7 @@ pub enum Export {
     /// It is here, and the process is to have one definition of it only, whoever asks (`STB_GNU_UNIQUE`).
     Unique(Rva),
     /// Another library has it.
-    Forward {
-        /// That library.
-        need: Need,
-        /// The symbol there.
-        symbol: SymbolName,
-    },
+    Forward(Box<Forward>),
     /// A function here says where it is (`STT_GNU_IFUNC`).
     Resolver(Rva),
     /// It is in the thread-local block, this many bytes from its start.
@@ -373,6 +368,15 @@ pub enum Export {
     },
     /// It has this value wherever the image is (`SHN_ABS`; functions of the host).
     Absolute(u64),
+}
+
+/// Where a forwarded export really is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// The library that has it.
+    pub need: Need,
+    /// The symbol there.
+    pub symbol: SymbolName,
 }
 
 /// The answer to a [`Query`], in live addresses.

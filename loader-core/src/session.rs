@@ -3,7 +3,7 @@
 //! Read [`LoadSet::open`] first: it names the steps in order.
 
 use crate::{
-    Addr, Error, ErrorKind, Event, Export, FileId, Format, Found, FoundFile, HostModule, Image,
+    Addr, Error, ErrorKind, Event, Export, FileId, Format, Forward, Found, FoundFile, HostModule, Image,
     ImportControl, ModuleId, Need, NeededVersion, Query, Requester, Resolution, Resolver, Result, Source,
     Stage, Symbol, SymbolName,
     call::{MissingImport, Stubs},
@@ -333,7 +333,7 @@ impl<'s> Session<'s> {
             return Ok(());
         }
         let forward = |image: &dyn Image, q: &Query<'_>| match image.export(q) {
-            Ok(Some(Export::Forward { need, symbol })) => Some((need, symbol)),
+            Ok(Some(Export::Forward(forward))) => Some((forward.need, forward.symbol)),
             _ => None, // `bind` meets whatever else it is, and reports it
         };
         importer
@@ -517,7 +517,8 @@ impl<'s> Session<'s> {
             match self.ask(n, node, &self.info(node), &q)? {
                 Asked::Answer(node, r) => return Ok(Some((node, r))),
                 Asked::Nothing => return Ok(None),
-                Asked::Elsewhere(need, further) => {
+                Asked::Elsewhere(forward) => {
+                    let Forward { need, symbol: further } = *forward;
                     let Some(link) = self.links[n].iter().find(|l| l.key == need.key) else {
                         return Ok(None);
                     };
@@ -645,7 +646,7 @@ impl<'s> Session<'s> {
                     });
                 }
             },
-            Export::Forward { need, symbol } => Asked::Elsewhere(need, symbol),
+            Export::Forward(forward) => Asked::Elsewhere(forward),
         })
     }
 
@@ -774,7 +775,7 @@ pub(crate) enum Root {
 /// What one library says to one query.
 enum Asked {
     Answer(Node, Resolution),
-    Elsewhere(Need, SymbolName),
+    Elsewhere(Box<Forward>),
     Nothing,
 }
 

@@ -16,8 +16,8 @@ pub(crate) use state::{Info, Loaded, Member, Pins, State, post_order};
 pub use state::{ModuleInfo, Origin};
 
 use crate::{
-    Addr, Error, ErrorKind, Event, Export, FileId, Format, HostModule, Image, Locator, Need, Placement,
-    Query, Reach, Result, Source, Stage, Symbol, SymbolName, TlsHome,
+    Addr, Error, ErrorKind, Event, Export, FileId, Format, Forward, HostModule, Image, Locator, Need,
+    Placement, Query, Reach, Result, Source, Stage, Symbol, TlsHome,
     call::{Caller, MissingImport},
     event::{Observer, Topics, log},
     mode::{Dialect, Load, Mode, Rules, Visibility},
@@ -638,8 +638,8 @@ impl LoadSet {
                 Export::Absolute(value) => Addr(value),
                 Export::Resolver(rva) => self.resolved(info.at.addr(rva)).map_err(blame)?,
                 Export::Tls { offset } => Addr(info.tls.map_or(0, |home| tls::address(home, offset))),
-                Export::Forward { need, symbol } => {
-                    let found = self.forwarded(info, &need, &symbol)?;
+                Export::Forward(forward) => {
+                    let found = self.forwarded(info, *forward)?;
                     let module = Cow::Owned(found.module.into());
                     return Ok(Some(Seen { at: found.at, module, format: found.format }));
                 }
@@ -651,13 +651,12 @@ impl LoadSet {
     }
 
     /// A forwarded export that is looked up at run time: the exporter needs the other library from now on.
-    fn forwarded(&self, exporter: &Arc<Info>, need: &Need, symbol: &SymbolName) -> Result<FoundSymbol> {
-        let mut exporter = exporter.clone();
-        let (mut need, mut symbol) = (need.clone(), symbol.clone());
+    fn forwarded(&self, exporter: &Arc<Info>, forward: Forward) -> Result<FoundSymbol> {
+        let (mut exporter, mut forward) = (exporter.clone(), forward);
         for _ in 0..FORWARDS {
             let by = self.owner(exporter.at.base);
             let request = Request {
-                need: need.clone(),
+                need: forward.need.clone(),
                 source: None,
                 mode: Mode::default(),
                 rules: Rules::default(),
@@ -668,12 +667,13 @@ impl LoadSet {
             let target = self.lock().link(exporter.at.base, handle);
             self.close(handle)?;
             let Some(target) = target else { break };
-            match target.image.export(&query_of(&symbol)) {
-                Ok(Some(Export::Forward { need: n, symbol: s })) => (exporter, need, symbol) = (target, n, s),
-                _ => return self.first_in(std::slice::from_ref(&target), &query_of(&symbol)),
+            let query = query_of(&forward.symbol);
+            match target.image.export(&query) {
+                Ok(Some(Export::Forward(further))) => (exporter, forward) = (target, *further),
+                _ => return self.first_in(std::slice::from_ref(&target), &query),
             }
         }
-        let kind = ErrorKind::ForwardLoop { symbol };
+        let kind = ErrorKind::ForwardLoop { symbol: forward.symbol };
         Err(Error::new(&exporter.identity.name, Stage::Symbol, kind))
     }
 

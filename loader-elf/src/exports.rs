@@ -283,13 +283,9 @@ impl Hash {
                 if bit(hash) & bit(hash >> shift) == 0 {
                     return None;
                 }
-                let index = bucket(bytes.get(buckets.clone())?, hash)?;
-                Some(Walk::Gnu {
-                    chains: bytes.get(chains.clone())?,
-                    place: index.checked_sub(*first)?,
-                    first: *first,
-                    hash,
-                })
+                let next = bucket(bytes.get(buckets.clone())?, hash)?;
+                let chains = bytes.get(chains.clone())?.as_chunks().0;
+                Some(Walk::Gnu { rest: chains.get(next.checked_sub(*first)? as usize..)?, next, hash })
             }
             Self::SysV { buckets, chains } => {
                 let chains = bytes.get(chains.clone())?;
@@ -313,10 +309,9 @@ pub(crate) fn bucket(buckets: &[u8], hash: u32) -> Option<u32> {
 enum Walk<'a> {
     /// Chains are neighbours; the lowest bit of a hash marks the last of them.
     Gnu {
-        chains: &'a [u8],
-        /// Where to look next, counted from the first symbol that has a place.
-        place: u32,
-        first: u32,
+        /// From the next symbol's hash on.
+        rest: &'a [[u8; 4]],
+        next: u32,
         hash: u32,
     },
     /// Each symbol names the next; at most as many steps as there are symbols.
@@ -327,17 +322,24 @@ impl Walk<'_> {
     /// The next symbol worth a look.
     fn next(&mut self) -> Option<u32> {
         match self {
-            Self::Gnu { chains, place, first, hash } => loop {
-                let here = *place;
-                let found = u32_at(chains, here as usize * 4)?;
-                match found & 1 {
-                    0 => *place = here.checked_add(1)?,
-                    _ => *chains = &[],
+            Self::Gnu { rest, next, hash } => {
+                let links = *rest;
+                for (n, link) in links.iter().enumerate() {
+                    let link = u32::from_le_bytes(*link);
+                    let last = link & 1 != 0;
+                    if link | 1 == *hash | 1 {
+                        let here = next.checked_add(u32::try_from(n).ok()?)?;
+                        *rest = if last { &[] } else { &links[n + 1..] };
+                        *next = here.wrapping_add(1);
+                        return Some(here);
+                    }
+                    if last {
+                        break;
+                    }
                 }
-                if found | 1 == *hash | 1 {
-                    return first.checked_add(here);
-                }
-            },
+                *rest = &[];
+                None
+            }
             Self::SysV { chains, next, left } => {
                 let here = *next;
                 *left = left.checked_sub(1).filter(|_| here != 0)?;

@@ -8,7 +8,7 @@ use crate::{
     search::plain_key,
     view::{Span, View},
 };
-use loader_core::{ErrorKind, Export, Need, Rva, Symbol, SymbolName};
+use loader_core::{ErrorKind, Export, Forward, Need, Rva, Symbol, SymbolName};
 use object::{LittleEndian as LE, pe};
 use std::{cmp::Ordering, collections::HashSet, ops::Range};
 
@@ -148,7 +148,7 @@ fn forward(view: View<'_>, at: u32) -> Result<Export, ErrorKind> {
         },
         name => SymbolName::Name(name.into()),
     };
-    Ok(Export::Forward { need: need(library), symbol })
+    Ok(Export::Forward(Box::new(Forward { need: need(library), symbol })))
 }
 
 /// The library and the symbol of a forwarder; the last dot separates them.

@@ -91,7 +91,7 @@ fn exports_by_name_and_ordinal() {
 fn forwarders_name_library_and_symbol() {
     let (_, image) = built();
     let forward = |name: &str| match image.export(&Query::name(name.as_bytes())).unwrap() {
-        Some(Export::Forward { need, symbol }) => (need.key, symbol),
+        Some(Export::Forward(forward)) => (forward.need.key, forward.symbol),
         other => panic!("{other:?}"),
     };
     assert_eq!(forward("heap"), ("ntdll.dll".into(), SymbolName::Name((*b"RtlAllocateHeap").into())));

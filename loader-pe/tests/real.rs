@@ -86,8 +86,8 @@ fn agrees_with_object(path: &Path, image: &PeImage, told: &Inspection) {
         for found in [Some(by_ordinal), by_name].into_iter().flatten() {
             match (found, &export.forward) {
                 (Some(Export::At(at)), None) => assert_eq!(at.0, export.at.into()),
-                (Some(Export::Forward { need, symbol }), Some(text)) => {
-                    assert_eq!(format!("{}.{symbol}", need.name), *text);
+                (Some(Export::Forward(forward)), Some(text)) => {
+                    assert_eq!(format!("{}.{}", forward.need.name, forward.symbol), *text);
                 }
                 other => panic!("{}: {export:?} is {other:?}", path.display()),
             }

@@ -5,7 +5,7 @@
 //! [`Toy`] is a load set over such files, with a log of what happened. [`File`] has the words of the format.
 
 use loader_core::{
-    Addr, Entry, EntryKind, Error, ErrorKind, Event, Export, Format, Found, Handle, Image, ImageMut,
+    Addr, Entry, EntryKind, Error, ErrorKind, Event, Export, Format, Forward, Found, Handle, Image, ImageMut,
     ImportControl, InMemory, Layout, Lifecycle, LinkAddr, LoadSet, Locator, MapPlan, Mode, Need, Occasion,
     Origin, Query, Region, Request, Requester, Resolution, Resolve, Rights, Rules, Rva, Source, Symbol,
     SymbolName, TlsTemplate, Tools, Wanted,
@@ -294,10 +294,10 @@ impl Image for ToyImage {
                 Definition::Resolver => Export::Resolver(at),
                 Definition::Unique => Export::Unique(at),
                 Definition::Null => Export::Absolute(0),
-                Definition::Forward(of, there) => Export::Forward {
+                Definition::Forward(of, there) => Export::Forward(Box::new(Forward {
                     need: need(of, false),
                     symbol: SymbolName::Name(there.as_bytes().into()),
-                },
+                })),
             }
         }))
     }

@@ -238,8 +238,8 @@ fn answers_hold(sound: &Sound, image: &dyn Image) -> Result<(), Stop> {
             Ok(Some(Export::At(rva) | Export::Unique(rva) | Export::Resolver(rva))) => {
                 holds("an export is in the image", rva <= whole.end)?;
             }
-            Ok(Some(Export::Forward { need, .. })) => {
-                holds("a forwarder names a library", !need.key.is_empty())?;
+            Ok(Some(Export::Forward(forward))) => {
+                holds("a forwarder names a library", !forward.need.key.is_empty())?;
             }
             Ok(_) => {}
             Err(kind) => is_refusal(Stop::Refused(Stage::Symbol, kind))?,
