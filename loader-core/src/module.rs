@@ -190,15 +190,19 @@ impl Module<Bound> {
         !self.stage.0.late.is_empty()
     }
 
-    /// Makes the code executable, while data can still be written: ifunc resolvers run in between.
+    /// Makes the code executable, while data can still be written: ifunc resolvers run in between. Code in which slots
+    /// wait for them (text relocations) stays writable, too.
     ///
     /// # Errors
     /// [`ErrorKind::Space`].
     pub fn allow_code(&mut self) -> Result<()> {
         let blame = self.blame(Stage::Seal);
         let plan = self.image.plan();
+        let body = &mut self.stage.0;
         for (at, rights) in plan.rights().iter().filter(|(_, r)| r.contains(Rights::EXECUTE)) {
-            self.stage.0.block.protect(at.clone(), *rights).map_err(&blame)?;
+            let waits = body.late.iter().any(|fixup| at.contains(&fixup.slot));
+            let write = if waits { Rights::WRITE } else { Rights::empty() };
+            body.block.protect(at.clone(), *rights | write).map_err(&blame)?;
         }
         Ok(())
     }

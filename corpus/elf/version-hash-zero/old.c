@@ -1,0 +1,1 @@
+int zero_value(void) { return 1; }
