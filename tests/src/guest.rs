@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use corpus::root;
-use loader::{Engine, Library, Rules, ThreadDestructors};
+use loader::{Engine, Library, Rules, StayPolicy, ThreadDestructors};
 use std::{
     ffi::{CStr, CString, c_char, c_void},
     mem::forget,
@@ -136,6 +136,20 @@ pub const SCENES: &[Scene] = &[
             thread.end();
         },
         says: &["init objects", "fini objects"],
+    },
+    Scene {
+        name: "what stays for good may close, when it is finalised in the end, what has gone before it",
+        play: || {
+            let rules = Rules { nodelete: StayPolicy::Honour, ..Rules::default() };
+            let (engine, library) = open(rules, "nodelete-close/libnodelete-close.so");
+            assert_eq!(call(&library, c"holds"), 3);
+            close(library, &[]);
+            assert_eq!(loaded(&engine), 2, "it stays, with what it holds");
+            engine.load_set().unload_all();
+            assert_eq!(loaded(&engine), 0);
+        },
+        // The end comes in the inverse order of loading, whoever holds whom; no handle is valid then.
+        says: &["fini held", "fini closes", "gone already"],
     },
     Scene {
         name: "a call that is a function's last is answered by the only engine",

@@ -14,6 +14,8 @@ EXPORT int holds(void)
 __attribute__((destructor)) static void dies(void)
 {
     LOG("fini closes");
-    if (!dlclose(holding))
+    if (dlclose(holding))
+        LOG("gone already");
+    else
         LOG("closed");
 }
