@@ -78,7 +78,6 @@ pub(crate) struct Session<'s> {
 
 impl<'s> Session<'s> {
     pub(crate) fn begin(set: &'s LoadSet, request: &Request<'s>) -> Self {
-        let (globals, host_names) = set.lock().searched();
         Self {
             set,
             rules: request.rules,
@@ -86,8 +85,8 @@ impl<'s> Session<'s> {
             scope: request.mode.scope,
             verbose: request.mode.verbose,
             told: set.told(request.mode.verbose),
-            globals,
-            host_names,
+            globals: Arc::default(),
+            host_names: Arc::default(),
             local: Vec::new(),
             fresh: Vec::new(),
             links: Vec::new(),
@@ -371,6 +370,8 @@ impl<'s> Session<'s> {
             .collect::<Result<Vec<_>>>()?;
         self.fresh =
             mapped.iter().map(|m| Info::new(m.identity.clone(), m.image.clone(), m.at(), m.tls())).collect();
+        // Taken together: an observer may have opened something that one of them has.
+        (self.globals, self.host_names) = self.set.lock().searched();
         self.local = self.local_list();
         Ok(mapped)
     }

@@ -50,7 +50,13 @@ impl Shelf {
     fn is_one(&self, one: &Path, other: &Path) -> bool {
         let (first, second) = (self.engine.open(one).unwrap(), self.engine.open(other).unwrap());
         let same = ours(&first) == ours(&second);
-        assert_eq!(same, system(one) == system(other), "the system on {} and {}", one.display(), other.display());
+        assert_eq!(
+            same,
+            system(one) == system(other),
+            "the system on {} and {}",
+            one.display(),
+            other.display()
+        );
         same
     }
 }
