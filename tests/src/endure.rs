@@ -1,6 +1,6 @@
-//! Long runs: the same library ten thousand times, many threads at once, forks while others load.
+//! Long runs: the same library ten thousand times, many threads at once, signals all the time, forks while others load.
 //!
-//! `unsafe` because exports are called by address and because the process forks.
+//! `unsafe` because exports are called by address, and because the process forks and sets a signal's handler.
 #![allow(unsafe_code)]
 
 use crate::process;
@@ -173,6 +173,41 @@ pub fn threads(time: Duration) -> Result<u64, String> {
     })?;
     same("modules", &engine.modules().len(), &before)?;
     Ok(opened.into_inner())
+}
+
+/// How often the process was interrupted.
+static INTERRUPTIONS: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn interrupted(_: i32) {
+    INTERRUPTIONS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A signal every `period` from here on, whose handler lets no system call go on: each says `EINTR`.
+fn interrupt_every(period: Duration) -> Result<(), String> {
+    // SAFETY: all fields may be zero.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = interrupted as *const () as usize;
+    // SAFETY: the handler only counts.
+    let set = unsafe { libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) };
+    same("the handler is set", &set, &0)?;
+    let period = libc::timeval { tv_sec: 0, tv_usec: period.as_micros() as libc::suseconds_t };
+    let timer = libc::itimerval { it_interval: period, it_value: period };
+    // SAFETY: the structure is whole; the answer is not wanted.
+    let set = unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
+    same("the timer is set", &set, &0)
+}
+
+/// As [`threads`], while signals interrupt the process all the time. Returns how many opens there were.
+///
+/// # Errors
+/// The first thing that went wrong.
+pub fn signals(time: Duration) -> Result<u64, String> {
+    interrupt_every(Duration::from_micros(200))?;
+    let opened = threads(time)?;
+    match INTERRUPTIONS.load(Ordering::Relaxed) {
+        too_few @ 0..100 => Err(format!("{too_few} signals in all that time")),
+        _ => Ok(opened),
+    }
 }
 
 /// Forks again and again while other threads load: every child can open, call and close. Returns how many forks there

@@ -1,7 +1,7 @@
 //! What holds for a long time: ten thousand opens leave nothing, threads that load at random meet no error and no
-//! deadlock, and a fork while others load gives a child that can load too.
+//! deadlock, signals or none, and a fork while others load gives a child that can load too.
 //!
-//! The last two run for a few seconds; `LOADER_ENDURE=full` makes it a minute each.
+//! The last three run for a few seconds; `LOADER_ENDURE=full` makes it a minute each.
 
 use std::{env, path::Path, time::Duration};
 use tests::cores::child;
@@ -32,6 +32,11 @@ fn ten_thousand_opens_from_bytes_leave_nothing() {
 #[test]
 fn threads_that_open_call_and_close_at_random_meet_no_error_and_no_deadlock() {
     run(&["threads", seconds()]);
+}
+
+#[test]
+fn threads_that_signals_interrupt_all_the_time_do_just_as_well() {
+    run(&["signals", seconds()]);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //! run-case real LIBRARY                 a library of the system from bytes, at its work
 //! run-case hostile IMAGE FOLDER         a hostile image; FOLDER is for its file
 //! run-case cycles files|bytes TIMES     opened and closed that often; nothing may grow
-//! run-case threads|forks SECONDS        threads load at random, or forks happen while they do
+//! run-case threads|signals|forks SECONDS    threads load at random; signals, or forks, happen while they do
 //! ```
 //! Exits with 0 if all was as it should be, with 1 and a sentence if not, with 2 if it was asked for something else.
 
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let Some(result) = asked(&args) else {
         eprintln!("usage: run-case SUBJECT FORMAT/CASE | again SUBJECT FORMAT/CASE | hostile IMAGE FOLDER");
         eprintln!(
-            "     | guest SCENE | real LIBRARY | cycles files|bytes TIMES | threads SECONDS | forks SECONDS"
+            "     | guest SCENE | real LIBRARY | cycles files|bytes TIMES | threads|signals|forks SECONDS"
         );
         return ExitCode::from(2);
     };
@@ -51,6 +51,7 @@ fn asked(args: &[&str]) -> Option<Result<(), String>> {
         ["cycles", "files", times] => Some(endure::cycles(Way::Files, times.parse().ok()?)),
         ["cycles", "bytes", times] => Some(endure::cycles(Way::Bytes, times.parse().ok()?)),
         ["threads", time] => Some(endure::threads(seconds(time)?).map(|n| println!("{n} opens"))),
+        ["signals", time] => Some(endure::signals(seconds(time)?).map(|n| println!("{n} opens"))),
         ["forks", time] => Some(endure::forks(seconds(time)?).map(|n| println!("{n} forks"))),
         ["guest", name] => {
             guest::SCENES.iter().find(|scene| scene.name == name)?.play();
