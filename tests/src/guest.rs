@@ -179,6 +179,15 @@ pub const SCENES: &[Scene] = &[
         },
         says: &[],
     },
+    Scene {
+        name: "what an ifunc resolver writes to a thread-local variable stays",
+        play: || {
+            let (_engine, library) = open(Rules::default(), "tls-early/libtls-early-resolver.so");
+            assert_eq!(call(&library, c"called"), 42);
+            Busy::with(&library, c"called", 40).end();
+        },
+        says: &[],
+    },
 ];
 
 /// A library of the corpus, in an engine of its own.
