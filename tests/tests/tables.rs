@@ -108,7 +108,8 @@ fn every_row_of_the_elf_table_has_a_case_or_a_test_or_says_why_not() {
     assert_eq!(numbers, (1..=67).map(|n| n.to_string()).collect::<Vec<_>>());
     for (_, cells) in of_elf {
         let [_, about, case, test, remark] = cells[..] else { panic!("{cells:?}") };
-        assert!(!about.is_empty() && !(case.is_empty() && test.is_empty() && remark.is_empty()), "{cells:?}");
+        let has_answer = [case, test, remark].iter().any(|cell| !cell.is_empty());
+        assert!(has_answer && !about.is_empty(), "{cells:?}");
     }
 }
 
