@@ -381,9 +381,18 @@ impl LoadSet {
     fn open_quietly(&self, request: &Request<'_>) -> Result<Handle> {
         let waiting = || self.emit(request.mode.verbose, &Event::Waiting { name: &request.need.name });
         let building = self.building.enter(waiting);
-        let (root, fresh) = match self.loaded(request)? {
-            Some(root) => (root, Vec::new()),
-            None => self.build(request)?,
+        let found = match self.loaded(request) {
+            Ok(Some(root)) => Ok((root, Vec::new())),
+            Ok(None) => self.build(request),
+            Err(error) => Err(error),
+        };
+        let (root, fresh) = match found {
+            Ok(found) => found,
+            Err(error) => {
+                drop(building);
+                self.collect(); // what was closed meanwhile
+                return Err(error);
+            }
         };
         let handle = self.hand_out(root, request.mode.verbose);
         let promoted = self.apply_mode(root, request);
@@ -517,6 +526,8 @@ impl LoadSet {
 
     /// Invalidates a handle; what nothing holds any more is terminated, the last attached first, and only then
     /// unmapped. Returns what went, in that order, and what stayed and why.
+    ///
+    /// What is closed in the middle of an open, by an observer or a resolver, goes when that open is done with it.
     ///
     /// Pointers into what went are dangling from then on; that no thread runs its code any more is the caller's care,
     /// unless [`LoadSet::set_unloading`] says otherwise.

@@ -68,6 +68,13 @@ impl Turnstile {
     }
 }
 
+impl Turnstile {
+    /// Whether the calling thread holds it.
+    pub(crate) fn is_mine(&self) -> bool {
+        self.lock().is_some_and(|(holder, _)| holder == thread::current().id())
+    }
+}
+
 /// A turnstile that nobody can enter or leave, for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Frozen<'t> {

@@ -125,3 +125,32 @@ fn an_observer_may_open_and_close_at_every_event_of_an_open() {
         assert!(left.iter().all(|m| m.origin == Origin::Host), "{inner}: {left:?}");
     }
 }
+
+#[test]
+fn an_observer_may_close_what_an_open_has_found_loaded_at_every_event() {
+    let mut tried = 0;
+    for nth in 0.. {
+        let (events, bottom) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(None::<Library>)));
+        let (counted, held) = (events.clone(), bottom.clone());
+        let closing = move |_: &Event<'_>| {
+            if counted.fetch_add(1, Relaxed) == nth {
+                let library = held.lock().unwrap().take();
+                drop(library);
+            }
+        };
+        let engine = Engine::builder().observe(closing).build().unwrap();
+        *bottom.lock().unwrap() = Some(engine.open(root().join("elf/diamond/libdiamond-bottom.so")).unwrap());
+        events.store(0, Relaxed);
+        let library = diamond(&engine);
+        if events.load(Relaxed) <= nth {
+            break; // there is no such event
+        }
+        assert_eq!(top(&library), 21, "event {nth}");
+        library.close().unwrap();
+        drop(bottom.lock().unwrap().take());
+        let left = engine.modules();
+        assert!(left.iter().all(|m| m.origin == Origin::Host), "event {nth}: {left:?}");
+        tried += 1;
+    }
+    assert!(tried > 10, "{tried} events");
+}

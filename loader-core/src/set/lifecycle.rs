@@ -170,8 +170,12 @@ impl LoadSet {
         mem::forget(returns);
     }
 
-    /// Takes out what nothing holds any more, terminates all of it, the last attached first, then unmaps it.
+    /// Takes out what nothing holds any more, terminates all of it, the last attached first, then unmaps it. In the
+    /// middle of an open of this thread nothing goes: that open may rely on it, and collects when it is done.
     pub(super) fn collect(&self) -> Closed {
+        if self.building.is_mine() {
+            return Closed::default();
+        }
         let building = self.building.enter(|| {});
         let taken = self.lock().take_dead();
         drop(building);
