@@ -7,6 +7,7 @@
 //! `session` → [`set`]. The rules of the load set are those of TNS/R `dlopen` and `dlclose`.
 
 pub mod addr;
+mod buffer;
 pub mod call;
 pub mod error;
 pub mod event;
@@ -28,6 +29,7 @@ pub mod tools;
 mod turnstile;
 
 pub use addr::*;
+pub use buffer::Buffer;
 pub use call::Occasion;
 pub use error::{Error, ErrorKind, Result, Stage};
 pub use event::{Event, Observer};

@@ -1,6 +1,6 @@
 //! Where a library's bytes come from: who looks for it, what was found, and how to tell that it is loaded already.
 
-use crate::{ErrorKind, HostModule, Image, Need};
+use crate::{Buffer, ErrorKind, HostModule, Image, Need};
 use std::{
     fmt,
     fs::{File, FileType, Metadata},
@@ -19,6 +19,7 @@ pub struct Source {
 
 enum Bytes {
     Mapped(memmap2::Mmap),
+    Pages(memmap2::Mmap, File),
     Owned(Arc<[u8]>),
     Static(&'static [u8]),
 }
@@ -34,6 +35,15 @@ impl Source {
     #[must_use]
     pub fn embedded(bytes: &'static [u8]) -> Self {
         Self { bytes: Bytes::Static(bytes) }
+    }
+
+    /// A buffer that is handed over: images are mapped out of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] where the system does not protect it from writing.
+    pub fn pages(buffer: Buffer) -> Result<Self, ErrorKind> {
+        let (pages, file) = buffer.into_parts()?;
+        Ok(Self { bytes: Bytes::Pages(pages, file) })
     }
 
     /// Maps a whole file for reading.
@@ -60,9 +70,17 @@ impl Source {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         match &self.bytes {
-            Bytes::Mapped(m) => m,
+            Bytes::Mapped(m) | Bytes::Pages(m, _) => m,
             Bytes::Owned(b) => b,
             Bytes::Static(b) => b,
+        }
+    }
+
+    /// The file that has the same bytes and that nobody else has, where there is one.
+    pub(crate) fn file(&self) -> Option<&File> {
+        match &self.bytes {
+            Bytes::Pages(_, file) => Some(file),
+            Bytes::Mapped(_) | Bytes::Owned(_) | Bytes::Static(_) => None,
         }
     }
 }
@@ -86,7 +104,7 @@ impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.bytes {
             Bytes::Mapped(_) => "file",
-            Bytes::Owned(_) | Bytes::Static(_) => "buffer",
+            Bytes::Pages(..) | Bytes::Owned(_) | Bytes::Static(_) => "buffer",
         };
         write!(f, "Source({kind}, {} bytes)", self.bytes().len())
     }

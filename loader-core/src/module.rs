@@ -107,7 +107,8 @@ impl Module<Parsed> {
     pub fn map(self, space: &dyn AddressSpace) -> Result<Module<Mapped>> {
         let blame = self.blame(Stage::Map);
         let plan = self.image.plan();
-        let from = Backing { bytes: self.stage.source.bytes(), file: self.stage.file.as_ref() };
+        let Parsed { source, file } = &self.stage;
+        let from = Backing { bytes: source.bytes(), file: file.as_ref().or(source.file()) };
         let block = space.place(plan, from).map_err(&blame)?;
         block.name(&self.identity.name);
         let at = Placement { link_base: plan.link_base(), base: block.base(), len: plan.len().get() };

@@ -1,7 +1,7 @@
 //! The engine: a load set, its rules, and the two formats joined.
 
 use crate::{
-    Addr, ErrorKind, Library, MissingPolicy, Mode, ModuleInfo, Observer, Origin, Rules, Unloading,
+    Addr, Buffer, ErrorKind, Library, MissingPolicy, Mode, ModuleInfo, Observer, Origin, Rules, Unloading,
     guest::Guests,
     host::HostLibraries,
     locator::{Files, Shared, need},
@@ -232,6 +232,36 @@ impl Engine {
     /// As [`Engine::open_bytes`].
     pub fn open_embedded(&self, name: &str, bytes: &'static [u8]) -> Result<Library, Error> {
         self.open_source(name, Source::embedded(bytes), Mode::default())
+    }
+
+    /// As [`Engine::open_bytes`], for a buffer that is handed over: the library is mapped out of it as out of a file, and
+    /// what it does not change is not copied. For large libraries nothing is faster.
+    ///
+    /// # Errors
+    /// As [`Engine::open_bytes`]; the system may refuse to run code out of such memory.
+    ///
+    /// # Examples
+    /// ```
+    /// use loader::{Buffer, Engine};
+    ///
+    /// let bytes = corpus::demo::LIBDEMODEP_SO;
+    /// let library = Engine::new()?.open_buffer("libdemodep.so", Buffer::read(bytes, bytes.len()).unwrap())?;
+    /// // SAFETY: the library's source says `double demo_pi(void)`.
+    /// let pi = unsafe { library.get::<extern "C" fn() -> f64>(c"demo_pi")? };
+    /// assert_eq!(pi(), std::f64::consts::PI);
+    /// # Ok::<(), loader::Error>(())
+    /// ```
+    pub fn open_buffer(&self, name: &str, buffer: Buffer) -> Result<Library, Error> {
+        self.open_buffer_with(name, buffer, Mode::default())
+    }
+
+    /// As [`Engine::open_buffer`], in another mode than the usual one.
+    ///
+    /// # Errors
+    /// As [`Engine::open_buffer`] and [`Engine::open_with`].
+    pub fn open_buffer_with(&self, name: &str, buffer: Buffer, mode: Mode) -> Result<Library, Error> {
+        let source = Source::pages(buffer).map_err(|kind| Error::new(name, Stage::Request, kind))?;
+        self.open_source(name, source, mode)
     }
 
     fn open_source(&self, name: &str, source: Source, mode: Mode) -> Result<Library, Error> {

@@ -4,8 +4,8 @@
 use crate::voice;
 use corpus::{Case, Open, Symbol};
 use loader::{
-    Addr, Builder, Convention, Dialect, Engine, ErrorKind, Library, MissingPolicy, Mode, Rules, StayPolicy,
-    ThreadDestructors,
+    Addr, Buffer, Builder, Convention, Dialect, Engine, ErrorKind, Library, MissingPolicy, Mode, Rules,
+    StayPolicy, ThreadDestructors,
 };
 use loader_core::Query;
 use std::fs;
@@ -95,6 +95,10 @@ pub struct Ours {
 /// Our engine; every image of the case is given to it as bytes, and none has a path.
 #[derive(Debug)]
 pub struct OursMemory(Ours);
+
+/// The same, but what the script opens is handed over in buffers, to be mapped out of them.
+#[derive(Debug)]
+pub struct OursBuffer(OursMemory);
 
 /// An engine that offers what the corpus' DLLs log through, and that knows what this process has loaded (it looks when
 /// something is first opened): from here on nothing is to come and stay.
@@ -192,6 +196,37 @@ impl Subject for OursMemory {
         let unread = |e: std::io::Error| Refused { sentence: format!("{file}: {e}"), win32: None };
         let bytes = fs::read(self.0.case.path(file)).map_err(unread)?;
         let opened = self.0.engine.open_bytes_with(base_name(file), bytes, mode(open));
+        opened.map_err(|error| refused(&error))
+    }
+
+    fn find(&self, root: &Library, symbol: &Symbol) -> Result<Option<(Addr, Convention)>, String> {
+        self.0.find(root, symbol)
+    }
+
+    fn close(&self, root: Library) -> Result<(), String> {
+        self.0.close(root)
+    }
+
+    fn loaded(&self) -> Vec<String> {
+        self.0.loaded()
+    }
+}
+
+impl Subject for OursBuffer {
+    const NAME: &'static str = "ours-buffer";
+    type Root = Library;
+
+    fn new(case: &Case) -> Result<Self, String> {
+        OursMemory::new(case).map(Self)
+    }
+
+    fn open(&self, open: &Open) -> Result<Library, Refused> {
+        let Self(OursMemory(ours)) = self;
+        let file = &*open.file;
+        let unread = |e: std::io::Error| Refused { sentence: format!("{file}: {e}"), win32: None };
+        let bytes = fs::read(ours.case.path(file)).map_err(unread)?;
+        let buffer = Buffer::read(&*bytes, bytes.len()).map_err(unread)?;
+        let opened = ours.engine.open_buffer_with(base_name(file), buffer, mode(open));
         opened.map_err(|error| refused(&error))
     }
 

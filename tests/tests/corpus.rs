@@ -1,4 +1,4 @@
-//! Every case of the corpus, on our engine from files, on our engine from bytes, and (ELF) on the system's loader.
+//! Every case of the corpus, on our engine from files, on our engine from bytes and out of buffers, and (ELF) on the system's loader.
 //!
 //! Each runs in a child of its own, so that one that crashes or hangs is one failure among the others.
 
@@ -6,7 +6,7 @@ use corpus::{Case, Format};
 use std::{path::Path, time::Duration};
 use tests::{
     cores::{child, nothing_wrong, on_all_cores},
-    subject::{Glibc, Ours, OursMemory, Subject},
+    subject::{Glibc, Ours, OursBuffer, OursMemory, Subject},
 };
 
 /// A case takes milliseconds; this is for a machine that is busy.
@@ -30,6 +30,11 @@ fn on_our_engine_from_files() {
 #[test]
 fn on_our_engine_from_bytes() {
     play::<OursMemory>(|_| true);
+}
+
+#[test]
+fn on_our_engine_from_buffers() {
+    play::<OursBuffer>(|_| true);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::{path::Path, time::Duration};
 use tests::{
     cores::{child, nothing_wrong, on_all_cores},
-    subject::{Ours, OursMemory, Subject},
+    subject::{Ours, OursBuffer, OursMemory, Subject},
 };
 
 const LIMIT: Duration = Duration::from_secs(300);
@@ -27,4 +27,9 @@ fn from_files() {
 #[test]
 fn from_bytes() {
     over_and_over::<OursMemory>();
+}
+
+#[test]
+fn from_buffers() {
+    over_and_over::<OursBuffer>();
 }
