@@ -24,7 +24,7 @@ fn subject<S: Subject>(criterion: &mut Criterion, image: &Image, small: &Image, 
         return;
     }
     for &way in S::WAYS {
-        if way == Way::Bytes {
+        if way != Way::File {
             let _read_before_there_are_children = (image.bytes(), small.bytes());
         }
         first(criterion, image, small, subject, way);
@@ -35,7 +35,7 @@ fn subject<S: Subject>(criterion: &mut Criterion, image: &Image, small: &Image, 
 /// Opens and closes once, in nanoseconds. The third number is 1 where the image is still there after that.
 fn once<S: Subject>(image: &Image, subject: &S, way: Way) -> Result<[u64; 3], String> {
     let before = address_space();
-    subject.prepare();
+    subject.prepare(image, way);
     let (library, opened) = timed(|| subject.open(image, way));
     let library = library?;
     let (closed, close) = timed(|| subject.close(library));
@@ -103,7 +103,7 @@ fn again<S: Subject>(criterion: &mut Criterion, image: &Image, subject: &S, way:
             let mut all = [0, 0];
             all[1] = once(image, subject, way)?[2];
             for _ in 0..n {
-                subject.prepare();
+                subject.prepare(image, way);
                 let (done, took) = timed(|| subject.open(image, way).and_then(|l| subject.close(l)));
                 done?;
                 all[0] += took;

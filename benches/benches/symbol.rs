@@ -30,7 +30,7 @@ fn subject<S: Subject>(criterion: &mut Criterion, image: &Image, subject: &S) {
         let label = format!("{}-{what}", S::NAME);
         let rows = |n: u64| {
             child::run(|| {
-                subject.prepare();
+                subject.prepare(image, Way::File);
                 let library = subject.open(image, Way::File)?;
                 if (subject.symbol(&library, name) != 0) != there {
                     return Err(format!(

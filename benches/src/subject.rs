@@ -18,6 +18,8 @@ pub enum Way {
     File,
     /// As bytes in memory.
     Bytes,
+    /// As a buffer that is handed over.
+    Buffer,
 }
 
 impl Way {
@@ -27,6 +29,7 @@ impl Way {
         match self {
             Self::File => "file",
             Self::Bytes => "bytes",
+            Self::Buffer => "buffer",
         }
     }
 }
@@ -44,7 +47,7 @@ pub trait Subject {
     type Library;
 
     /// Gets ready for one open. Not measured.
-    fn prepare(&self) {}
+    fn prepare(&self, _image: &Image, _way: Way) {}
 
     /// Opens an image, binds all its symbols and runs its initialisers.
     ///

@@ -29,11 +29,13 @@ struct Part {
 const WAYS: &[Column] = &[
     Of("ours", "ours-file"),
     Of("bytes", "ours-bytes"),
+    Of("buffer", "ours-buffer"),
     Of("glibc", "glibc-file"),
     Of("elf_loader", "elf_loader-file"),
     Of("its bytes", "elf_loader-bytes"),
     Ratio("ours/glibc", "ours-file", "glibc-file"),
     Ratio("bytes/glibc", "ours-bytes", "glibc-file"),
+    Ratio("buffer/glibc", "ours-buffer", "glibc-file"),
     Ratio("ours/e_l", "ours-file", "elf_loader-file"),
     Ratio("bytes/bytes", "ours-bytes", "elf_loader-bytes"),
 ];

@@ -76,7 +76,7 @@ impl ElfLoader {
     pub fn new() -> Result<Self, String> {
         let this = Self::prepared().map_err(|e| e.to_string())?;
         for image in images::cases().iter().filter(|i| i.format == Format::Elf) {
-            this.prepare();
+            this.prepare(image, Way::File);
             this.close(this.open(image, Way::File)?)?;
         }
         Ok(this)
@@ -107,7 +107,7 @@ impl Subject for ElfLoader {
     const FORMATS: &[Format] = &[Format::Elf];
     type Library = LoadResult;
 
-    fn prepare(&self) {
+    fn prepare(&self, _: &Image, _: Way) {
         let mut context = Context::new(self.domain.clone());
         let hosts = self.hosts.iter().map(|(name, module)| GraphModule::new(*name, module.clone()));
         context.insert_batch(hosts).expect("the context is empty");

@@ -70,7 +70,7 @@ impl Subject for Glibc {
     fn open(&self, image: &Image, way: Way) -> Result<Opened, String> {
         match way {
             Way::File => open(&c_path(&image.path)?, libc::RTLD_NOW | libc::RTLD_LOCAL),
-            Way::Bytes => Err("loads files only".into()),
+            Way::Bytes | Way::Buffer => Err("loads files only".into()),
         }
     }
 

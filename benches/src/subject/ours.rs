@@ -5,15 +5,20 @@ use crate::{
     Image,
     images::{self, Format},
 };
-use loader::{Engine, HostModule, Library};
+use loader::{Buffer, Engine, HostModule, Library};
 use loader_core::Query;
-use std::ffi::{CStr, c_char};
+use std::{
+    cell::Cell,
+    ffi::{CStr, c_char},
+};
 
 /// This engine, twice: with nothing provided, and with what images from bytes need provided as bytes.
-#[derive(Debug)]
+#[expect(missing_debug_implementations, reason = "a cell of a buffer has none")]
 pub struct Ours {
     files: Engine,
     bytes: Engine,
+    /// What the next open is given.
+    buffer: Cell<Option<Buffer>>,
 }
 
 impl Ours {
@@ -26,7 +31,7 @@ impl Ours {
             let log = HostModule::new("tlog.dll").function("tlog", log as *const ());
             Engine::builder().host(log).build()
         };
-        let ours = Self { files: engine()?, bytes: engine()? };
+        let ours = Self { files: engine()?, bytes: engine()?, buffer: Cell::default() };
         for needed in images::cases().iter().filter_map(|i| i.needs.as_ref()) {
             ours.bytes.provide(images::file_name(needed), images::read(needed));
         }
@@ -51,14 +56,24 @@ extern "win64" fn log(_: *const c_char) {}
 
 impl Subject for Ours {
     const NAME: &str = "ours";
-    const WAYS: &[Way] = &[Way::File, Way::Bytes];
+    const WAYS: &[Way] = &[Way::File, Way::Bytes, Way::Buffer];
     const FORMATS: &[Format] = &[Format::Elf, Format::Pe];
     type Library = Library;
+
+    fn prepare(&self, image: &Image, way: Way) {
+        if way == Way::Buffer {
+            self.buffer.set(Buffer::read(image.bytes(), image.bytes().len()).ok());
+        }
+    }
 
     fn open(&self, image: &Image, way: Way) -> Result<Library, String> {
         match way {
             Way::File => self.files.open(&image.path),
             Way::Bytes => self.bytes.open_embedded(image.file_name(), image.bytes()),
+            Way::Buffer => {
+                let buffer = self.buffer.take().ok_or("not prepared")?;
+                self.bytes.open_buffer(image.file_name(), buffer)
+            }
         }
         .map_err(|e| e.to_string())
     }
