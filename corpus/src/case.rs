@@ -330,19 +330,22 @@ impl Reader {
     }
 }
 
+const RTLD_LAZY: u32 = 1;
 const RTLD_NOW: u32 = 2;
 const RTLD_GLOBAL: u32 = 0x100;
 
 /// The number of a mode in words; `RTLD_NOW` goes without saying.
 fn mode(text: &str) -> Result<u32, ErrorKind> {
-    text.split_whitespace().try_fold(RTLD_NOW, |mode, word| {
+    let (lazy, rest): (Vec<&str>, Vec<&str>) = text.split_whitespace().partition(|word| *word == "lazy");
+    let binding = if lazy.is_empty() { RTLD_NOW } else { RTLD_LAZY };
+    rest.into_iter().try_fold(binding, |mode, word| {
         let bit = match word {
             "local" => 0,
             "global" => RTLD_GLOBAL,
             "noload" => 4,
             "deepbind" => 8,
             "nodelete" => 0x1000,
-            _ => return Err(ErrorKind::Expected("local, global, noload, deepbind, nodelete")),
+            _ => return Err(ErrorKind::Expected("lazy, local, global, noload, deepbind, nodelete")),
         };
         Ok(mode | bit)
     })
@@ -520,7 +523,7 @@ leaves: nothing
             (&format!("{image}open: liba.so\nwin32: 5"), "3: `win32:` speaks of the action before it"),
             (&format!("{image}open: liba.so\nclose: liba.so\nrefused: x"), "4: `refused:` speaks of"),
             (&format!("{image}open: liba.so\nmode: local"), "3: `mode:` speaks of"),
-            (&format!("rules: posix\n{image}open: liba.so\nmode: lazy"), "4: expected `local, global"),
+            (&format!("rules: posix\n{image}open: liba.so\nmode: late"), "4: expected `lazy, local, global"),
             (&format!("{image}open: liba.so\nrights: f"), "3: expected `SYMBOL = r-x`"),
             (&format!("{image}open: liba.so\nglibc: same"), "3: expected `differs CONSTANT`"),
             (&format!("{image}open: liba.so"), "2: liba.so is never closed"),

@@ -143,6 +143,15 @@ pub trait Image: Send + Sync + fmt::Debug {
     /// What `resolve` says, or a malformed or unsupported relocation.
     fn bind(&self, mem: &mut ImageMut<'_>, resolve: Resolve<'_>) -> Result<usize, ErrorKind>;
 
+    /// The function that a call means which [`Image::bind`] has left to be bound when it is first made, by its place in
+    /// the linkage table, and the slot through which the call goes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] where the tables contradict the file.
+    fn lazy_call(&self, _nth: u64) -> Result<Option<(Query<'_>, Rva)>, ErrorKind> {
+        Ok(None)
+    }
+
     /// The calls to make when the module is attached and detached, read from the bound image.
     ///
     /// # Errors
@@ -200,6 +209,13 @@ pub trait Resolver {
     /// who comes before the image has none of this GNU hash (its lowest bit does not count), and nobody listens.
     fn is_own(&self, _hash: u32) -> bool {
         false
+    }
+
+    /// Where the image's [`LazyCalls`] are, if its calls may be bound when they are first made.
+    ///
+    /// [`LazyCalls`]: crate::set::LazyCalls
+    fn lazy_calls(&mut self) -> Option<Addr> {
+        None
     }
 }
 

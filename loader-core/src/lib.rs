@@ -20,6 +20,7 @@ pub mod mode;
 pub mod module;
 pub mod plan;
 pub mod quarantine;
+pub mod registers;
 mod session;
 pub mod set;
 pub mod space;
@@ -37,7 +38,9 @@ pub use filter::NameFilter;
 pub use host::{HostFn, HostModule, HostTable, Reach};
 pub use image::*;
 pub use locate::{FileId, Found, FoundFile, Locator, Requester, Source};
-pub use mode::{Dialect, Load, MissingPolicy, Mode, Rules, Scope, StayPolicy, ThreadDestructors, Visibility};
+pub use mode::{
+    Binding, Dialect, Load, MissingPolicy, Mode, Rules, Scope, StayPolicy, ThreadDestructors, Visibility,
+};
 pub use plan::{Fill, Layout, MapPlan, Region, Rights, Wanted};
 pub use quarantine::{Unloaded, report_use_after_unload};
 pub use set::{

@@ -30,8 +30,10 @@ pub enum Scope {
 /// Whether an open may load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Load {
-    /// Load it, all symbols bound before anything runs. `LAZY` acts so too, as on TNS/R.
+    /// Load it, all symbols bound before anything runs. TNS/R's `LAZY` acts so too.
     Now,
+    /// Load it; calls of functions may be bound when they are first made. Acts as `Now` unless the rules allow it.
+    Lazy,
     /// Never load: a handle if it is loaded, else an error.
     Never,
 }
@@ -53,6 +55,19 @@ pub enum Dialect {
     TnsR,
     /// POSIX as glibc has it: `LOCAL` libraries are seen by what was opened with them only.
     Posix,
+}
+
+/// When the calls that an image makes through its procedure linkage table are bound to functions. Everything else is
+/// bound before anything runs, always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Binding {
+    /// Before anything runs, whatever the mode says.
+    #[default]
+    Now,
+    /// Under [`Dialect::Posix`], in the mode [`Load::Lazy`]: when each is first made, unless the file wants it otherwise
+    /// or cannot have it so. A function that nobody defines is then met only when it is called, where it acts as under
+    /// [`MissingPolicy::Trap`]. Code that may run in a signal handler should be bound now: binding takes locks.
+    Lazy,
 }
 
 /// What happens to an import that nobody defines.
@@ -98,6 +113,8 @@ pub struct Rules {
     pub dialect: Dialect,
     /// What happens to an import that nobody defines.
     pub missing: MissingPolicy,
+    /// Whether calls may be bound when they are first made.
+    pub binding: Binding,
     /// The import control of every ELF loadfile; `None`: as each file asks.
     pub control: Option<ImportControl>,
     /// What thread-local objects mean for the module that they belong to.
@@ -108,6 +125,13 @@ pub struct Rules {
     /// What becomes of libraries with the process's single definition of a symbol (`STB_GNU_UNIQUE`). Ignored, they
     /// go when nobody is bound to them any more.
     pub unique: StayPolicy,
+}
+
+impl Rules {
+    /// Whether calls that an open in this mode brings in are bound when they are first made.
+    pub(crate) fn binds_lazily(&self, mode: &Mode) -> bool {
+        (self.dialect, self.binding, mode.load) == (Dialect::Posix, Binding::Lazy, Load::Lazy)
+    }
 }
 
 impl Mode {
@@ -171,7 +195,11 @@ impl Mode {
             return Err(ErrorKind::BadMode { mode: bits });
         }
         Ok(Self {
-            load: if has(Self::NOLOAD) { Load::Never } else { Load::Now },
+            load: match bits & (Self::NOLOAD | BINDING) {
+                load if load & Self::NOLOAD != 0 => Load::Never,
+                Self::LAZY => Load::Lazy,
+                _ => Load::Now,
+            },
             visibility: if has(Self::GLOBAL) { Visibility::Global } else { Visibility::Local },
             scope: if has(DEEPBIND) { Scope::OwnFirst } else { Scope::GlobalFirst },
             no_delete: has(NODELETE),

@@ -5,6 +5,7 @@ use crate::{
     Rights, Source, Stage, TlsHome,
     call::{Caller, Stubs},
     index::Listing,
+    set::LazyCalls,
     space::{AddressSpace, Backing, Block},
     tls::TlsSlot,
 };
@@ -50,6 +51,8 @@ pub(crate) struct Body {
     pub(crate) at: Placement,
     pub(crate) tls: Option<TlsHome>,
     pub(crate) stubs: Option<Box<dyn Stubs>>,
+    /// Boxed: the image holds the address.
+    pub(crate) calls: Option<Box<LazyCalls>>,
     late: Vec<LateFixup>,
     slot: Option<TlsSlot>,
     /// From before its first instruction runs; dropped before the memory.
@@ -58,7 +61,7 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// The image's memory; stubs and the thread-local slot go.
+    /// The image's memory; stubs, unbound calls and the thread-local slot go.
     pub(crate) fn into_block(self) -> Box<dyn Block> {
         self.block
     }
@@ -114,7 +117,7 @@ impl Module<Parsed> {
         let at = Placement { link_base: plan.link_base(), base: block.base(), len: plan.len().get() };
         let slot = self.image.tls().map(TlsSlot::reserve).transpose().map_err(&blame)?;
         let tls = slot.as_ref().map(TlsSlot::home);
-        let body = Body { at, tls, stubs: None, late: Vec::new(), slot, listing: None, block };
+        let body = Body { at, tls, stubs: None, calls: None, late: Vec::new(), slot, listing: None, block };
         Ok(Self::to(self.identity, self.image, Mapped(body)))
     }
 }
@@ -180,9 +183,9 @@ impl Module<Relocated> {
 }
 
 impl Module<Bound> {
-    /// Keeps the stubs that the image was bound to as long as the image.
-    pub fn keep(&mut self, stubs: Box<dyn Stubs>) {
-        self.stage.0.stubs = Some(stubs);
+    /// Keeps what the image was bound to as long as the image: stubs, and what binds its calls when they are made.
+    pub fn keep(&mut self, stubs: Option<Box<dyn Stubs>>, calls: Option<Box<LazyCalls>>) {
+        (self.stage.0.stubs, self.stage.0.calls) = (stubs, calls);
     }
 
     /// Whether slots wait for resolvers.

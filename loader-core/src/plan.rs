@@ -216,6 +216,15 @@ impl MapPlan {
         &self.rights
     }
 
+    /// Whether `at` is an aligned 64-bit word that can still be written to once the image is sealed.
+    #[must_use]
+    pub fn stays_writable(&self, at: Rva) -> bool {
+        let after = self.rights.partition_point(|(pages, _)| pages.start <= at);
+        let within = after.checked_sub(1).and_then(|i| self.rights.get(i));
+        at.0.is_multiple_of(8)
+            && within.is_some_and(|(pages, rights)| at < pages.end && rights.contains(Rights::WRITE))
+    }
+
     /// Whether `at` lies in a region with all of `rights`.
     #[must_use]
     pub fn allows(&self, at: Rva, rights: Rights) -> bool {

@@ -11,7 +11,7 @@ use crate::{
     filter::HashFilter,
     mode::{Dialect, MissingPolicy, Rules, Scope},
     module::{Bound, Identity, Mapped, Module, Parsed, Relocated, Sealed},
-    set::{Hold, Info, LoadSet, Member, Origin, Owner, Pins, Place, Planned, Request},
+    set::{Hold, Info, LazyCalls, LazyScope, LoadSet, Member, Origin, Owner, Pins, Place, Planned, Request},
 };
 use std::{
     cell::RefCell,
@@ -61,6 +61,8 @@ pub(crate) struct Session<'s> {
     /// On whose behalf the root is opened.
     by: Option<&'s Owner>,
     scope: Scope,
+    /// Whether calls are bound when they are first made.
+    lazy: bool,
     verbose: Topics,
     told: Topics,
     globals: Arc<Vec<Member>>,
@@ -83,6 +85,7 @@ impl<'s> Session<'s> {
             rules: request.rules,
             by: request.by,
             scope: request.mode.scope,
+            lazy: request.rules.binds_lazily(&request.mode),
             verbose: request.mode.verbose,
             told: set.told(request.mode.verbose),
             globals: Arc::default(),
@@ -422,17 +425,24 @@ impl<'s> Session<'s> {
     }
 
     pub(crate) fn bind(&mut self, modules: Vec<Module<Relocated>>) -> Result<Vec<Module<Bound>>> {
+        let lazy = self.lazy_scope();
         let mut bound = Vec::with_capacity(modules.len());
         for (n, module) in modules.into_iter().enumerate() {
             let earlier = self.earlier(n);
-            let mut importer = Importer { session: self, n, earlier, stubs: None };
+            let lazy = lazy.as_ref();
+            let mut importer = Importer { session: self, n, earlier, lazy, calls: None, stubs: None };
             let mut module = module.bind(&mut importer)?;
-            if let Some(stubs) = importer.stubs {
-                module.keep(stubs);
-            }
+            module.keep(importer.stubs, importer.calls);
             bound.push(module);
         }
         Ok(bound)
+    }
+
+    /// Where calls that are bound when they are first made will be looked for; `None` where all are bound now.
+    fn lazy_scope(&self) -> Option<LazyScope> {
+        let local = || self.local.iter().map(|(_, info)| info.clone()).collect();
+        let lazy = self.lazy.then(|| self.set.lazy_scope(local(), self.scope == Scope::OwnFirst));
+        lazy.flatten()
     }
 
     /// Who is asked before the n-th module itself, as `ask_list` has it.
@@ -734,6 +744,8 @@ struct Importer<'i, 's> {
     session: &'i mut Session<'s>,
     n: usize,
     earlier: Earlier,
+    lazy: Option<&'i LazyScope>,
+    calls: Option<Box<LazyCalls>>,
     stubs: Option<Box<dyn Stubs>>,
 }
 
@@ -764,6 +776,17 @@ impl Resolver for Importer<'_, '_> {
                 !s.host_names.may_have(hash) && !asked.any(|info| info.names.may_have_either(hash))
             }
         }
+    }
+
+    fn lazy_calls(&mut self) -> Option<Addr> {
+        let itself_first = match self.session.control(self.n) {
+            ImportControl::Globalized => false,
+            ImportControl::SemiGlobalized => true,
+            ImportControl::Localized => return None, // a searchList of its own, for as long as it is built only
+        };
+        let caller = self.session.fresh[self.n].clone();
+        let calls = LazyCalls::new(self.lazy?.clone(), caller, itself_first);
+        Some(self.calls.insert(calls).addr())
     }
 }
 

@@ -4,6 +4,7 @@
 mod closed;
 mod destructors;
 mod fork;
+mod lazy;
 mod lifecycle;
 mod scope;
 mod state;
@@ -11,6 +12,8 @@ mod state;
 pub use closed::{Closed, Hold, Stayed, Unloading};
 pub use destructors::thread_ends;
 pub use fork::Pause;
+pub use lazy::LazyCalls;
+pub(crate) use lazy::LazyScope;
 pub use scope::Owner;
 pub(crate) use state::{Info, Loaded, Member, Pins, State, post_order};
 pub use state::{ModuleInfo, Origin};
@@ -20,7 +23,7 @@ use crate::{
     Placement, Query, Reach, Result, Source, Stage, Symbol, TlsHome,
     call::{Caller, MissingImport},
     event::{Observer, Topics, log},
-    mode::{Dialect, Load, Mode, Rules, Visibility},
+    mode::{Binding, Dialect, Load, MissingPolicy, Mode, Rules, Visibility},
     module::Identity,
     quarantine::Unloaded,
     session::{FORWARDS, Root, Session, query_of},
@@ -37,7 +40,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
         atomic::{
             AtomicU64,
             Ordering::{Acquire, Release},
@@ -201,6 +204,8 @@ pub struct LoadSet {
     resolved: Mutex<HashMap<Addr, Addr>>,
     /// What went and still has its addresses.
     afterlife: Mutex<lifecycle::Afterlife>,
+    /// This load set, for loaded code that comes back to it.
+    me: Weak<Self>,
 }
 
 impl fmt::Debug for LoadSet {
@@ -230,7 +235,18 @@ impl LoadSet {
             inside: Mutex::default(),
             resolved: Mutex::default(),
             afterlife: Mutex::default(),
+            me: Weak::new(),
         }
+    }
+
+    /// The same load set, where loaded code finds it: only then can calls be bound when they are first made.
+    #[must_use]
+    pub fn shared(self) -> Arc<Self> {
+        Arc::new_cyclic(|me| {
+            let mut set = self;
+            set.me = me.clone();
+            set
+        })
     }
 
     /// The same load set, whose modules are shown to tools outside the process.
@@ -444,8 +460,8 @@ impl LoadSet {
     /// # Errors
     /// As [`LoadSet::open`], less undefined symbols and libraries that are not found.
     pub fn missing_imports(&self, request: &Request<'_>) -> Result<MissingReport> {
-        let trap = crate::mode::MissingPolicy::Trap;
-        let request = Request { rules: Rules { missing: trap, ..request.rules }, ..request.clone() };
+        let (missing, binding) = (MissingPolicy::Trap, Binding::Now);
+        let request = Request { rules: Rules { missing, binding, ..request.rules }, ..request.clone() };
         let _building = self.building.enter(|| {});
         let mut session = Session::begin(self, &request);
         if let Root::Fresh(parsed) = session.find(&request)? {
@@ -464,8 +480,8 @@ impl LoadSet {
     /// As [`LoadSet::open`] up to the end of the search; but a library that is not found is no error, unless it is
     /// the first.
     pub fn plan(&self, request: &Request<'_>) -> Result<Vec<Planned>> {
-        let trap = crate::mode::MissingPolicy::Trap;
-        let request = Request { rules: Rules { missing: trap, ..request.rules }, ..request.clone() };
+        let missing = MissingPolicy::Trap;
+        let request = Request { rules: Rules { missing, ..request.rules }, ..request.clone() };
         let _building = self.building.enter(|| {});
         let mut session = Session::begin(self, &request);
         let loaded = match self.loaded(&request)? {

@@ -21,7 +21,7 @@ pub use access::{TlsIndex, descriptor, tls_get_addr};
 pub use donor::DONOR;
 pub use reserve::STATIC_TLS;
 
-use crate::{ErrorKind, TlsHome, TlsTemplate};
+use crate::{ErrorKind, TlsHome, TlsTemplate, registers};
 use reserve::Piece;
 use std::{
     alloc::{Layout, alloc_zeroed, dealloc},
@@ -322,7 +322,7 @@ impl TlsSlot {
     /// # Errors
     /// [`ErrorKind::TlsExhausted`]; [`ErrorKind::Malformed`] for a template that contradicts itself.
     pub fn reserve(template: &TlsTemplate) -> Result<Self, ErrorKind> {
-        access::prepare();
+        registers::prepare();
         let shape = Shape::of(template)?;
         let slots = &mut registry().slots;
         let free = slots.iter().position(|s| matches!(s, Slot::Free)).unwrap_or(slots.len());

@@ -2,6 +2,7 @@
 
 use crate::{
     exports::Tables,
+    lazy::LazyTable,
     malformed,
     relocate::{Fixups, Rela},
     symbol::{Symbol, code},
@@ -28,7 +29,7 @@ pub(crate) struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     /// What a reference to symbol number `index` asks for.
-    fn query(&self, index: u32, symbol: &Symbol) -> Result<Query<'a>, ErrorKind> {
+    pub(crate) fn query(&self, index: u32, symbol: &Symbol) -> Result<Query<'a>, ErrorKind> {
         Ok(Query {
             version: self.tables.version(self.bytes, index),
             weak: symbol.is_weak(),
@@ -51,13 +52,23 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
-    /// Applies the relocations that need names and returns how many there were.
-    pub(crate) fn bind(self, mem: &mut ImageMut<'_>, resolve: Resolve<'_>) -> Result<usize, ErrorKind> {
+    /// Applies the relocations that need names and returns how many there were. Calls may wait until they are made,
+    /// where the image has a table for it and whoever answers agrees.
+    pub(crate) fn bind(
+        self,
+        mem: &mut ImageMut<'_>,
+        lazy: Option<LazyTable>,
+        resolve: Resolve<'_>,
+    ) -> Result<usize, ErrorKind> {
+        let lazy = lazy.and_then(|table| Some((table, resolve.lazy_calls()?)));
+        lazy.map_or(Ok(()), |(table, calls)| table.prepare(mem, calls))?;
         let known = vec![0; self.tables.count()];
         let mut binding = Binding { known, others: HashMap::new(), parts: self, mem, resolve };
         let mut count = 0;
         for r in self.fixups.other(self.bytes).filter(needs_a_name) {
-            binding.apply(&r)?;
+            if lazy.is_none() || !self.postpone(&r, binding.mem)? {
+                binding.apply(&r)?;
+            }
             count += 1;
         }
         Ok(count)

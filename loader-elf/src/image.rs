@@ -7,6 +7,7 @@ use crate::{
         Dynamic,
     },
     exports::Tables,
+    lazy::LazyTable,
     lifecycle::Calls,
     malformed, needs,
     plan::{self, Segments},
@@ -43,6 +44,7 @@ pub struct ElfImage {
     wants_to_stay: bool,
     tables: Tables,
     fixups: Fixups,
+    lazy: Option<LazyTable>,
     tls: Option<TlsTemplate>,
     calls: Calls,
     headers: Range<usize>,
@@ -69,13 +71,15 @@ impl ElfImage {
         let plan = MapPlan::check(layout, bytes.len() as u64)?;
         let tables = Tables::find(&dynamic, &segments, bytes)?;
         let strings = tables.strings(bytes);
+        let fixups = Fixups::find(&dynamic, &segments)?;
         Ok(Arc::new(Self {
             own_name: dynamic.text(strings, DT_SONAME)?,
             needs: needs::needs(&dynamic, strings)?,
             paths: Paths::read(&dynamic, strings)?,
             control: control(&dynamic),
             wants_to_stay: dynamic.flag_1(DF_1_NODELETE),
-            fixups: Fixups::find(&dynamic, &segments)?,
+            lazy: LazyTable::find(&dynamic, &fixups, &plan),
+            fixups,
             tls: tls::template(segments.tls.as_ref(), &plan)?,
             unwind: place(segments.unwind.as_ref(), &plan),
             dynamic: place(segments.dynamic.as_ref(), &plan),
@@ -151,7 +155,14 @@ impl Image for ElfImage {
     }
 
     fn bind(&self, mem: &mut ImageMut<'_>, resolve: Resolve<'_>) -> Result<usize, ErrorKind> {
-        self.parts().bind(mem, resolve)
+        self.parts().bind(mem, self.lazy, resolve)
+    }
+
+    fn lazy_call(&self, nth: u64) -> Result<Option<(Query<'_>, Rva)>, ErrorKind> {
+        match self.lazy {
+            Some(_) => self.parts().lazy_call(nth),
+            None => Ok(None),
+        }
     }
 
     fn lifecycle(&self, mem: &ImageMut<'_>) -> Result<Lifecycle, ErrorKind> {

@@ -17,6 +17,7 @@ mod foreign;
 pub mod host;
 pub mod image;
 pub mod inspect;
+mod lazy;
 mod lifecycle;
 mod needs;
 pub mod perf;

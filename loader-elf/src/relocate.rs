@@ -97,6 +97,17 @@ impl Fixups {
         entries(bytes, rest).chain(entries(bytes, plt))
     }
 
+    /// Whether there is a procedure linkage table of its own.
+    pub(crate) fn have_calls(&self) -> bool {
+        !self.other[1].is_empty()
+    }
+
+    /// The `nth` relocation of the procedure linkage table.
+    pub(crate) fn call(&self, bytes: &[u8], nth: u64) -> Option<Rela> {
+        let [_, plt] = self.other.clone();
+        entries(bytes, plt).nth(usize::try_from(nth).ok()?)
+    }
+
     /// Applies what needs no names and returns how much that was.
     pub(crate) fn relocate(
         &self,

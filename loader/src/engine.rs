@@ -1,7 +1,8 @@
 //! The engine: a load set, its rules, and the two formats joined.
 
 use crate::{
-    Addr, Buffer, ErrorKind, Library, MissingPolicy, Mode, ModuleInfo, Observer, Origin, Rules, Unloading,
+    Addr, Binding, Buffer, ErrorKind, Library, MissingPolicy, Mode, ModuleInfo, Observer, Origin, Rules,
+    Unloading,
     guest::Guests,
     host::HostLibraries,
     locator::{Files, Shared, need},
@@ -86,6 +87,12 @@ impl Builder {
         self
     }
 
+    /// Sets whether calls of ELF libraries may be bound when they are first made.
+    pub fn binding(mut self, binding: Binding) -> Self {
+        self.rules.binding = binding;
+        self
+    }
+
     /// Sets what is done before memory of what went is given back, and how.
     pub fn unloading(mut self, unloading: Unloading) -> Self {
         self.unloading = unloading;
@@ -140,7 +147,7 @@ impl Builder {
         let files = Arc::new(Files::new(self.dll_dirs));
         let native = Arc::new(Native::new());
         let set = LoadSet::new(Local, native.clone(), Shared(files.clone()));
-        let set = Arc::new(set.with_tools(self.outside));
+        let set = set.with_tools(self.outside).shared();
         set.set_unloading(self.unloading);
         for observer in self.observers {
             set.observe(move |event: &crate::Event<'_>| observer.event(event));

@@ -37,9 +37,9 @@ pub mod win32;
 pub use engine::{Builder, Engine};
 pub use library::{Library, Symbol};
 pub use loader_core::{
-    Addr, Buffer, Closed, Dialect, Error, ErrorKind, Event, Format, Handle, Hold, HostModule, ImportControl,
-    Load, MissingPolicy, Mode, ModuleInfo, Observer, Origin, Rules, Scope, Stage, StayPolicy, Stayed,
-    SymbolName, ThreadDestructors, Unloaded, Unloading, Visibility,
+    Addr, Binding, Buffer, Closed, Dialect, Error, ErrorKind, Event, Format, Handle, Hold, HostModule,
+    ImportControl, Load, MissingPolicy, Mode, ModuleInfo, Observer, Origin, Rules, Scope, Stage, StayPolicy,
+    Stayed, SymbolName, ThreadDestructors, Unloaded, Unloading, Visibility,
     call::{Arg, Convention, MissingImport, guarded, invoke},
     report_use_after_unload,
     set::{FoundSymbol, MissingReport, Place, Planned, SymbolAt},

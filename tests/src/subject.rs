@@ -4,8 +4,8 @@
 use crate::voice;
 use corpus::{Case, Open, Symbol};
 use loader::{
-    Addr, Buffer, Builder, Convention, Dialect, Engine, ErrorKind, Library, MissingPolicy, Mode, Rules,
-    StayPolicy, ThreadDestructors,
+    Addr, Binding, Buffer, Builder, Convention, Dialect, Engine, ErrorKind, Library, MissingPolicy, Mode,
+    Rules, StayPolicy, ThreadDestructors,
 };
 use loader_core::Query;
 use std::fs;
@@ -29,6 +29,9 @@ pub trait Subject: Sized + Sync {
     /// Whether what is closed in a finaliser goes only after everything that was going already. (glibc does one close
     /// at a time; ours does each at once.)
     const NESTED_CLOSE: bool = false;
+    /// Whether it finalises what a library is bound to, without needing it, after that library, even if that came first.
+    /// (glibc sorts what dies by who uses whom; ours is the reverse of the initialisation.)
+    const BOUND_FINI_ORDER: bool = false;
     /// Whether a library stays for good once something of it is the process's single definition. (glibc marks it
     /// NODELETE; ours goes when nobody is bound to it.)
     const UNIQUE_STAYS: bool = false;
@@ -69,6 +72,7 @@ pub trait Subject: Sized + Sync {
         match constant {
             "SIBLING_ORDER" => Some(Self::SIBLING_ORDER),
             "CYCLE_FINI_ORDER" => Some(Self::CYCLE_FINI_ORDER),
+            "BOUND_FINI_ORDER" => Some(Self::BOUND_FINI_ORDER),
             "NESTED_CLOSE" => Some(Self::NESTED_CLOSE),
             UNIQUE_STAYS => Some(Self::UNIQUE_STAYS),
             _ => None,
@@ -115,6 +119,7 @@ pub fn engine(with: Builder) -> Result<Engine, String> {
 const POSIX: Rules = Rules {
     dialect: Dialect::Posix,
     missing: MissingPolicy::Strict,
+    binding: Binding::Lazy,
     control: None,
     nodelete: StayPolicy::Honour,
     unique: StayPolicy::Honour,
@@ -286,6 +291,7 @@ mod system {
         const NAME: &'static str = "glibc";
         const SIBLING_ORDER: bool = true;
         const CYCLE_FINI_ORDER: bool = true;
+        const BOUND_FINI_ORDER: bool = true;
         const NESTED_CLOSE: bool = true;
         const UNIQUE_STAYS: bool = true;
         type Root = Handle;

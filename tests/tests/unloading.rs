@@ -19,6 +19,7 @@ fn stayed(toy: &Toy, handle: Handle) -> Vec<String> {
 const HONOUR: Rules = Rules {
     dialect: Dialect::TnsR,
     missing: loader_core::MissingPolicy::Strict,
+    binding: loader_core::Binding::Now,
     control: None,
     nodelete: StayPolicy::Honour,
     unique: StayPolicy::Honour,

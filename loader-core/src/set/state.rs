@@ -128,6 +128,17 @@ pub(crate) struct Taken {
     pub(crate) stayed: Vec<Stayed>,
 }
 
+/// How long what a module is bound to will be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reliance {
+    /// As long as the module.
+    Lasting,
+    /// For now: the module is not among the loaded ones yet, or any more.
+    Passing,
+    /// It went.
+    Gone,
+}
+
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) info: Arc<Info>,
@@ -586,11 +597,33 @@ impl State {
     /// The module at `base` needs the handle's target from now on; returns that target.
     pub(crate) fn link(&mut self, base: Addr, handle: Handle) -> Option<Arc<Info>> {
         let (from, to) = (self.at(base)?, self.target(handle)??);
-        if !self.modules[from].edges.contains(&to) {
+        self.connect(from, to);
+        Some(self.info(to).clone())
+    }
+
+    fn connect(&mut self, from: ModuleId, to: ModuleId) {
+        if from != to && !self.modules[from].edges.contains(&to) {
             self.modules[from].edges.push(to);
             self.used(to, from);
         }
-        Some(self.info(to).clone())
+    }
+
+    /// A call of `from` is about to be bound to `to`, which stays as long as `from` from now on, where that is loaded.
+    pub(crate) fn rely(&mut self, from: &Arc<Info>, to: &Arc<Info>) -> Reliance {
+        let loaded = |info: &Arc<Info>| {
+            let id = self.by_base.get(&info.at.base).copied();
+            id.filter(|&id| Arc::ptr_eq(self.info(id), info))
+        };
+        let leaves = |info: &Arc<Info>| self.leaving.values().any(|m| Arc::ptr_eq(&m.info, info));
+        match (loaded(from), loaded(to)) {
+            (Some(from), Some(to)) => {
+                self.connect(from, to);
+                Reliance::Lasting
+            }
+            (Some(_), None) => Reliance::Gone,
+            (None, None) if leaves(from) && !leaves(to) => Reliance::Gone,
+            (None, _) => Reliance::Passing,
+        }
     }
 
     /// What came with `root` neither belongs to the program nor stays for good after all: its load failed.

@@ -3,23 +3,14 @@
 //! for `__tls_get_addr` too.
 //!
 //! The fast paths read the thread's table. Whatever they do not find there is found by [`touch`], around which all
-//! registers are kept, and the stack aligned, since some compilers did not.
+//! registers are [kept](registers::keeping).
 //!
 //! `unsafe` because foreign code calls this with addresses of its own data.
 #![allow(unsafe_code)]
 
 use super::thread::CELL;
-use crate::{ErrorKind, TlsHome};
-use std::{
-    arch::{
-        naked_asm,
-        x86_64::{__cpuid, __cpuid_count, _xgetbv},
-    },
-    sync::{
-        Once,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-};
+use crate::{ErrorKind, TlsHome, registers};
+use std::arch::naked_asm;
 
 /// The pair that compiled code hands to `__tls_get_addr`.
 #[repr(C)]
@@ -61,6 +52,7 @@ pub unsafe extern "C" fn tls_get_addr(index: *const TlsIndex) -> *mut u8 {
         "push rsi",
         "mov rsi, [rdi + 8]",
         "mov rdi, [rdi]",
+        "lea rax, [rip + {touch}]",
         "call {keeping}",
         "pop rsi",
         "pop rdi",
@@ -68,7 +60,8 @@ pub unsafe extern "C" fn tls_get_addr(index: *const TlsIndex) -> *mut u8 {
         "3:",
         "jmp [rip + {host}@GOTPCREL]",
         cell = sym CELL,
-        keeping = sym keeping_registers,
+        touch = sym touch,
+        keeping = sym registers::keeping,
         host = sym __tls_get_addr,
     )
 }
@@ -114,13 +107,15 @@ unsafe extern "C" fn in_slot() {
         "sar rsi, 16",
         "movzx edi, di",
         "bts rdi, 63", // TlsHome::OURS
+        "lea rax, [rip + {touch}]",
         "call {keeping}",
         "sub rax, fs:0",
         "pop rsi",
         "pop rdi",
         "ret",
         cell = sym CELL,
-        keeping = sym keeping_registers,
+        touch = sym touch,
+        keeping = sym registers::keeping,
     )
 }
 
@@ -134,12 +129,14 @@ unsafe extern "C" fn in_host_block() {
         "mov rsi, rdi",
         "sar rsi, 16",
         "movzx edi, di",
+        "lea rax, [rip + {touch}]",
         "call {keeping}",
         "sub rax, fs:0",
         "pop rsi",
         "pop rdi",
         "ret",
-        keeping = sym keeping_registers,
+        touch = sym touch,
+        keeping = sym registers::keeping,
     )
 }
 
@@ -170,64 +167,6 @@ fn packed(number: u64, offset: u64) -> Result<u64, ErrorKind> {
     }
 }
 
-/// [`touch`] for callers that expect every register but `rax` to stay as it is. `rdi` and `rsi` are theirs to keep.
-#[unsafe(naked)]
-unsafe extern "C" fn keeping_registers() {
-    naked_asm!(
-        "push rbp",
-        "mov rbp, rsp",
-        "push rbx",
-        "push rcx",
-        "push rdx",
-        "push r8",
-        "push r9",
-        "push r10",
-        "push r11",
-        "sub rsp, [rip + {size}]",
-        "and rsp, -64",
-        "cmp qword ptr [rip + {mask}], 0",
-        "je 2f",
-        "xor eax, eax", // the header of the area must be zero where XSAVE does not write it
-        "mov [rsp + 512], rax",
-        "mov [rsp + 520], rax",
-        "mov [rsp + 528], rax",
-        "mov [rsp + 536], rax",
-        "mov [rsp + 544], rax",
-        "mov [rsp + 552], rax",
-        "mov [rsp + 560], rax",
-        "mov [rsp + 568], rax",
-        "mov eax, [rip + {mask}]",
-        "xor edx, edx",
-        "xsave64 [rsp]",
-        "call {touch}",
-        "mov rbx, rax",
-        "mov eax, [rip + {mask}]",
-        "xor edx, edx",
-        "xrstor64 [rsp]",
-        "jmp 3f",
-        "2:",
-        "fxsave64 [rsp]",
-        "call {touch}",
-        "mov rbx, rax",
-        "fxrstor64 [rsp]",
-        "3:",
-        "mov rax, rbx",
-        "lea rsp, [rbp - 56]",
-        "pop r11",
-        "pop r10",
-        "pop r9",
-        "pop r8",
-        "pop rdx",
-        "pop rcx",
-        "pop rbx",
-        "pop rbp",
-        "ret",
-        size = sym SAVED_SIZE,
-        mask = sym SAVED,
-        touch = sym touch,
-    )
-}
-
 /// The slow path: makes the calling thread's block where it is missing.
 extern "C" fn touch(module: u64, offset: u64) -> *mut u8 {
     if module & TlsHome::OURS == 0 {
@@ -237,32 +176,4 @@ extern "C" fn touch(module: u64, offset: u64) -> *mut u8 {
     }
     super::block(((module ^ TlsHome::OURS) / size_of::<*mut u8>() as u64) as usize)
         .wrapping_add(offset as usize)
-}
-
-/// The length of the area for vector registers, as `FXSAVE` wants it until [`prepare`] knows better.
-static SAVED_SIZE: AtomicU64 = AtomicU64::new(512);
-/// Which registers `XSAVE` keeps; 0 where there is no `XSAVE`.
-static SAVED: AtomicU64 = AtomicU64::new(0);
-
-/// Finds out which registers this processor has, before any code asks for a variable.
-pub(super) fn prepare() {
-    static DONE: Once = Once::new();
-    DONE.call_once(|| {
-        const OSXSAVE: u32 = 1 << 27;
-        /// x87, SSE, AVX, MPX, AVX-512, APX. Not the tiles of AMX: nothing that runs meanwhile has them.
-        const KEPT: u64 = 0b1111_1111 | 1 << 19;
-        if __cpuid(1).ecx & OSXSAVE == 0 {
-            return;
-        }
-        // SAFETY: the processor says that the system has switched the instruction on.
-        let kept = unsafe { _xgetbv(0) } & KEPT;
-        // The area of FXSAVE, a header, then each kind of register where the processor says.
-        let end = |n: u32| {
-            let kind = __cpuid_count(0xd, n);
-            u64::from(kind.eax) + u64::from(kind.ebx)
-        };
-        let size = (2..u64::BITS).filter(|n| kept & 1 << n != 0).map(end).max();
-        SAVED_SIZE.store(size.unwrap_or(0).max(512 + 64), Relaxed);
-        SAVED.store(kept, Relaxed);
-    });
 }

@@ -1,0 +1,3 @@
+#include "../common.h"
+
+EXPORT int choice(void) { return 1; }
