@@ -97,9 +97,10 @@ impl Fixups {
         entries(bytes, rest).chain(entries(bytes, plt))
     }
 
-    /// Whether there is a procedure linkage table of its own.
+    /// Whether the procedure linkage table has relocations of its own: only then its calls know their numbers.
     pub(crate) fn have_calls(&self) -> bool {
-        !self.other[1].is_empty()
+        let [rest, plt] = &self.other;
+        !plt.is_empty() && (plt.start >= rest.end || plt.end <= self.relative.start)
     }
 
     /// The `nth` relocation of the procedure linkage table.

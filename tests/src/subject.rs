@@ -104,6 +104,10 @@ pub struct OursMemory(Ours);
 #[derive(Debug)]
 pub struct OursBuffer(OursMemory);
 
+/// Our engine; every open asks for calls to be bound when they are first made.
+#[derive(Debug)]
+pub struct OursLazy(Ours);
+
 /// An engine that offers what the corpus' DLLs log through, and that knows what this process has loaded (it looks when
 /// something is first opened): from here on nothing is to come and stay.
 ///
@@ -140,13 +144,18 @@ fn refused(error: &loader::Error) -> Refused {
     Refused { sentence: error.to_string(), win32: Some(error.win32()) }
 }
 
+impl Ours {
+    fn with(case: &Case, rules: Rules) -> Result<Self, String> {
+        Ok(Self { engine: engine(Engine::builder().rules(rules))?, case: case.clone() })
+    }
+}
+
 impl Subject for Ours {
     const NAME: &'static str = "ours";
     type Root = Library;
 
     fn new(case: &Case) -> Result<Self, String> {
-        let rules = if case.posix { POSIX } else { Rules::default() };
-        Ok(Self { engine: engine(Engine::builder().rules(rules))?, case: case.clone() })
+        Self::with(case, if case.posix { POSIX } else { Rules::default() })
     }
 
     fn open(&self, open: &Open) -> Result<Library, Refused> {
@@ -233,6 +242,34 @@ impl Subject for OursBuffer {
         let buffer = Buffer::read(&*bytes, bytes.len()).map_err(unread)?;
         let opened = ours.engine.open_buffer_with(base_name(file), buffer, mode(open));
         opened.map_err(|error| refused(&error))
+    }
+
+    fn find(&self, root: &Library, symbol: &Symbol) -> Result<Option<(Addr, Convention)>, String> {
+        self.0.find(root, symbol)
+    }
+
+    fn close(&self, root: Library) -> Result<(), String> {
+        self.0.close(root)
+    }
+
+    fn loaded(&self) -> Vec<String> {
+        self.0.loaded()
+    }
+}
+
+impl Subject for OursLazy {
+    const NAME: &'static str = "ours-lazy";
+    type Root = Library;
+
+    fn new(case: &Case) -> Result<Self, String> {
+        let rules = if case.posix { POSIX } else { Rules::default() };
+        let (dialect, binding) = (Dialect::Posix, Binding::Lazy);
+        Ours::with(case, Rules { dialect, binding, ..rules }).map(Self)
+    }
+
+    fn open(&self, open: &Open) -> Result<Library, Refused> {
+        let mode = open.mode & !Mode::NOW | Mode::LAZY;
+        self.0.open(&Open { mode, ..open.clone() })
     }
 
     fn find(&self, root: &Library, symbol: &Symbol) -> Result<Option<(Addr, Convention)>, String> {

@@ -2,11 +2,11 @@
 //!
 //! Each runs in a child of its own, so that one that crashes or hangs is one failure among the others.
 
-use corpus::{Case, Format};
+use corpus::{Action, Case, Format};
 use std::{path::Path, time::Duration};
 use tests::{
     cores::{child, nothing_wrong, on_all_cores},
-    subject::{Glibc, Ours, OursBuffer, OursMemory, Subject},
+    subject::{Glibc, Ours, OursBuffer, OursLazy, OursMemory, Subject},
 };
 
 /// A case takes milliseconds; this is for a machine that is busy.
@@ -30,6 +30,22 @@ fn on_our_engine_from_files() {
 #[test]
 fn on_our_engine_from_bytes() {
     play::<OursMemory>(|_| true);
+}
+
+/// Whether a case speaks of functions that nobody defines, which are no matter here until they are called.
+fn misses_something(case: &Case) -> bool {
+    let refusals = case.script.iter().filter_map(|step| match &step.action {
+        Action::Open(open) => open.refusal.as_ref(),
+        _ => None,
+    });
+    refusals
+        .flat_map(|refusal| &refusal.words)
+        .any(|word| word.contains("undefined") || word.contains("nobody_has"))
+}
+
+#[test]
+fn on_our_engine_with_calls_bound_when_made() {
+    play::<OursLazy>(|case| case.format == Format::Elf && !misses_something(case));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! One dangerous thing in a process of its own: plays a case of the corpus, or tries a hostile image.
 //!
 //! ```text
-//! run-case SUBJECT FORMAT/CASE          as the case's script says; SUBJECT is ours, ours-memory, ours-buffer or glibc
+//! run-case SUBJECT FORMAT/CASE          as the case's script says; SUBJECT is ours, ours-lazy, ours-memory,
+//!                                       ours-buffer or glibc
 //! run-case again SUBJECT FORMAT/CASE    its roots opened and closed over and over; nothing may grow
 //! run-case guest SCENE                  what loaded code asks for, and leaves with the process
 //! run-case real LIBRARY                 a library of the system from bytes, at its work
@@ -17,7 +18,7 @@ use tests::{
     again,
     endure::{self, Way},
     guest, real, runner,
-    subject::{Glibc, Ours, OursBuffer, OursMemory, Subject},
+    subject::{Glibc, Ours, OursBuffer, OursLazy, OursMemory, Subject},
     survive,
 };
 
@@ -96,6 +97,7 @@ impl Task for Again {
 fn of_subject(name: &str, case: &Case, task: &impl Task) -> Option<Result<(), String>> {
     match name {
         Ours::NAME => Some(task.run::<Ours>(case)),
+        OursLazy::NAME => Some(task.run::<OursLazy>(case)),
         OursMemory::NAME => Some(task.run::<OursMemory>(case)),
         OursBuffer::NAME => Some(task.run::<OursBuffer>(case)),
         Glibc::NAME => Some(task.run::<Glibc>(case)),
