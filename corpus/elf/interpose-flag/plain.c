@@ -1,0 +1,3 @@
+#include "../common.h"
+
+EXPORT int interposed(void) { return 1; }
