@@ -138,6 +138,7 @@ pub trait Image: Send + Sync + fmt::Debug {
     fn relocate(&self, mem: &mut ImageMut<'_>) -> Result<usize, ErrorKind>;
 
     /// Applies the fixups that need names, asking `resolve` for each name once or more; returns how many there were.
+    /// Calls may be left to be bound when they are first made, where `resolve` has [`Resolver::lazy_calls`].
     ///
     /// # Errors
     /// What `resolve` says, or a malformed or unsupported relocation.
@@ -502,13 +503,15 @@ impl fmt::Display for EntryKind {
     }
 }
 
-/// A fixup that waits for code: the slot gets what `resolver` returns.
+/// A fixup that waits for code: the slot gets what `resolver` returns, plus `addend`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LateFixup {
     /// The 64-bit slot.
     pub slot: Rva,
     /// A function without arguments, System V convention.
     pub resolver: Addr,
+    /// What is added to its answer, modulo 2^64.
+    pub addend: u64,
 }
 
 /// The window of one placed image while fixups may write to it. All fixups of all formats go through here, and all
@@ -599,13 +602,13 @@ impl ImageMut<'_> {
         Ok(())
     }
 
-    /// Leaves a slot to be filled when code may run.
+    /// Leaves a slot to be filled when code may run, with what `resolver` answers plus `addend`.
     ///
     /// # Errors
     /// [`ErrorKind::WriteOutside`] where the slot is not in the window.
-    pub fn late(&mut self, slot: Rva, resolver: Addr) -> Result<(), ErrorKind> {
+    pub fn late(&mut self, slot: Rva, resolver: Addr, addend: u64) -> Result<(), ErrorKind> {
         self.slot::<8>(slot)?;
-        self.late.push(LateFixup { slot, resolver });
+        self.late.push(LateFixup { slot, resolver, addend });
         Ok(())
     }
 }

@@ -225,7 +225,7 @@ impl Module<Bound> {
         let blame = self.blame(Stage::Seal);
         for fixup in std::mem::take(&mut self.stage.0.late) {
             let Addr(value) = caller.resolver(fixup.resolver).map_err(&blame)?;
-            self.stage.0.block.patch(fixup.slot, value).map_err(&blame)?;
+            self.stage.0.block.patch(fixup.slot, value.wrapping_add(fixup.addend)).map_err(&blame)?;
         }
         Ok(())
     }

@@ -165,8 +165,7 @@ impl Binding<'_, '_, '_, '_> {
         match self.answer(r.symbol)? {
             Resolution::At(a) => self.mem.write_u64(at, a.0.wrapping_add(r.addend)),
             Resolution::Absent => self.mem.write_u64(at, r.addend),
-            Resolution::Resolver(f) if r.addend == 0 => self.mem.late(at, f),
-            Resolution::Resolver(_) => unsupported("ifunc with an addend", r.addend),
+            Resolution::Resolver(f) => self.mem.late(at, f, r.addend),
             Resolution::Tls { .. } => Err(malformed("address of a thread-local variable", r.at)),
         }
     }

@@ -169,7 +169,7 @@ impl Fixups {
                 }
                 R_X86_64_IRELATIVE => {
                     code(plan, r.addend)?;
-                    mem.late(at, mem.at.moved(LinkAddr(r.addend)))?;
+                    mem.late(at, mem.at.moved(LinkAddr(r.addend)), 0)?;
                 }
                 _ => continue,
             }

@@ -19,7 +19,7 @@ pub(crate) fn bind(
     imports(view, from, |query, slot| match resolve.resolve(query)? {
         Resolution::At(at) => mem.write_u64(slot, at.0),
         Resolution::Absent => mem.write_u64(slot, 0),
-        Resolution::Resolver(at) => mem.late(slot, at),
+        Resolution::Resolver(at) => mem.late(slot, at, 0),
         Resolution::Tls { offset, .. } => {
             Err(ErrorKind::Unsupported { what: "import of a thread-local variable", value: offset })
         }

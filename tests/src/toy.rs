@@ -321,7 +321,7 @@ impl Image for ToyImage {
     fn bind(&self, mem: &mut ImageMut<'_>, resolve: Resolve<'_>) -> Result<usize, ErrorKind> {
         self.ask(|slot, query| match resolve.resolve(query)? {
             Resolution::At(Addr(at)) => mem.write_u64(Rva(slot), at),
-            Resolution::Resolver(at) => mem.late(Rva(slot), at),
+            Resolution::Resolver(at) => mem.late(Rva(slot), at, 0),
             Resolution::Tls { .. } | Resolution::Absent => Ok(()),
         })?;
         Ok(self.file.imports.len())

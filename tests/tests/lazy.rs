@@ -7,7 +7,7 @@
 use corpus::Format;
 use loader::{
     Binding, Builder, Dialect, Engine, Error, ErrorKind, Event, Library, Load, MissingPolicy, Mode, Rules,
-    Scope, Symbol, SymbolName, guarded,
+    Scope, Symbol, SymbolName, Visibility, guarded,
 };
 use std::{
     ffi::CStr,
@@ -20,7 +20,7 @@ use tests::world::path;
 
 const LAZY: Mode = Mode {
     load: Load::Lazy,
-    visibility: loader::Visibility::Local,
+    visibility: Visibility::Local,
     verbose: loader_core::event::Topics::empty(),
     scope: Scope::GlobalFirst,
     no_delete: false,
@@ -129,6 +129,38 @@ fn threads_that_make_the_same_call_at_once_all_arrive() {
     }
 }
 
+/// Either the call is bound first, and what it is bound to stays; or that goes first, and nobody is called.
+#[test]
+fn what_goes_while_a_call_is_being_bound_is_not_called() {
+    let engine = posix().build().unwrap();
+    let open = |stem, mode| engine.open_with(path(Format::Elf, "lazy-binding", stem), mode).unwrap();
+    let global = Mode { visibility: Visibility::Global, ..LAZY };
+    let start = Barrier::new(2);
+    let (mut stayed, mut went) = (0, 0);
+    for n in 0..400 {
+        let (user, provider) = (open("lazy-user", LAZY), open("lazy-provider", global));
+        let value = function::<extern "C" fn() -> i32>(&user, c"user_value");
+        let (called, closed) = thread::scope(|scope| {
+            let closing = scope.spawn(|| {
+                start.wait();
+                (0..n % 50).for_each(|_| std::hint::spin_loop());
+                provider.close().unwrap().gone.len()
+            });
+            start.wait();
+            let called = guarded(|| value());
+            (called, closing.join().unwrap())
+        });
+        match called {
+            Ok(7) => stayed += 1,
+            Err(error) if missing(&error).is_some() => went += 1,
+            other => panic!("{other:?}"),
+        }
+        // Whoever the call was bound to goes with its caller.
+        assert_eq!(user.close().unwrap().gone.len() + closed, 2);
+    }
+    println!("{stayed} calls came first, {went} closes");
+}
+
 #[test]
 fn the_static_chain_reaches_the_callee() {
     let engine = posix().build().unwrap();
@@ -144,9 +176,10 @@ fn a_resolver_makes_calls_before_its_library_is_there() {
     let library = open(&engine, "lazy-ifunc", "lazy-early").unwrap();
     let early = function::<extern "C" fn() -> i32>(&library, c"lazy_call_early");
     assert_eq!(early(), 7);
-    assert_eq!(bound.take(), ["lazy_chosen", "choice"], "the pointer; the resolver's call, for now");
-    assert_eq!(function::<extern "C" fn() -> i32>(&library, c"lazy_chosen")(), 7);
-    library.close().unwrap();
+    assert_eq!(bound.take(), ["lazy_chosen", "choice"], "the pointer, then the resolver's call, for now");
+    // What the library was bound to before it was there would not have been held by it.
+    let chosen = function::<extern "C" fn() -> i32>(&library, c"lazy_chosen");
+    assert_eq!((chosen(), bound.take()), (7, vec!["choice".to_owned()]), "the resolver's call, for good");
 }
 
 #[test]
@@ -167,6 +200,7 @@ fn what_nobody_defines_is_a_typed_error_where_its_call_is_guarded() {
 #[test]
 fn an_initialiser_that_calls_what_nobody_defines_refuses_the_open() {
     let engine = posix().build().unwrap();
+    drop(engine.main_program()); // which has it look at what the process has
     let before = engine.modules().len();
     let error = undefined(&engine, "lazy-undefined-init").unwrap_err();
     assert_eq!(missing(&error.kind), Some(&nowhere()));

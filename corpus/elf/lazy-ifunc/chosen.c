@@ -11,6 +11,6 @@ EXPORT int lazy_chosen(void) __attribute__((ifunc("resolve")));
 
 #ifdef EARLY
 /* The answer is wanted in data, before anything of the library can be used: glibc 2.36 does not survive it. */
-EXPORT int (*const lazy_early)(void) = lazy_chosen;
+static int (*volatile lazy_early)(void) = lazy_chosen;
 EXPORT int lazy_call_early(void) { return lazy_early(); }
 #endif

@@ -23,8 +23,8 @@ use std::sync::{
 #[derive(Clone, Debug)]
 pub(crate) struct LazyScope {
     set: Weak<LoadSet>,
-    /// The root's loadList, as the session searched it.
-    local: Arc<[Arc<Info>]>,
+    /// The root's loadList, as the session searched it. Whoever goes is missed by nobody.
+    local: Arc<[Weak<Info>]>,
     /// Whether that comes before the globalized searchList.
     local_first: bool,
 }
@@ -78,7 +78,7 @@ impl LazyCalls {
 impl LoadSet {
     /// Where calls are looked for that are bound when first made, in the order of `local`; `None` for a load set that
     /// is not [shared](LoadSet::shared).
-    pub(crate) fn lazy_scope(&self, local: Arc<[Arc<Info>]>, local_first: bool) -> Option<LazyScope> {
+    pub(crate) fn lazy_scope(&self, local: Arc<[Weak<Info>]>, local_first: bool) -> Option<LazyScope> {
         let set = self.me.clone();
         (set.strong_count() != 0).then_some(LazyScope { set, local, local_first })
     }
@@ -109,16 +109,16 @@ impl LoadSet {
     /// The first definition that is there, and whether the caller keeps it there.
     fn callee(&self, calls: &LazyCalls, query: &Query<'_>) -> Result<Option<(Addr, Reliance)>, ErrorKind> {
         let (globals, _) = self.lock().searched();
-        let global = globals.iter().map(|m| &m.info);
+        let global = globals.iter().map(|m| m.info.clone());
         let engine = global.clone().filter(|info| info.image.format() == Format::Host);
-        let LazyScope { local, local_first, .. } = &calls.scope;
-        let before = local_first.then(|| engine.chain(&**local)).into_iter().flatten();
-        let itself = calls.itself_first.then_some(&calls.caller);
-        let list = itself.into_iter().chain(before).chain(global).chain(&**local);
+        let local = calls.scope.local.iter().filter_map(Weak::upgrade);
+        let before = calls.scope.local_first.then(|| engine.chain(local.clone()));
+        let itself = calls.itself_first.then(|| calls.caller.clone());
+        let list = itself.into_iter().chain(before.into_iter().flatten()).chain(global).chain(local);
         for info in list.filter(|info| info.names.may_have(query.hash)) {
             let Some(export) = info.image.export(query)? else { continue };
             // Before anything of it is called: from here on it stays.
-            let reliance = self.lock().rely(&calls.caller, info);
+            let reliance = self.lock().rely(&calls.caller, &info);
             if reliance == Reliance::Gone {
                 continue;
             }
