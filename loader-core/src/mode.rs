@@ -66,7 +66,8 @@ pub enum Binding {
     Now,
     /// Under [`Dialect::Posix`], in the mode [`Load::Lazy`]: when each is first made, unless the file wants it otherwise
     /// or cannot have it so. A function that nobody defines is then met only when it is called, where it acts as under
-    /// [`MissingPolicy::Trap`]. Code that may run in a signal handler should be bound now: binding takes locks.
+    /// [`MissingPolicy::Trap`]. A library stays as it was first opened. Code that may run in a signal handler should be
+    /// bound now: binding takes locks.
     Lazy,
 }
 
@@ -195,10 +196,12 @@ impl Mode {
             return Err(ErrorKind::BadMode { mode: bits });
         }
         Ok(Self {
-            load: match bits & (Self::NOLOAD | BINDING) {
-                load if load & Self::NOLOAD != 0 => Load::Never,
-                Self::LAZY => Load::Lazy,
-                _ => Load::Now,
+            load: if has(Self::NOLOAD) {
+                Load::Never
+            } else if has(Self::NOW) {
+                Load::Now
+            } else {
+                Load::Lazy
             },
             visibility: if has(Self::GLOBAL) { Visibility::Global } else { Visibility::Local },
             scope: if has(DEEPBIND) { Scope::OwnFirst } else { Scope::GlobalFirst },

@@ -57,7 +57,10 @@ impl LazyCalls {
     /// at all ends the process with a message: there is nobody to return to.
     #[must_use]
     pub fn bind(&self, nth: u64) -> Addr {
-        let went = || Error::new(&self.caller.identity.name, Stage::Bind, ErrorKind::Abandoned);
+        let went = || {
+            let kind = ErrorKind::Inconsistent { what: "a call of a library whose load set went" };
+            Error::new(&self.caller.identity.name, Stage::Bind, kind)
+        };
         let bound = self.scope.set.upgrade().ok_or_else(went).and_then(|set| set.bind_call(self, nth));
         bound.unwrap_or_else(|error| {
             eprintln!("{error}");
@@ -68,8 +71,8 @@ impl LazyCalls {
     /// From now on the call leads to `at`. Other threads may be making it: each goes there, or comes here as well.
     fn settle(&self, slot: Rva, at: Addr) {
         let slot = self.caller.at.addr(slot).0 as *mut u64;
-        // SAFETY: `slot` is an aligned word in pages that stay writable (`bind_call` asked the plan), of a module that
-        // is mapped as long as this value, which its memory outlives; after `seal` only calls read it, and only this writes.
+        // SAFETY: `slot` is an aligned word in pages that stay writable (`bind_call` asked the plan), of a module whose
+        // memory outlives this value. After `seal` nobody has a reference to it: only calls read it, and this writes it.
         let slot = unsafe { AtomicU64::from_ptr(slot) };
         slot.store(at.0, Release);
     }
@@ -125,7 +128,7 @@ impl LoadSet {
             let at = match export {
                 Export::At(rva) | Export::Unique(rva) => info.at.addr(rva), // compilers make no function unique
                 Export::Absolute(value) => Addr(value),
-                // Not from memory: the module may not have its place for good yet.
+                // Asked anew, not remembered: the module may not be there for good yet.
                 Export::Resolver(rva) => self.caller().resolver(info.at.addr(rva))?,
                 Export::Tls { offset } => {
                     return Err(ErrorKind::Malformed { what: "call of a thread-local variable", at: offset });
