@@ -23,9 +23,14 @@ use std::{
 #[unsafe(naked)]
 pub unsafe extern "C" fn keeping() {
     naked_asm!(
+        ".cfi_startproc",
         "push rbp",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset rbp, -16",
         "mov rbp, rsp",
+        ".cfi_def_cfa_register rbp",
         "push rbx",
+        ".cfi_offset rbx, -24",
         "push rcx",
         "push rdx",
         "push r8",
@@ -71,7 +76,9 @@ pub unsafe extern "C" fn keeping() {
         "pop rcx",
         "pop rbx",
         "pop rbp",
+        ".cfi_def_cfa rsp, 8",
         "ret",
+        ".cfi_endproc",
         size = sym SAVED_SIZE,
         mask = sym SAVED,
     )

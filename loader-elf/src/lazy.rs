@@ -76,9 +76,12 @@ impl<'a> Parts<'a> {
 #[unsafe(naked)]
 unsafe extern "C" fn entry() {
     naked_asm!(
+        ".cfi_startproc",
+        ".cfi_adjust_cfa_offset 16",
         "push rax", // the number of vector registers with arguments, for functions that take any
         "push rdi",
         "push rsi",
+        ".cfi_adjust_cfa_offset 24",
         "mov rdi, [rsp + 24]",
         "mov rsi, [rsp + 32]",
         "lea rax, [rip + {bind}]",
@@ -88,7 +91,9 @@ unsafe extern "C" fn entry() {
         "pop rdi",
         "pop rax",
         "lea rsp, [rsp + 16]",
+        ".cfi_adjust_cfa_offset -40",
         "jmp r11",
+        ".cfi_endproc",
         bind = sym bind,
         keeping = sym registers::keeping,
     )
