@@ -9,8 +9,8 @@
 use corpus::{FUZZED, Format, hostile};
 use loader::{Addr, Engine, Error, ErrorKind, Stage};
 use loader_core::{
-    Export, Image, ImageMut, MapPlan, PAGE, Placement, Query, Resolution, Resolve, Rights, Rva, Source,
-    Symbol, TlsHome, Wanted,
+    Export, Image, ImageMut, MapPlan, PAGE, Placement, Query, Resolution, Resolve, Resolver, Rights, Rva,
+    Source, Symbol, TlsHome, Wanted,
     module::{Identity, Module},
     space::Flat,
 };
@@ -122,6 +122,7 @@ fn walk(sound: &Sound, image: &dyn Image, bytes: &[u8], turn: usize) -> Result<(
         let kind = ErrorKind::Space { what: "reserve memory", os: libc::ENOMEM };
         return Err(Stop::Refused(Stage::Map, kind));
     }
+    calls_hold(image, bytes)?;
     let mut window = fill(plan, bytes);
     let mut late = Vec::new();
     let base = if let Wanted::Fixed(base) = plan.wanted() { base } else { BASE };
@@ -144,6 +145,42 @@ fn walk(sound: &Sound, image: &dyn Image, bytes: &[u8], turn: usize) -> Result<(
         holds("a slot that waits for a resolver is in the window", inside)?;
         let code = placement.rva_of(fixup.resolver).is_some_and(|at| plan.allows(at, Rights::EXECUTE));
         holds("a resolver is code of the image, or an answer", code || fixup.resolver == ELSEWHERE)?;
+    }
+    Ok(())
+}
+
+/// Lets calls wait until they are made; answers everything else with a place.
+struct Patient;
+
+impl Resolver for Patient {
+    fn resolve(&mut self, _: &Query<'_>) -> Result<Resolution, ErrorKind> {
+        Ok(Resolution::At(ELSEWHERE))
+    }
+
+    fn lazy_calls(&mut self) -> Option<Addr> {
+        Some(ELSEWHERE)
+    }
+}
+
+/// The same where calls are bound when they are first made: what each asks for then, and where the answer goes.
+fn calls_hold(image: &dyn Image, bytes: &[u8]) -> Result<(), Stop> {
+    let plan = image.plan();
+    let (mut window, mut late) = (fill(plan, bytes), Vec::new());
+    let placement = Placement { link_base: plan.link_base(), base: BASE, len: plan.len().get() };
+    let tls = image.tls().map(|_| BLOCK);
+    let mut mem =
+        ImageMut { window: &mut window, start: plan.window().start, at: placement, tls, late: &mut late };
+    image.bind(&mut mem, &mut Patient).map(drop).map_err(at(Stage::Bind)).or_else(is_refusal)?;
+    for nth in [0, 1, 2, 3, 1 << 20, u64::MAX] {
+        match image.lazy_call(nth) {
+            Ok(Some((_, slot))) => {
+                let home = plan.rights().iter().find(|(pages, _)| covers(pages, slot, 8));
+                let writable = home.is_some_and(|(_, rights)| rights.contains(Rights::WRITE));
+                holds("the slot of a call can be written to when it is made", writable)?;
+            }
+            Ok(None) => {}
+            Err(kind) => is_refusal(Stop::Refused(Stage::Bind, kind))?,
+        }
     }
     Ok(())
 }
