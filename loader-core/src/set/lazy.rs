@@ -133,7 +133,7 @@ impl LoadSet {
                 Export::Tls { offset } => {
                     return Err(ErrorKind::Malformed { what: "call of a thread-local variable", at: offset });
                 }
-                Export::Forward { .. } => continue,
+                Export::Forward(_) => continue,
             };
             if self.told(Topics::all()).contains(Topics::SYMBOLS) {
                 let (from, to) = (&calls.caller.identity.name, &info.identity.name);
