@@ -40,7 +40,7 @@ const WAYS: &[Column] = &[
     Ratio("bytes/bytes", "ours-bytes", "elf_loader-bytes"),
 ];
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     Part {
         title: "Open, the first time, in a forked child of a warm process (us)",
         group: "open",
@@ -67,6 +67,18 @@ const PARTS: [Part; 5] = [
             Of("e_l miss", "elf_loader-miss"),
             Ratio("hit/glibc", "ours-hit", "glibc-hit"),
             Ratio("miss/glibc", "ours-miss", "glibc-miss"),
+        ],
+    },
+    Part {
+        title: "Open and close one more beside 10, 100 and 1,000 others (us)",
+        group: "modules",
+        unit: 1e-3,
+        columns: &[
+            Of("10", "beside-10"),
+            Of("100", "beside-100"),
+            Of("1,000", "beside-1000"),
+            Ratio("100/10", "beside-100", "beside-10"),
+            Ratio("1,000/10", "beside-1000", "beside-10"),
         ],
     },
     Part {

@@ -82,6 +82,58 @@ impl HashFilter {
     }
 }
 
+/// Places of a [`CountedFilter`].
+const COUNTS: usize = WORDS * 64;
+
+/// As [`HashFilter`], but modules can leave it: it counts who set each place.
+#[derive(Clone, Debug)]
+pub(crate) struct CountedFilter {
+    /// A full count stays as it is, whoever leaves.
+    counts: Box<[u8; COUNTS]>,
+    /// So many modules could not list their hashes.
+    open: usize,
+}
+
+impl Default for CountedFilter {
+    fn default() -> Self {
+        Self { counts: Box::new([0; COUNTS]), open: 0 }
+    }
+}
+
+impl CountedFilter {
+    /// Adds a module's names.
+    pub(crate) fn add(&mut self, image: &dyn Image) {
+        match image.export_hashes() {
+            Some(hashes) => hashes.for_each(|hash| self.change(hash, |n| n.saturating_add(1))),
+            None => self.open += 1,
+        }
+    }
+
+    /// Takes them out again.
+    pub(crate) fn remove(&mut self, image: &dyn Image) {
+        match image.export_hashes() {
+            Some(hashes) => {
+                hashes.for_each(|hash| self.change(hash, |n| if n == u8::MAX { n } else { n - 1 }))
+            }
+            None => self.open -= 1,
+        }
+    }
+
+    fn change(&mut self, hash: u32, change: impl Fn(u8) -> u8) {
+        for (word, bit) in places(hash) {
+            let count = &mut self.counts[word * 64 + bit.trailing_zeros() as usize];
+            *count = change(*count);
+        }
+    }
+
+    /// Whether any of the modules may define a name of this hash.
+    #[inline]
+    pub(crate) fn may_have(&self, hash: u32) -> bool {
+        let is_set = |(word, bit): (usize, u64)| self.counts[word * 64 + bit.trailing_zeros() as usize] != 0;
+        self.open != 0 || places(hash).into_iter().all(is_set)
+    }
+}
+
 /// The two bits of a hash, whose own lowest bit does not count: GNU hash tables keep their end mark there.
 #[inline]
 fn places(hash: u32) -> [(usize, u64); 2] {
@@ -104,5 +156,25 @@ mod tests {
         assert!(names.iter().all(|n| filter.may_have(gnu_hash(n.as_bytes()))));
         let others = (0..4000).filter(|n| filter.may_have(gnu_hash(format!("other_{n}").as_bytes()))).count();
         assert!(others < 100, "{others} of 4000 strangers were let in"); // 8,000 bits of 131,072: 0.4 % expected
+    }
+
+    #[test]
+    fn who_leaves_a_counted_filter_takes_its_names_along_and_nobody_elses() {
+        let module =
+            |names: &[&str]| names.iter().fold(HostModule::new("m"), |m, n| m.function(n, std::ptr::null()));
+        let (one, two) = (module(&["common", "one"]), module(&["common", "two"]));
+        let mut filter = CountedFilter::default();
+        let has = |filter: &CountedFilter| {
+            ["common", "one", "two"].map(|n| filter.may_have(gnu_hash(n.as_bytes())))
+        };
+        filter.add(&one);
+        filter.add(&two);
+        assert_eq!(has(&filter), [true, true, true]);
+        filter.remove(&one);
+        assert_eq!(has(&filter), [true, false, true]);
+        (0..300).for_each(|_| filter.add(&one)); // more than a count can hold
+        (0..300).for_each(|_| filter.remove(&one));
+        filter.remove(&two);
+        assert_eq!(has(&filter), [true, true, false]);
     }
 }

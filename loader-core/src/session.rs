@@ -8,10 +8,12 @@ use crate::{
     Stage, Symbol, SymbolName,
     call::{MissingImport, Stubs},
     event::Topics,
-    filter::HashFilter,
     mode::{Dialect, MissingPolicy, Rules, Scope},
     module::{Bound, Identity, Mapped, Module, Parsed, Relocated, Sealed},
-    set::{Hold, Info, LazyCalls, LazyScope, LoadSet, Member, Origin, Owner, Pins, Place, Planned, Request},
+    set::{
+        Globals, Hold, Info, LazyCalls, LazyScope, LoadSet, Member, Origin, Owner, Pins, Place, Planned,
+        Request,
+    },
 };
 use std::{
     cell::RefCell,
@@ -65,8 +67,7 @@ pub(crate) struct Session<'s> {
     lazy: bool,
     verbose: Topics,
     told: Topics,
-    globals: Arc<Vec<Member>>,
-    host_names: Arc<HashFilter>,
+    globals: Arc<Globals>,
     local: Vec<(Node, Arc<Info>)>,
     fresh: Vec<Arc<Info>>,
     links: Vec<Vec<Link>>,
@@ -89,7 +90,6 @@ impl<'s> Session<'s> {
             verbose: request.mode.verbose,
             told: set.told(request.mode.verbose),
             globals: Arc::default(),
-            host_names: Arc::default(),
             local: Vec::new(),
             fresh: Vec::new(),
             links: Vec::new(),
@@ -374,7 +374,7 @@ impl<'s> Session<'s> {
         self.fresh =
             mapped.iter().map(|m| Info::new(m.identity.clone(), m.image.clone(), m.at(), m.tls())).collect();
         // Taken together: an observer may have opened something that one of them has.
-        (self.globals, self.host_names) = self.set.lock().searched();
+        self.globals = self.set.lock().searched();
         self.local = self.local_list();
         Ok(mapped)
     }
@@ -547,8 +547,10 @@ impl<'s> Session<'s> {
         let me = &self.fresh[n];
         // Whoever cannot have the name is not asked, unless somebody listens.
         let listens = self.told.contains(Topics::SYMBOL_SEARCH);
-        let host_may = listens || self.host_names.may_have(q.hash);
-        let members = || self.globals.iter().filter(|m| host_may || m.origin != Origin::Host);
+        let host_may = listens || self.globals.host_may_have(q.hash);
+        let others_may = listens || self.globals.others_may_have(q.hash);
+        let may = |m: &&Member| if m.origin == Origin::Host { host_may } else { others_may };
+        let members = || self.globals.iter().take_while(|_| host_may || others_may).filter(may);
         let ask = |node, info: &Arc<Info>| {
             if !listens && !info.names.may_have(q.hash) {
                 return Ok(None);
@@ -709,11 +711,12 @@ impl<'s> Session<'s> {
     /// # Errors
     /// Only before anything is visible: something that a module is bound to was closed in this very thread meanwhile.
     pub(crate) fn commit(
-        self,
+        mut self,
         modules: Vec<Module<Sealed>>,
         origin: Origin,
     ) -> Result<(ModuleId, Vec<Arc<Info>>)> {
         let modules = modules.into_iter().zip(self.fresh.iter().cloned()).collect();
+        self.globals = Arc::default(); // so that the set need not copy its list to change it
         let mut state = self.set.lock();
         // Under the TNS/R rules all join the global list; elsewhere the mode says who does.
         let global = self.rules.dialect == Dialect::TnsR;
@@ -771,9 +774,10 @@ impl Resolver for Importer<'_, '_> {
             Earlier::Nobody => true,
             Earlier::Listeners => false,
             Earlier::Local(before) => {
-                let ours = s.globals.iter().filter(|m| m.origin != Origin::Host).map(|m| &m.info);
-                let mut asked = ours.chain(s.local[..before].iter().map(|(_, info)| info));
-                !s.host_names.may_have(hash) && !asked.any(|info| info.names.may_have_either(hash))
+                let may = |info: &Arc<Info>| info.names.may_have_either(hash);
+                let others = || s.globals.others_may_have(hash) && s.globals.others().any(|m| may(&m.info));
+                let local = || s.local[..before].iter().any(|(_, info)| may(info));
+                !(s.globals.host_may_have(hash) || others() || local())
             }
         }
     }

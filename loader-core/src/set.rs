@@ -4,6 +4,7 @@
 mod closed;
 mod destructors;
 mod fork;
+mod globals;
 mod lazy;
 mod lifecycle;
 mod scope;
@@ -12,10 +13,11 @@ mod state;
 pub use closed::{Closed, Hold, Stayed, Unloading};
 pub use destructors::thread_ends;
 pub use fork::Pause;
+pub(crate) use globals::{Globals, Member};
 pub use lazy::LazyCalls;
 pub(crate) use lazy::LazyScope;
 pub use scope::Owner;
-pub(crate) use state::{Info, Loaded, Member, Pins, State, post_order};
+pub(crate) use state::{Info, Loaded, Pins, State, post_order};
 pub use state::{ModuleInfo, Origin};
 
 use crate::{

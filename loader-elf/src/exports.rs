@@ -78,11 +78,12 @@ impl Tables {
     pub(crate) fn hashes<'a>(&self, bytes: &'a [u8]) -> Option<impl Iterator<Item = u32> + use<'a>> {
         let (chains, first) = match &self.hash {
             Hash::None => (0..0, 0),
-            Hash::Gnu { chains, first, .. } => (chains.clone(), *first as usize),
+            Hash::Gnu { chains, first, .. } => (chains.clone(), *first),
             Hash::SysV { .. } => return None,
         };
         let chains = bytes.get(chains).unwrap_or_default().as_chunks::<4>().0.iter();
-        Some(chains.take(self.count().saturating_sub(first)).map(|c| u32::from_le_bytes(*c) | 1))
+        let count = self.listed(bytes).end.saturating_sub(first);
+        Some(chains.take(count as usize).map(|c| u32::from_le_bytes(*c) | 1))
     }
 
     /// The names that can be found.

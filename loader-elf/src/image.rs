@@ -138,6 +138,10 @@ impl Image for ElfImage {
         self.wants_to_stay
     }
 
+    fn export_hashes(&self) -> Option<Box<dyn Iterator<Item = u32> + '_>> {
+        Some(Box::new(self.tables.hashes(self.source.bytes())?))
+    }
+
     fn names(&self) -> NameFilter {
         self.tables.names(self.source.bytes())
     }

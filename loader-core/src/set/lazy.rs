@@ -111,7 +111,7 @@ impl LoadSet {
 
     /// The first definition that is there, and whether the caller keeps it there.
     fn callee(&self, calls: &LazyCalls, query: &Query<'_>) -> Result<Option<(Addr, Reliance)>, ErrorKind> {
-        let (globals, _) = self.lock().searched();
+        let globals = self.lock().searched();
         let global = globals.iter().map(|m| m.info.clone());
         let engine = global.clone().filter(|info| info.image.format() == Format::Host);
         let local = calls.scope.local.iter().filter_map(Weak::upgrade);

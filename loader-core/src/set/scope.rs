@@ -58,7 +58,7 @@ impl LoadSet {
     /// # Errors
     /// As [`LoadSet::symbol`].
     pub fn symbol_seen_by(&self, owner: Option<&Owner>, query: &Query<'_>) -> Result<FoundSymbol> {
-        let (members, _) = self.lock().searched();
+        let members = self.lock().searched();
         let mut list: Vec<_> = members.iter().map(|m| m.info.clone()).collect();
         list.extend(owner.into_iter().flat_map(|owner| self.group(owner)));
         self.first_in(&list, query).map_err(|error| blame(owner, error))

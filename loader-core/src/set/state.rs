@@ -1,10 +1,9 @@
 //! The book of a load set: modules, handles, edges, and what follows from them. Nothing here calls foreign code.
 
-use super::{Handle, Hold, ModuleId, Owner, Stayed};
+use super::{Globals, Handle, Hold, Member, ModuleId, Owner, Stayed};
 use crate::{
     Addr, ErrorKind, FileId, Format, Image, Lifecycle, NameFilter, Placement, Rights, Rva, ThreadDestructors,
     TlsHome,
-    filter::HashFilter,
     mode::StayPolicy,
     module::{Body, Identity, Module, Sealed},
     session::{Link, Node},
@@ -58,14 +57,6 @@ impl Info {
         let Identity { name, path, .. } = &*self.identity;
         InMemory { name, path: path.as_deref(), at: self.at, image: &*self.image }
     }
-}
-
-/// An entry of the globalized searchList.
-#[derive(Clone, Debug)]
-pub(crate) struct Member {
-    pub(crate) id: ModuleId,
-    pub(crate) origin: Origin,
-    pub(crate) info: Arc<Info>,
 }
 
 /// A module as it stands at one moment.
@@ -200,9 +191,7 @@ pub(crate) struct State {
     by_key: HashMap<Box<str>, Vec<ModuleId>>,
     by_file: HashMap<FileId, ModuleId>,
     by_base: BTreeMap<Addr, ModuleId>,
-    globals: Arc<Vec<Member>>,
-    /// The names that the host's members of that list may define.
-    host_names: Arc<HashFilter>,
+    globals: Arc<Globals>,
     /// Symbols of which the process has one definition only, and whose it is.
     singles: HashMap<Box<[u8]>, (ModuleId, Addr)>,
     attaches: u64,
@@ -210,6 +199,8 @@ pub(crate) struct State {
     leaving: HashMap<ModuleId, Leaving>,
     /// Modules that lost a hold since the dead were last taken out.
     suspects: Vec<ModuleId>,
+    /// Whether there ever was an object that a close waits for.
+    waits: bool,
 }
 
 impl State {
@@ -279,8 +270,8 @@ impl State {
     }
 
     /// The globalized searchList, and the names that the host's members of it may define.
-    pub(crate) fn searched(&self) -> (Arc<Vec<Member>>, Arc<HashFilter>) {
-        (self.globals.clone(), self.host_names.clone())
+    pub(crate) fn searched(&self) -> Arc<Globals> {
+        self.globals.clone()
     }
 
     pub(crate) fn target(&self, handle: Handle) -> Option<Option<ModuleId>> {
@@ -558,7 +549,7 @@ impl State {
                 m.global = false;
             }
         }
-        Arc::make_mut(&mut self.globals).retain(|m| !promoted.contains(&m.id));
+        Arc::make_mut(&mut self.globals).remove(|id| promoted.contains(&id));
     }
 
     fn add(&mut self, mut loaded: Loaded) -> ModuleId {
@@ -577,9 +568,6 @@ impl State {
             self.by_file.entry(file).or_insert(id);
         }
         self.by_base.insert(info.at.base, id);
-        if global && origin == Origin::Host {
-            Arc::make_mut(&mut self.host_names).add(&*info.image);
-        }
         if global {
             Arc::make_mut(&mut self.globals).push(Member { id, origin, info });
         }
@@ -662,6 +650,7 @@ impl State {
         };
         m.objects += 1;
         m.awaited |= rule == ThreadDestructors::Wait;
+        self.waits |= m.awaited;
         true
     }
 
@@ -680,6 +669,9 @@ impl State {
 
     /// Modules that only objects which a close waits for hold.
     pub(crate) fn awaited(&self) -> Vec<ModuleId> {
+        if !self.waits {
+            return Vec::new();
+        }
         let holds = |m: &Loaded| m.is_wanted() || m.objects > 0 && !m.awaited;
         let mut todo: Vec<ModuleId> =
             self.modules.iter().filter(|(_, m)| holds(m)).map(|(id, _)| id).collect();
@@ -780,7 +772,7 @@ impl State {
         let when = |id: &ModuleId| (self.modules[*id].attached, self.modules[*id].nth);
         gone.sort_by_key(|id| std::cmp::Reverse(when(id)));
         if gone.iter().any(|&id| self.modules[id].global) {
-            Arc::make_mut(&mut self.globals).retain(|m| !gone.contains(&m.id));
+            Arc::make_mut(&mut self.globals).remove(|id| gone.contains(&id));
         }
         let taken: Vec<Loaded> = gone.iter().filter_map(|&id| self.modules.remove(id)).collect();
         for (&id, m) in gone.iter().zip(&taken) {

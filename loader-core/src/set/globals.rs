@@ -1,0 +1,84 @@
+//! The globalized searchList, and what its members may define: most names that are looked for, nobody on it has.
+
+use super::{Info, ModuleId, Origin};
+use crate::filter::{CountedFilter, HashFilter};
+use std::sync::Arc;
+
+/// An entry of the globalized searchList.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) id: ModuleId,
+    pub(crate) origin: Origin,
+    pub(crate) info: Arc<Info>,
+}
+
+/// From so many members that are not the host's, one filter over all of them is worth its making.
+const MANY: usize = 16;
+
+/// The globalized searchList, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Globals {
+    members: Vec<Member>,
+    /// The names of the host's members.
+    hosts: HashFilter,
+    /// The names of the others, from when these were many for the first time.
+    others: Option<CountedFilter>,
+    /// How many members are not the host's.
+    count: usize,
+}
+
+impl Globals {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Member> + Clone {
+        self.members.iter()
+    }
+
+    /// The members that are not the host's.
+    pub(crate) fn others(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(|m| m.origin != Origin::Host)
+    }
+
+    /// Whether a member of the host's may define a name of this GNU hash, whose lowest bit does not count.
+    #[inline]
+    pub(crate) fn host_may_have(&self, hash: u32) -> bool {
+        self.hosts.may_have(hash)
+    }
+
+    /// Whether another member may.
+    #[inline]
+    pub(crate) fn others_may_have(&self, hash: u32) -> bool {
+        self.others.as_ref().map_or(self.count != 0, |names| names.may_have(hash))
+    }
+
+    /// Adds a member at the end.
+    pub(crate) fn push(&mut self, member: Member) {
+        let image = member.info.image.clone();
+        let is_host = member.origin == Origin::Host;
+        self.members.push(member);
+        if is_host {
+            return self.hosts.add(&*image);
+        }
+        self.count += 1;
+        match &mut self.others {
+            Some(names) => names.add(&*image),
+            None if self.count >= MANY => {
+                let mut names = CountedFilter::default();
+                self.others().for_each(|m| names.add(&*m.info.image));
+                self.others = Some(names);
+            }
+            None => {}
+        }
+    }
+
+    /// Takes members out.
+    pub(crate) fn remove(&mut self, goes: impl Fn(ModuleId) -> bool) {
+        let Self { members, others, count, .. } = self;
+        members.retain(|m| {
+            let stays = !goes(m.id);
+            if !stays && m.origin != Origin::Host {
+                *count -= 1;
+                others.iter_mut().for_each(|names| names.remove(&*m.info.image));
+            }
+            stays
+        });
+    }
+}
