@@ -58,6 +58,14 @@ new_key_type! {
     pub struct Handle;
 }
 
+impl ModuleId {
+    /// The module as a number that no other module of its load set has, before it or after.
+    #[must_use]
+    pub fn to_bits(self) -> u64 {
+        self.data().as_ffi()
+    }
+}
+
 impl Handle {
     /// The handle as a number that is not 0, for C callers.
     #[must_use]

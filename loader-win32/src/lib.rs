@@ -28,6 +28,7 @@ mod guest;
 mod heap;
 mod jump;
 mod kernel32;
+mod memory;
 mod ntdll;
 mod object;
 mod ole;
@@ -44,8 +45,9 @@ mod tests;
 mod text;
 mod variadic;
 
+pub use memory::book::MemoryUse;
 pub use process::{Process, substitutes};
-pub use services::Services;
+pub use services::{ImagePages, Services};
 
 /// Locks a mutex; what a panicking holder left behind is taken as it is, because guest code cannot be told.
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -21,6 +21,8 @@ use std::{
 
 /// `GetCurrentProcess()`.
 pub(crate) const CURRENT_PROCESS: usize = usize::MAX;
+/// Everything that may be done with a process.
+pub(crate) const PROCESS_ALL_ACCESS: u32 = 0x1f_ffff;
 /// `GetCurrentThread()`.
 pub(crate) const CURRENT_THREAD: usize = usize::MAX - 1;
 /// The handles of standard input, output and error: the first three of every process.
@@ -45,12 +47,12 @@ pub(crate) enum Kind {
     Mutex { owner: AtomicU32, depth: AtomicU32 },
     /// A thread.
     Thread(Thread),
-    /// This process: never over while anyone can ask.
-    Process,
+    /// This process, never over while anyone can ask: what a handle of it may be used for.
+    Process { access: u32 },
     /// An open file of the host.
     File(File),
-    /// A section of a file, or of memory: see `kernel32::file`.
-    Section(crate::kernel32::file::Section),
+    /// A section of a file, or of memory: see `kernel32::section`.
+    Section(crate::kernel32::section::Section),
     /// A search of a folder.
     Find(Mutex<crate::kernel32::file::Search>),
 }
@@ -139,7 +141,7 @@ impl Object {
             Kind::Mutex { owner, .. } => [0, me].contains(&owner.load(Relaxed)),
             Kind::Thread(t) => t.gone.load(Relaxed),
             Kind::File(_) => true,
-            Kind::Process | Kind::Section(_) | Kind::Find(_) => false,
+            Kind::Process { .. } | Kind::Section(_) | Kind::Find(_) => false,
         }
     }
 
@@ -216,10 +218,15 @@ impl Objects {
         (new, false)
     }
 
+    /// The object of that name, where there is one.
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<Object>> {
+        lock(&self.names).get(name)?.upgrade()
+    }
+
     /// The object behind a handle.
     pub(crate) fn get(&self, handle: usize) -> Option<Arc<Object>> {
         match handle {
-            CURRENT_PROCESS => Some(self.make(Kind::Process)),
+            CURRENT_PROCESS => Some(self.make(Kind::Process { access: PROCESS_ALL_ACCESS })),
             CURRENT_THREAD => Some(self.current_thread()),
             _ => {
                 let handles = lock(&self.handles);

@@ -3,7 +3,8 @@
 use crate::{
     Services, bcrypt, crt,
     heap::Heaps,
-    kernel32::{self, environment::Environment, exception::Handlers, file::Views, memory::Book},
+    kernel32::{self, environment::Environment, exception::Handlers},
+    memory::{Memory, book::MemoryUse},
     ntdll,
     object::Objects,
     ole, peb, sockets, teb, text,
@@ -22,10 +23,9 @@ pub struct Process {
     peb: peb::Block,
     pub(crate) objects: Objects,
     pub(crate) heaps: Heaps,
-    pub(crate) memory: Book,
+    pub(crate) memory: Memory,
     pub(crate) environment: Environment,
     pub(crate) handlers: Handlers,
-    pub(crate) views: Views,
     pub(crate) runtime: crt::Runtime,
 }
 
@@ -52,10 +52,9 @@ impl Process {
             peb: peb::Block::new(texts)?,
             objects: Objects::new(),
             heaps: Heaps::default(),
-            memory: Book::default(),
+            memory: Memory::default(),
             environment,
             handlers: Handlers::default(),
-            views: Views::default(),
             runtime: crt::Runtime::default(),
         }))
     }
@@ -89,6 +88,20 @@ impl Process {
     #[must_use]
     pub fn program(&self) -> Addr {
         Addr(self.peb.program() as u64)
+    }
+
+    /// How much memory the process has reserved, committed, mapped and locked: what a test compares to say that no page
+    /// was lost.
+    #[must_use]
+    pub fn memory_use(&self) -> MemoryUse {
+        self.memory.usage()
+    }
+
+    /// Whether an access at this address hit a guard page; then the page is an ordinary one from now on. For whoever
+    /// handles faults: a guard page tells once.
+    #[must_use]
+    pub fn guard_hit(&self, at: Addr) -> bool {
+        self.memory.guard_hit(at.0)
     }
 
     pub(crate) fn peb(&self) -> &peb::Block {

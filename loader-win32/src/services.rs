@@ -1,6 +1,26 @@
 //! What the Windows functions ask of the engine.
 
-use loader_core::{Addr, Error, Symbol};
+use loader_core::{Addr, Error, Rights, Symbol};
+use std::ops::Range;
+
+/// Where a loaded image is, and what its pages were mapped with.
+#[derive(Clone, Debug)]
+pub struct ImagePages {
+    /// Which image: another one at the same place has another number.
+    pub id: u64,
+    /// The base.
+    pub base: Addr,
+    /// The length in bytes: whole pages.
+    pub len: u64,
+    /// The rights of every page, lowest first.
+    pub rights: Vec<(Range<u64>, Rights)>,
+}
+
+impl ImagePages {
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.base.0..self.base.0 + self.len
+    }
+}
 
 /// What KERNEL32 cannot know by itself. The front door implements it; every call comes from guest code, on a thread
 /// that has entered, with no lock of this crate held. Names are as the caller spelled them.
@@ -43,6 +63,9 @@ pub trait Services: Send + Sync {
 
     /// The base of the loaded library that holds an address.
     fn module_at(&self, at: Addr) -> Option<Addr>;
+
+    /// The pages of the loaded library that holds an address, of whatever format it is.
+    fn image_pages(&self, at: Addr) -> Option<ImagePages>;
 
     /// Whether an address lies in anything that is loaded now, the host's own code included.
     fn is_loaded(&self, at: Addr) -> bool;

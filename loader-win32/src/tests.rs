@@ -2,7 +2,7 @@
 //! entered. The tables of single subjects are tested where they are.
 #![allow(unsafe_code)] // every call is a call of machine code by address
 
-use crate::{Process, Services, teb};
+use crate::{ImagePages, Process, Services, teb};
 use loader_core::{Addr, Error, ErrorKind, HostModule, Image, Query, Stage, Symbol};
 use std::{
     arch::asm,
@@ -57,6 +57,9 @@ impl Services for Engine {
         Some("/opt/one.dll".into())
     }
     fn module_at(&self, _at: Addr) -> Option<Addr> {
+        None
+    }
+    fn image_pages(&self, _at: Addr) -> Option<ImagePages> {
         None
     }
     fn is_loaded(&self, _: Addr) -> bool {
@@ -511,8 +514,9 @@ fn virtual_memory() {
     assert_eq!(kernel32!(w, "VirtualFree", base, 0, 0x8000) as i32, 1);
     assert_eq!(kernel32!(w, "VirtualFree", base, 0, 0x8000) as i32, 0);
     assert_eq!(kernel32!(w, "GetLastError") as u32, 487);
-    kernel32!(w, "VirtualQuery", world as *const (), info.as_mut_ptr(), 48); // the host's own code
-    assert_eq!((info[4] as u32, (info[4] >> 32) as u32), (0x1000, 0x20));
+    // The host's own memory is committed, private and, as far as is known, writable.
+    kernel32!(w, "VirtualQuery", world as *const (), info.as_mut_ptr(), 48);
+    assert_eq!((info[4] as u32, (info[4] >> 32) as u32, info[5] as u32), (0x1000, 4, 0x2_0000));
 }
 
 #[test]

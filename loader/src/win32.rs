@@ -7,10 +7,11 @@
 use crate::{
     Engine, Error, ErrorKind, Handle, Mode, ModuleInfo, Origin, Rules, Stage, SymbolName, locator::need,
 };
-use loader_core::{Addr, Format, LoadSet, Query, Request, Symbol, call::Native};
-use loader_win32::{Process, Services};
+use loader_core::{Addr, Format, LoadSet, Query, Request, Rights, Rva, Symbol, call::Native};
+use loader_win32::{ImagePages, MemoryUse, Process, Services};
 use std::{
     collections::HashMap,
+    ops::Range,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
@@ -167,6 +168,19 @@ impl Services for Modules {
         self.set().ok()?.module_at(at).filter(|m| m.format != Format::Elf).map(|m| m.at.base)
     }
 
+    fn image_pages(&self, at: Addr) -> Option<ImagePages> {
+        let image = self.set().ok()?.holder(at)?;
+        let placed = image.at();
+        let live =
+            |(at, rights): &(Range<Rva>, Rights)| (placed.addr(at.start).0..placed.addr(at.end).0, *rights);
+        Some(ImagePages {
+            id: image.id().to_bits(),
+            base: placed.base,
+            len: placed.len,
+            rights: image.rights().iter().map(live).collect(),
+        })
+    }
+
     fn is_loaded(&self, at: Addr) -> bool {
         self.set().is_ok_and(|set| set.module_at(at).is_some())
     }
@@ -227,6 +241,12 @@ pub fn get_proc_address(engine: &Engine, module: Addr, symbol: &SymbolName) -> R
 #[must_use]
 pub fn get_module_handle(engine: &Engine, name: Option<&str>) -> Option<Addr> {
     engine.windows().services.module_handle(name)
+}
+
+/// How much memory the engine's Windows process has reserved, committed, mapped and locked.
+#[must_use]
+pub fn memory_use(engine: &Engine) -> MemoryUse {
+    engine.windows().process.memory_use()
 }
 
 /// `GetModuleHandleEx(0, name)`: the same, with one more reference.

@@ -1,8 +1,8 @@
 //! Lookups on behalf of a loaded module: what its code sees when it asks for a name at run time.
 
 use super::{FoundSymbol, Info, LoadSet, ModuleId};
-use crate::{Addr, Error, ErrorKind, Format, Placement, Query, Requester, Result, Stage};
-use std::sync::Arc;
+use crate::{Addr, Error, ErrorKind, Format, Placement, Query, Requester, Result, Rights, Rva, Stage};
+use std::{ops::Range, sync::Arc};
 
 /// The module that some code is part of.
 #[derive(Clone, Debug)]
@@ -30,6 +30,12 @@ impl Owner {
         self.info.at
     }
 
+    /// The rights of its pages once it is sealed, lowest first.
+    #[must_use]
+    pub fn rights(&self) -> &[(Range<Rva>, Rights)] {
+        self.info.image.plan().rights()
+    }
+
     /// The module as one that needs libraries.
     #[must_use]
     pub fn requester(&self) -> Requester<'_> {
@@ -43,6 +49,14 @@ impl LoadSet {
     #[must_use]
     pub fn owner(&self, at: Addr) -> Option<Owner> {
         self.lock().owner(at)
+    }
+
+    /// The module that an address lies in: as [`LoadSet::owner`], or one of the host's.
+    #[must_use]
+    pub fn holder(&self, at: Addr) -> Option<Owner> {
+        let state = self.lock();
+        let loaded = state.at(at).map(|id| Owner { id, info: state.info(id).clone() });
+        loaded.or_else(|| state.owner(at))
     }
 
     /// The module whose initialiser or terminator the calling thread is in: the innermost.

@@ -1,6 +1,5 @@
 //! Facts about code: encoded pointers, the functions of an image, tables of functions made at run time.
 
-use super::Bool;
 use crate::{guest::Ptr, lock, teb};
 use loader_core::Addr;
 use std::sync::{Mutex, OnceLock};
@@ -97,26 +96,8 @@ pub(crate) extern "win64" fn RtlLookupFunctionEntry(
     Ptr::NULL
 }
 
-/// Whether the caller may read there: asked of the kernel, one byte a page, without touching it.
-#[allow(unsafe_code)]
-extern "win64" fn IsBadReadPtr(at: usize, len: usize) -> Bool {
-    if len == 0 {
-        return super::FALSE;
-    }
-    let pages = (at & !4095..at.saturating_add(len)).step_by(4096);
-    let me = std::process::id().cast_signed();
-    let readable = |page: usize| {
-        let (mut byte, page) = (0u8, page.max(at));
-        let ours = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
-        let theirs = libc::iovec { iov_base: std::ptr::with_exposed_provenance_mut(page), iov_len: 1 };
-        // SAFETY: the kernel copies one byte into a local, or says that it cannot.
-        unsafe { libc::process_vm_readv(me, &raw const ours, 1, &raw const theirs, 1, 0) == 1 }
-    };
-    (!pages.into_iter().all(readable)).into()
-}
-
 table! {
     /// Code.
     pub(crate) TABLE:
-        EncodePointer, DecodePointer, RtlAddFunctionTable, RtlDeleteFunctionTable, RtlLookupFunctionEntry, IsBadReadPtr
+        EncodePointer, DecodePointer, RtlAddFunctionTable, RtlDeleteFunctionTable, RtlLookupFunctionEntry
 }

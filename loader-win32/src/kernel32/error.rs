@@ -11,19 +11,30 @@ pub(crate) mod code {
     pub(crate) const INVALID_HANDLE: u32 = 6;
     pub(crate) const NOT_ENOUGH_MEMORY: u32 = 8;
     pub(crate) const NO_MORE_FILES: u32 = 18;
+    pub(crate) const BAD_LENGTH: u32 = 24;
     pub(crate) const GEN_FAILURE: u32 = 31;
     pub(crate) const HANDLE_EOF: u32 = 38;
+    pub(crate) const NOT_SUPPORTED: u32 = 50;
     pub(crate) const INVALID_PARAMETER: u32 = 87;
     pub(crate) const INSUFFICIENT_BUFFER: u32 = 122;
     pub(crate) const MOD_NOT_FOUND: u32 = 126;
     pub(crate) const PROC_NOT_FOUND: u32 = 127;
+    pub(crate) const NOT_LOCKED: u32 = 158;
     pub(crate) const ALREADY_EXISTS: u32 = 183;
     pub(crate) const ENVVAR_NOT_FOUND: u32 = 203;
     pub(crate) const NOT_OWNER: u32 = 288;
     pub(crate) const TOO_MANY_POSTS: u32 = 298;
+    pub(crate) const PARTIAL_COPY: u32 = 299;
     pub(crate) const INVALID_ADDRESS: u32 = 487;
+    pub(crate) const NOACCESS: u32 = 998;
+    pub(crate) const FILE_INVALID: u32 = 1006;
     pub(crate) const NO_UNICODE_TRANSLATION: u32 = 1113;
+    pub(crate) const MAPPED_ALIGNMENT: u32 = 1132;
     pub(crate) const OLD_WIN_VERSION: u32 = 1150;
+    pub(crate) const USER_MAPPED_FILE: u32 = 1224;
+    pub(crate) const PRIVILEGE_NOT_HELD: u32 = 1314;
+    pub(crate) const WORKING_SET_QUOTA: u32 = 1453;
+    pub(crate) const COMMITMENT_LIMIT: u32 = 1455;
     pub(crate) const TIMEOUT: u32 = 1460;
 }
 
@@ -91,7 +102,12 @@ fn message(id: u32) -> Option<String> {
         193 => "%1 is not a valid Win32 application.",
         code::ENVVAR_NOT_FOUND => "The system could not find the environment option that was entered.",
         code::INVALID_ADDRESS => "Attempt to access invalid address.",
-        998 => "Invalid access to memory location.",
+        code::NOT_SUPPORTED => "The request is not supported.",
+        code::NOT_LOCKED => "The segment is already unlocked.",
+        code::PARTIAL_COPY => "Only part of a ReadProcessMemory or WriteProcessMemory request was completed.",
+        code::PRIVILEGE_NOT_HELD => "A required privilege is not held by the client.",
+        code::COMMITMENT_LIMIT => "The paging file is too small for this operation to complete.",
+        code::NOACCESS => "Invalid access to memory location.",
         1114 => "A dynamic link library (DLL) initialization routine failed.",
         code::TIMEOUT => "This operation returned because the timeout period expired.",
         _ => return None,

@@ -1,27 +1,23 @@
-//! Files, folders and sections, over the host's.
+//! Files and folders, over the host's.
 
 use super::{
-    Bool, FALSE, TRUE, answer,
+    Bool, TRUE, answer,
     error::{code, from_io},
     fail, time,
-    wait::{create, object},
+    wait::object,
 };
 use crate::{
     guest::Ptr,
     lock,
-    object::{Kind, Object},
+    object::Kind,
     path, teb,
     text::{self, length},
 };
 use std::{
     fs::{self, File, Metadata, OpenOptions},
     io::{IsTerminal, Read, Seek, SeekFrom, Write},
-    os::{
-        fd::AsRawFd,
-        unix::fs::{FileExt, FileTypeExt, MetadataExt},
-    },
+    os::unix::fs::{FileExt, FileTypeExt, MetadataExt},
     path::Path,
-    sync::Arc,
 };
 
 const INVALID_HANDLE_VALUE: usize = usize::MAX;
@@ -548,147 +544,6 @@ extern "win64" fn FindClose(handle: usize) -> Bool {
     answer(teb::process().objects.close(handle).map(drop).ok_or(code::INVALID_HANDLE))
 }
 
-// Sections.
-
-/// A section: a file, or memory that several views share, with its length.
-pub(crate) struct Section {
-    file: File,
-    len: u64,
-    writable: bool,
-}
-
-const PAGE_READWRITE: u32 = 4;
-const FILE_MAP_COPY: u32 = 1;
-const FILE_MAP_WRITE: u32 = 2;
-
-/// What a section is made over: a file, or new memory without a name in the file system.
-fn backing(handle: usize, len: u64) -> Result<(File, u64), u32> {
-    if handle != INVALID_HANDLE_VALUE {
-        return on_file(handle, |f| {
-            let now = f.metadata()?.len();
-            if len > now {
-                f.set_len(len)?;
-            }
-            Ok((f.try_clone()?, if len == 0 { now } else { len }))
-        });
-    }
-    if len == 0 {
-        return Err(code::INVALID_PARAMETER);
-    }
-    let memory = rustix::fs::memfd_create("section", rustix::fs::MemfdFlags::CLOEXEC)
-        .map_err(|e| super::error::from_os(e.raw_os_error()))?;
-    let file = File::from(memory);
-    file.set_len(len).map_err(|e| from_io(&e))?;
-    Ok((file, len))
-}
-
-fn section(handle: usize, protect: u32, len: u64, name: &str) -> usize {
-    match backing(handle, len) {
-        Ok((_, 0)) => fail(1006) as usize, // ERROR_FILE_INVALID
-        Ok((file, len)) => {
-            create(name, Kind::Section(Section { file, len, writable: protect & 0xff == PAGE_READWRITE }))
-        }
-        Err(e) => fail(e) as usize,
-    }
-}
-
-extern "win64" fn CreateFileMappingA(
-    file: usize,
-    _security: usize,
-    protect: u32,
-    high: u32,
-    low: u32,
-    name: Ptr<u8>,
-) -> usize {
-    section(file, protect, u64::from(high) << 32 | u64::from(low), &name.string())
-}
-
-extern "win64" fn CreateFileMappingW(
-    file: usize,
-    _security: usize,
-    protect: u32,
-    high: u32,
-    low: u32,
-    name: Ptr<u16>,
-) -> usize {
-    section(file, protect, u64::from(high) << 32 | u64::from(low), &name.string())
-}
-
-/// Maps a view. Unsafe because the view is the caller's to use and to give back.
-#[allow(unsafe_code)]
-fn map(object: &Arc<Object>, access: u32, offset: u64, len: usize) -> Result<usize, u32> {
-    let Kind::Section(s) = &object.kind else {
-        return Err(code::INVALID_HANDLE);
-    };
-    let rest = s.len.checked_sub(offset).filter(|&r| r >= len as u64).ok_or(code::ACCESS_DENIED)?;
-    let len = if len == 0 { rest as usize } else { len };
-    let write = access & FILE_MAP_WRITE != 0 && s.writable;
-    if access & FILE_MAP_WRITE != 0 && !write || !offset.is_multiple_of(0x1_0000) {
-        return Err(if offset.is_multiple_of(0x1_0000) { code::ACCESS_DENIED } else { 1132 }); // ERROR_MAPPED_ALIGNMENT
-    }
-    let copy = access & FILE_MAP_COPY != 0 && !write;
-    let rights = libc::PROT_READ | if write || copy { libc::PROT_WRITE } else { 0 };
-    let kind = if copy { libc::MAP_PRIVATE } else { libc::MAP_SHARED };
-    // SAFETY: a view at a place of the kernel's choice touches nobody's memory.
-    let at = unsafe {
-        libc::mmap(std::ptr::null_mut(), len, rights, kind, s.file.as_raw_fd(), offset.cast_signed())
-    };
-    if at == libc::MAP_FAILED {
-        return Err(from_io(&std::io::Error::last_os_error()));
-    }
-    teb::process().views.add(at.expose_provenance(), len);
-    Ok(at.expose_provenance())
-}
-
-/// The views that guest code mapped: only these are ever unmapped by address.
-#[derive(Default)]
-pub(crate) struct Views(std::sync::Mutex<std::collections::HashMap<usize, usize>>);
-
-impl Views {
-    fn add(&self, at: usize, len: usize) {
-        lock(&self.0).insert(at, len);
-    }
-
-    #[allow(unsafe_code)]
-    fn remove(&self, at: usize) -> bool {
-        let Some(len) = lock(&self.0).remove(&at) else {
-            return false;
-        };
-        // SAFETY: the view was mapped by `map`, and guest code gives it back.
-        unsafe { libc::munmap(std::ptr::with_exposed_provenance_mut(at), len) == 0 }
-    }
-}
-
-impl Drop for Views {
-    fn drop(&mut self) {
-        let all: Vec<usize> = lock(&self.0).keys().copied().collect();
-        for at in all {
-            self.remove(at);
-        }
-    }
-}
-
-extern "win64" fn MapViewOfFile(handle: usize, access: u32, high: u32, low: u32, len: usize) -> usize {
-    let offset = u64::from(high) << 32 | u64::from(low);
-    object(handle).and_then(|o| map(&o, access, offset, len)).unwrap_or_else(|e| fail(e) as usize)
-}
-
-extern "win64" fn UnmapViewOfFile(at: usize) -> Bool {
-    if teb::process().views.remove(at) { TRUE } else { fail(code::INVALID_ADDRESS) }
-}
-
-extern "win64" fn FlushViewOfFile(at: usize, len: usize) -> Bool {
-    let known = lock(&teb::process().views.0).get(&at).copied();
-    let Some(whole) = known else {
-        return fail(code::INVALID_ADDRESS);
-    };
-    let len = if len == 0 { whole } else { len.min(whole) };
-    #[allow(unsafe_code)]
-    // SAFETY: the range lies in a view that is mapped.
-    let failed = unsafe { libc::msync(std::ptr::with_exposed_provenance_mut(at), len, libc::MS_ASYNC) };
-    if failed == 0 { TRUE } else { FALSE }
-}
-
 table! {
     /// Files.
     pub(crate) TABLE:
@@ -697,8 +552,7 @@ table! {
         GetFileAttributesExA, GetFileInformationByHandle, GetFileTime, DeleteFileW, DeleteFileA, CreateDirectoryW,
         CreateDirectoryA, RemoveDirectoryW, RemoveDirectoryA, MoveFileExW, MoveFileExA, MoveFileW, GetCurrentDirectoryW,
         GetCurrentDirectoryA, GetTempPathW, GetTempPathA, GetFullPathNameW, GetFullPathNameA, AreFileApisANSI,
-        GetDriveTypeW, FindFirstFileW, FindFirstFileExW, FindNextFileW, FindClose, CreateFileMappingA, CreateFileMappingW,
-        MapViewOfFile, UnmapViewOfFile, FlushViewOfFile
+        GetDriveTypeW, FindFirstFileW, FindFirstFileExW, FindNextFileW, FindClose
 }
 
 #[cfg(test)]

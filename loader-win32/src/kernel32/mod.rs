@@ -12,6 +12,7 @@ pub(crate) mod heaps;
 pub(crate) mod list;
 pub(crate) mod memory;
 pub(crate) mod module;
+pub(crate) mod section;
 pub(crate) mod strings;
 pub(crate) mod sync;
 pub(crate) mod system;
@@ -42,6 +43,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     list::TABLE,
     memory::TABLE,
     module::TABLE,
+    section::TABLE,
     strings::TABLE,
     sync::TABLE,
     system::TABLE,

@@ -3,7 +3,7 @@
 use super::{Bool, FALSE, TRUE, answer, error::code, fail, wait::object};
 use crate::{
     guest::Ptr,
-    object::Kind,
+    object::{Kind, PROCESS_ALL_ACCESS},
     peb::VERSION,
     process, teb,
     text::{self, length},
@@ -239,11 +239,35 @@ extern "win64" fn GlobalMemoryStatusEx(out: Ptr<MemoryStatus>) -> Bool {
     TRUE
 }
 
+/// That a handle is one of this process: the only one that there are handles of. Which other processes there may be,
+/// this is where they are told apart.
 fn is_this_process(handle: usize) -> Result<(), u32> {
+    may(handle, 0)
+}
+
+/// That a handle is one of this process, with all these rights.
+pub(crate) fn may(handle: usize, wanted: u32) -> Result<(), u32> {
     match object(handle)?.kind {
-        Kind::Process => Ok(()),
+        Kind::Process { access } if access & wanted == wanted => Ok(()),
+        Kind::Process { .. } => Err(code::ACCESS_DENIED),
         _ => Err(code::INVALID_HANDLE),
     }
+}
+
+/// The rights that a handle of a process is opened with: the generic ones stand for several.
+pub(crate) fn process_access(wanted: u32) -> u32 {
+    const QUERY_INFORMATION: u32 = 0x400;
+    const QUERY_LIMITED_INFORMATION: u32 = 0x1000;
+    let generic = [
+        (0x8000_0000, 0x2_0410),  // GENERIC_READ: read memory, ask
+        (0x4000_0000, 0x2_0bea),  // GENERIC_WRITE: change memory, threads, handles, quotas
+        (0x2000_0000, 0x12_1001), // GENERIC_EXECUTE: wait, end
+        (0x1000_0000, PROCESS_ALL_ACCESS),
+        (0x0200_0000, PROCESS_ALL_ACCESS), // MAXIMUM_ALLOWED
+        (QUERY_INFORMATION, QUERY_INFORMATION | QUERY_LIMITED_INFORMATION),
+    ];
+    let named = generic.iter().filter(|(asked, _)| wanted & asked != 0);
+    named.fold(wanted, |all, (_, more)| all | more) & PROCESS_ALL_ACCESS
 }
 
 extern "win64" fn GetProcessAffinityMask(handle: usize, ours: Ptr<u64>, system: Ptr<u64>) -> Bool {
@@ -257,11 +281,11 @@ extern "win64" fn GetActiveProcessorCount(_group: u16) -> u32 {
     process::processors()
 }
 
-extern "win64" fn OpenProcess(_access: u32, _inherit: Bool, id: u32) -> usize {
+extern "win64" fn OpenProcess(access: u32, _inherit: Bool, id: u32) -> usize {
     if id != std::process::id() {
         return fail(code::INVALID_PARAMETER) as usize; // other processes are not Windows processes
     }
-    teb::process().objects.open(Kind::Process)
+    teb::process().objects.open(Kind::Process { access: process_access(access) })
 }
 
 extern "win64" fn GetProcessId(handle: usize) -> u32 {

@@ -1,6 +1,6 @@
 //! Events, semaphores, mutexes, waits, and handles in general.
 
-use super::{Bool, FALSE, TRUE, answer, error::code, fail, thread};
+use super::{Bool, FALSE, TRUE, answer, error::code, fail, system::process_access, thread};
 use crate::{
     futex::Deadline,
     guest::Ptr,
@@ -242,19 +242,28 @@ extern "win64" fn CloseHandle(handle: usize) -> Bool {
 }
 
 const DUPLICATE_CLOSE_SOURCE: u32 = 1;
+const DUPLICATE_SAME_ACCESS: u32 = 2;
 
 extern "win64" fn DuplicateHandle(
     _from: usize,
     handle: usize,
     _to: usize,
     out: Ptr<usize>,
-    _access: u32,
+    access: u32,
     _inherit: Bool,
     options: u32,
 ) -> Bool {
-    let copied = object(handle).map(|o| out.put(teb::process().objects.add(o)));
+    let objects = &teb::process().objects;
+    let copied = object(handle).map(|o| {
+        out.put(match o.kind {
+            Kind::Process { .. } if options & DUPLICATE_SAME_ACCESS == 0 => {
+                objects.open(Kind::Process { access: process_access(access) })
+            }
+            _ => objects.add(o),
+        });
+    });
     if options & DUPLICATE_CLOSE_SOURCE != 0 {
-        teb::process().objects.close(handle);
+        objects.close(handle);
     }
     answer(copied)
 }

@@ -1,0 +1,199 @@
+//! Sections and their views: files, or memory that several views share.
+
+use super::{
+    Bool, answer,
+    error::{code, from_io, from_os},
+    fail,
+    wait::{create, object},
+};
+use crate::{
+    guest::Ptr,
+    memory::{
+        book::{Shown, View},
+        protect::Protect,
+    },
+    object::{Kind, Object},
+    teb,
+};
+use loader_core::Rights;
+use std::{fs::File, sync::Arc};
+
+/// A section: a file, or memory without a name, with its length and what views of it may allow.
+pub(crate) struct Section {
+    file: File,
+    len: u64,
+    most: Rights,
+    /// Whether it is a file that has a name.
+    named: bool,
+    /// Whether its pages are committed at once (`SEC_COMMIT`), or when somebody asks (`SEC_RESERVE`).
+    committed: bool,
+}
+
+const INVALID_HANDLE_VALUE: usize = usize::MAX;
+const SEC_RESERVE: u32 = 0x400_0000;
+const SEC_COMMIT: u32 = 0x800_0000;
+const SEC_NOCACHE: u32 = 0x1000_0000;
+const FILE_MAP_COPY: u32 = 1;
+const FILE_MAP_WRITE: u32 = 2;
+const FILE_MAP_READ: u32 = 4;
+const FILE_MAP_EXECUTE: u32 = 0x20;
+
+/// What a file was opened for.
+fn opened_for(file: &File) -> Result<Rights, u32> {
+    let flags = rustix::fs::fcntl_getfl(file).map_err(|e| from_os(e.raw_os_error()))?;
+    Ok(match flags & rustix::fs::OFlags::RWMODE {
+        rustix::fs::OFlags::RDWR => Rights::READ | Rights::WRITE,
+        rustix::fs::OFlags::WRONLY => Rights::WRITE,
+        _ => Rights::READ,
+    })
+}
+
+/// The file behind a handle as a section of `len` bytes, 0 for all of it; a file that may be written to grows.
+fn of_file(handle: usize, most: Rights, len: u64) -> Result<(File, u64), u32> {
+    let object = object(handle)?;
+    let Kind::File(file) = &object.kind else { return Err(code::INVALID_HANDLE) };
+    if !opened_for(file)?.contains(most & (Rights::READ | Rights::WRITE)) {
+        return Err(code::ACCESS_DENIED);
+    }
+    let now = file.metadata().map_err(|e| from_io(&e))?.len();
+    match len {
+        0 if now == 0 => return Err(code::FILE_INVALID),
+        _ if len > now && !most.contains(Rights::WRITE) => return Err(code::NOT_ENOUGH_MEMORY),
+        _ if len > now => file.set_len(len).map_err(|e| from_io(&e))?,
+        _ => {}
+    }
+    let file = file.try_clone().map_err(|e| from_io(&e))?;
+    Ok((file, if len == 0 { now } else { len }))
+}
+
+/// Memory without a name in the file system.
+fn of_memory(len: u64) -> Result<(File, u64), u32> {
+    if len == 0 {
+        return Err(code::INVALID_PARAMETER);
+    }
+    let memory = rustix::fs::memfd_create("section", rustix::fs::MemfdFlags::CLOEXEC)
+        .map_err(|e| from_os(e.raw_os_error()))?;
+    let file = File::from(memory);
+    file.set_len(len).map_err(|_| code::COMMITMENT_LIMIT)?;
+    Ok((file, len))
+}
+
+fn section(handle: usize, protect: u32, len: u64) -> Result<Section, u32> {
+    let attributes = protect & 0xff00_0000;
+    let known = [0, SEC_COMMIT, SEC_RESERVE].contains(&(attributes & !SEC_NOCACHE));
+    let protect = Protect::new(protect & 0xff)?;
+    let most = protect.allows();
+    if !known || !most.contains(Rights::READ) || protect.bits() == crate::memory::protect::EXECUTE {
+        return Err(code::INVALID_PARAMETER);
+    }
+    // A section that copies on write needs no right to write.
+    let most = if protect.copies() { most - Rights::WRITE } else { most };
+    let named = handle != INVALID_HANDLE_VALUE;
+    let (file, len) = if named { of_file(handle, most, len)? } else { of_memory(len)? };
+    Ok(Section { file, len, most, named, committed: attributes & SEC_RESERVE == 0 || named })
+}
+
+fn make(handle: usize, protect: u32, high: u32, low: u32, name: &str) -> usize {
+    match section(handle, protect, wide(high, low)) {
+        Ok(section) => create(name, Kind::Section(section)),
+        Err(e) => fail(e) as usize,
+    }
+}
+
+fn wide(high: u32, low: u32) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
+}
+
+extern "win64" fn CreateFileMappingA(
+    file: usize,
+    _security: usize,
+    protect: u32,
+    high: u32,
+    low: u32,
+    name: Ptr<u8>,
+) -> usize {
+    make(file, protect, high, low, &name.string())
+}
+
+extern "win64" fn CreateFileMappingW(
+    file: usize,
+    _security: usize,
+    protect: u32,
+    high: u32,
+    low: u32,
+    name: Ptr<u16>,
+) -> usize {
+    make(file, protect, high, low, &name.string())
+}
+
+/// A handle of the section that has the name.
+fn open(name: &str) -> usize {
+    let objects = &teb::process().objects;
+    match objects.find(name) {
+        None => fail(code::FILE_NOT_FOUND) as usize,
+        Some(object) if matches!(object.kind, Kind::Section(_)) => objects.add(object),
+        Some(_) => fail(code::INVALID_HANDLE) as usize,
+    }
+}
+
+extern "win64" fn OpenFileMappingA(_access: u32, _inherit: Bool, name: Ptr<u8>) -> usize {
+    open(&name.string())
+}
+
+extern "win64" fn OpenFileMappingW(_access: u32, _inherit: Bool, name: Ptr<u16>) -> usize {
+    open(&name.string())
+}
+
+/// What a view with this access has: its protection, and whether it is a copy.
+fn wanted(section: &Section, access: u32) -> Result<(Protect, bool), u32> {
+    let execute = access & FILE_MAP_EXECUTE != 0;
+    // FILE_MAP_ALL_ACCESS has all of these bits; writing comes before copying.
+    let (plain, needs) = match access {
+        a if a & FILE_MAP_WRITE != 0 => (0x04, Rights::READ | Rights::WRITE),
+        a if a & FILE_MAP_COPY != 0 => (0x08, Rights::READ),
+        a if a & (FILE_MAP_READ | FILE_MAP_EXECUTE) != 0 => (0x02, Rights::READ),
+        _ => return Err(code::INVALID_PARAMETER),
+    };
+    let needs = if execute { needs | Rights::EXECUTE } else { needs };
+    if !section.most.contains(needs) {
+        return Err(code::ACCESS_DENIED);
+    }
+    let protect = Protect::new(if execute { plain << 4 } else { plain })?;
+    Ok((protect, protect.copies()))
+}
+
+fn map(object: &Arc<Object>, access: u32, offset: u64, len: u64, at: u64) -> Result<u64, u32> {
+    let Kind::Section(s) = &object.kind else {
+        return Err(code::INVALID_HANDLE);
+    };
+    let (protect, copy) = wanted(s, access)?;
+    let rest = s.len.checked_sub(offset).filter(|&r| r >= len && r != 0).ok_or(code::ACCESS_DENIED)?;
+    let len = if len == 0 { rest } else { len };
+    let view = View { most: protect.allows(), named: s.named, copy, committed: s.committed };
+    teb::process().memory.map(at, len, Shown { file: &s.file, offset, copy }, view, protect)
+}
+
+extern "win64" fn MapViewOfFile(handle: usize, access: u32, high: u32, low: u32, len: u64) -> u64 {
+    MapViewOfFileEx(handle, access, high, low, len, 0)
+}
+
+extern "win64" fn MapViewOfFileEx(handle: usize, access: u32, high: u32, low: u32, len: u64, at: u64) -> u64 {
+    let view = object(handle).and_then(|o| map(&o, access, wide(high, low), len, at));
+    view.unwrap_or_else(|e| fail(e) as u64)
+}
+
+extern "win64" fn UnmapViewOfFile(at: u64) -> Bool {
+    answer(teb::process().memory.unmap(at))
+}
+
+/// The pages of a shared view are the file's own here, and the kernel is writing what was changed.
+extern "win64" fn FlushViewOfFile(at: u64, _len: u64) -> Bool {
+    answer(teb::process().memory.view(at).map(drop).ok_or(code::INVALID_ADDRESS))
+}
+
+table! {
+    /// Sections.
+    pub(crate) TABLE:
+        CreateFileMappingA, CreateFileMappingW, OpenFileMappingA, OpenFileMappingW, MapViewOfFile, MapViewOfFileEx,
+        UnmapViewOfFile, FlushViewOfFile
+}
