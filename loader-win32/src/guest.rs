@@ -116,6 +116,11 @@ impl<T: Copy + Default + PartialEq> Ptr<T> {
 }
 
 impl Ptr<u8> {
+    /// Pages that were just allocated for guest code, which is handed their address.
+    pub(crate) fn of_pages(at: u64) -> Self {
+        Self(std::ptr::with_exposed_provenance_mut(at as usize))
+    }
+
     /// A zero-terminated text as a `String`; what is not UTF-8 is replaced.
     pub(crate) fn string(&self) -> String {
         String::from_utf8_lossy(self.text()).into_owned()

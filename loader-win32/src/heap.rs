@@ -5,11 +5,7 @@
 #![allow(unsafe_code)]
 
 use crate::{guest::Ptr, lock};
-use std::{
-    collections::{HashMap, HashSet},
-    mem::size_of,
-    sync::Mutex,
-};
+use std::{collections::BTreeMap, mem::size_of, ops::Bound, sync::Mutex};
 
 const NOTE: usize = size_of::<usize>();
 
@@ -93,54 +89,118 @@ fn noted(at: *mut libc::c_void, len: usize) -> Block {
     block
 }
 
-/// The heaps that guest code made for itself: each knows its blocks, so that it can go with all of them.
-#[derive(Default)]
-pub(crate) struct Heaps(Mutex<HashMap<usize, HashSet<usize>>>);
+/// Where the blocks of a heap come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum From {
+    /// The common heap.
+    Common,
+    /// Pages of their own that may be run.
+    Executable,
+}
+
+/// A heap that guest code made for itself: it knows its blocks, so that it can go with all of them.
+#[derive(Debug)]
+struct Own {
+    from: From,
+    /// How many bytes all blocks together may have, where that is fixed.
+    most: Option<usize>,
+    used: usize,
+    blocks: BTreeMap<usize, usize>, // address -> length
+}
+
+/// The heaps that guest code made for itself, by handle.
+#[derive(Debug, Default)]
+pub(crate) struct Heaps(Mutex<BTreeMap<usize, Own>>);
 
 impl Heaps {
     /// A new heap. Its handle is the address of a block of the common heap, so no two are equal.
-    pub(crate) fn create(&self) -> usize {
+    pub(crate) fn create(&self, from: From, most: Option<usize>) -> usize {
         let name = alloc(1, true).addr();
         if name != 0 {
-            lock(&self.0).insert(name, HashSet::new());
+            lock(&self.0).insert(name, Own { from, most, used: 0, blocks: BTreeMap::new() });
         }
         name
     }
 
-    /// Removes a heap and frees all of its blocks.
-    pub(crate) fn destroy(&self, heap: usize) -> bool {
-        let Some(blocks) = lock(&self.0).remove(&heap) else {
-            return false;
-        };
-        for block in blocks.into_iter().chain([heap]) {
-            // SAFETY: the block was noted when it was made and removed when it was freed, so it is still one.
-            free(unsafe { Block::new(std::ptr::with_exposed_provenance_mut(block)) });
-        }
-        true
+    /// Takes a heap out: where its blocks came from, and the blocks, which the caller frees.
+    pub(crate) fn remove(&self, heap: usize) -> Option<(From, Vec<Block>)> {
+        let own = lock(&self.0).remove(&heap)?;
+        free(block(heap));
+        Some((own.from, own.blocks.into_keys().map(block).collect()))
     }
 
-    /// Whether such a heap exists.
-    pub(crate) fn knows(&self, heap: usize) -> bool {
-        lock(&self.0).contains_key(&heap)
+    /// Where a heap's blocks come from, if there is such a heap.
+    pub(crate) fn from(&self, heap: usize) -> Option<From> {
+        lock(&self.0).get(&heap).map(|own| own.from)
     }
 
-    /// Notes that a block left a heap, and that another came.
-    pub(crate) fn moved(&self, heap: usize, from: Block, to: Block) {
-        if let Some(blocks) = lock(&self.0).get_mut(&heap) {
-            blocks.remove(&from.addr());
-            if !to.is_null() {
-                blocks.insert(to.addr());
-            }
+    /// Claims room in a heap for a block to come; false where a fixed heap has no more.
+    pub(crate) fn claim(&self, heap: usize, len: usize) -> bool {
+        let mut heaps = lock(&self.0);
+        let Some(own) = heaps.get_mut(&heap) else { return false };
+        let used = own.used.checked_add(len);
+        let used = used.filter(|&used| own.most.is_none_or(|most| used <= most));
+        used.map(|used| own.used = used).is_some()
+    }
+
+    /// Gives claimed room back: no block came.
+    pub(crate) fn disclaim(&self, heap: usize, len: usize) {
+        if let Some(own) = lock(&self.0).get_mut(&heap) {
+            own.used -= len;
         }
     }
+
+    /// Notes a block, for which room was claimed.
+    pub(crate) fn note(&self, heap: usize, block: Block, len: usize) {
+        if let Some(own) = lock(&self.0).get_mut(&heap) {
+            own.blocks.insert(block.addr(), len);
+        }
+    }
+
+    /// Takes a block out of a heap's list, with its room; false where it is not in there.
+    pub(crate) fn forget(&self, heap: usize, block: Block) -> bool {
+        let mut heaps = lock(&self.0);
+        let Some(own) = heaps.get_mut(&heap) else { return false };
+        own.blocks.remove(&block.addr()).map(|len| own.used -= len).is_some()
+    }
+
+    /// The length of a block of a heap.
+    pub(crate) fn size(&self, heap: usize, block: Block) -> Option<usize> {
+        lock(&self.0).get(&heap)?.blocks.get(&block.addr()).copied()
+    }
+
+    /// The block after an address, lowest first, and its length.
+    pub(crate) fn next(&self, heap: usize, after: usize) -> Option<(usize, usize)> {
+        let behind = (Bound::Excluded(after), Bound::Unbounded);
+        lock(&self.0).get(&heap)?.blocks.range(behind).next().map(|(&at, &len)| (at, len))
+    }
+
+    /// The handles of all heaps.
+    pub(crate) fn all(&self) -> Vec<usize> {
+        lock(&self.0).keys().copied().collect()
+    }
+
+    /// How many heaps there are, and how many bytes their blocks have.
+    pub(crate) fn usage(&self) -> (usize, u64) {
+        let heaps = lock(&self.0);
+        (heaps.len(), heaps.values().map(|own| own.used as u64).sum())
+    }
+}
+
+/// A block that a heap noted.
+fn block(at: usize) -> Block {
+    // SAFETY: a block is noted when it was made, and taken out when it is freed: so it still is one.
+    unsafe { Block::new(std::ptr::with_exposed_provenance_mut(at)) }
 }
 
 impl Drop for Heaps {
     fn drop(&mut self) {
-        let heaps: Vec<usize> = lock(&self.0).keys().copied().collect();
-        for heap in heaps {
-            self.destroy(heap);
+        for heap in self.all() {
+            if let Some((From::Common, blocks)) = self.remove(heap) {
+                blocks.into_iter().for_each(free);
+            }
         }
+        // Executable blocks are pages of the process, which go with all its pages.
     }
 }
 
@@ -167,10 +227,15 @@ mod tests {
     #[test]
     fn a_heap_goes_with_its_blocks() {
         let heaps = Heaps::default();
-        let heap = heaps.create();
-        let block = alloc(10, false);
-        heaps.moved(heap, Block::NULL, block);
-        assert!(heaps.destroy(heap));
-        assert!(!heaps.destroy(heap));
+        let heap = heaps.create(From::Common, Some(100));
+        assert_eq!((heaps.claim(heap, 101), heaps.claim(heap, 60), heaps.claim(heap, 41)), (false, true, false));
+        let block = alloc(60, false);
+        heaps.note(heap, block, 60);
+        assert_eq!((heaps.size(heap, block), heaps.next(heap, 0)), (Some(60), Some((block.addr(), 60))));
+        assert_eq!((heaps.next(heap, block.addr()), heaps.usage()), (None, (1, 60)));
+        let (from, blocks) = heaps.remove(heap).unwrap();
+        assert_eq!((from, blocks.len(), heaps.usage()), (From::Common, 1, (0, 0)));
+        blocks.into_iter().for_each(free);
+        assert!(heaps.remove(heap).is_none());
     }
 }

@@ -94,7 +94,8 @@ impl Process {
     /// was lost.
     #[must_use]
     pub fn memory_use(&self) -> MemoryUse {
-        self.memory.usage()
+        let (heaps, heap_bytes) = self.heaps.usage();
+        MemoryUse { heaps, heap_bytes, ..self.memory.usage() }
     }
 
     /// Whether an access at this address hit a guard page; then the page is an ordinary one from now on. For whoever

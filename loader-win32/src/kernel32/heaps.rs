@@ -1,10 +1,14 @@
 //! Heaps, and the older names of the same thing.
 
-use super::{Bool, FALSE, TRUE, error::code, fail};
+use super::{Bool, FALSE, TRUE, answer, error::code, fail};
 use crate::{
-    heap::{self, Block},
+    guest::Ptr,
+    heap::{self, Block, From},
+    memory::{book, protect::EXECUTE_READWRITE},
     teb,
+    text::length,
 };
+use std::iter;
 
 const ZERO_MEMORY: u32 = 8;
 const IN_PLACE_ONLY: u32 = 0x10;
@@ -15,90 +19,219 @@ pub(crate) extern "win64" fn GetProcessHeap() -> usize {
     teb::process().peb().heap()
 }
 
-/// What is known of a heap by its handle.
+const ENABLE_EXECUTE: u32 = 0x4_0000;
+
+/// What a handle stands for.
 enum Which {
     Common,
-    Own,
+    Own(From),
 }
 
 fn which(heap: usize) -> Result<Which, u32> {
     let process = teb::process();
     if heap == process.peb().heap() {
-        Ok(Which::Common)
-    } else if process.heaps.knows(heap) {
-        Ok(Which::Own)
-    } else {
-        Err(code::INVALID_HANDLE)
+        return Ok(Which::Common);
+    }
+    process.heaps.from(heap).map(Which::Own).ok_or(code::INVALID_HANDLE)
+}
+
+/// A block or null, with the last error.
+fn block(result: Result<Block, u32>) -> Block {
+    result.unwrap_or_else(|e| {
+        fail(e);
+        Block::NULL
+    })
+}
+
+/// Memory for a block.
+fn fresh(from: From, len: usize, zeroed: bool) -> Result<Block, u32> {
+    let new = match from {
+        From::Common => heap::alloc(len, zeroed),
+        From::Executable => {
+            let kind = book::COMMIT | book::RESERVE;
+            let at = teb::process().memory.allocate(0, len.max(1) as u64, kind, EXECUTE_READWRITE)?;
+            Block::of_pages(at)
+        }
+    };
+    if new.is_null() { Err(code::NOT_ENOUGH_MEMORY) } else { Ok(new) }
+}
+
+/// Gives the memory of a block back.
+fn drop_block(from: From, block: Block) {
+    match from {
+        From::Common => heap::free(block),
+        // An address that is not in the book is nobody's to free.
+        From::Executable => drop(teb::process().memory.free(block.addr() as u64, 0, book::RELEASE)),
     }
 }
 
-/// Carries a block from one place to another in the book of a heap that keeps one.
-fn moved(heap: usize, kind: &Which, from: Block, to: Block) {
-    if matches!(kind, Which::Own) {
-        teb::process().heaps.moved(heap, from, to);
+/// A new block of a heap that keeps a list.
+fn own_block(heap: usize, from: From, len: usize, zeroed: bool) -> Result<Block, u32> {
+    let heaps = &teb::process().heaps;
+    if !heaps.claim(heap, len) {
+        return Err(code::NOT_ENOUGH_MEMORY);
     }
+    let new = fresh(from, len, zeroed).inspect_err(|_| heaps.disclaim(heap, len))?;
+    heaps.note(heap, new, len);
+    Ok(new)
 }
 
-extern "win64" fn HeapCreate(_options: u32, _initial: usize, _maximum: usize) -> usize {
-    match teb::process().heaps.create() {
+/// `dwMaximumSize`: 0 for a heap that grows; else it is rounded up to pages, and fixed.
+extern "win64" fn HeapCreate(options: u32, initial: usize, maximum: usize) -> usize {
+    if maximum != 0 && initial > maximum {
+        return fail(code::INVALID_PARAMETER) as usize;
+    }
+    let from = if options & ENABLE_EXECUTE != 0 { From::Executable } else { From::Common };
+    let most = (maximum != 0).then(|| maximum.saturating_add(0xfff) & !0xfff);
+    match teb::process().heaps.create(from, most) {
         0 => fail(code::NOT_ENOUGH_MEMORY) as usize,
         heap => heap,
     }
 }
 
 extern "win64" fn HeapDestroy(heap: usize) -> Bool {
-    if teb::process().heaps.destroy(heap) { TRUE } else { fail(code::INVALID_HANDLE) }
-}
-
-pub(crate) extern "win64" fn HeapAlloc(heap: usize, flags: u32, len: usize) -> Block {
-    let Ok(kind) = which(heap) else {
-        fail(code::INVALID_HANDLE);
-        return Block::NULL;
-    };
-    let block = heap::alloc(len, flags & ZERO_MEMORY != 0);
-    moved(heap, &kind, Block::NULL, block);
-    block
-}
-
-pub(crate) extern "win64" fn HeapFree(heap: usize, _flags: u32, block: Block) -> Bool {
-    let Ok(kind) = which(heap) else {
+    let Some((from, blocks)) = teb::process().heaps.remove(heap) else {
         return fail(code::INVALID_HANDLE);
     };
-    moved(heap, &kind, block, Block::NULL);
-    heap::free(block);
+    blocks.into_iter().for_each(|block| drop_block(from, block));
     TRUE
 }
 
-pub(crate) extern "win64" fn HeapReAlloc(heap: usize, flags: u32, block: Block, len: usize) -> Block {
-    let Ok(kind) = which(heap) else {
-        fail(code::INVALID_HANDLE);
-        return Block::NULL;
+pub(crate) extern "win64" fn HeapAlloc(heap: usize, flags: u32, len: usize) -> Block {
+    let zeroed = flags & ZERO_MEMORY != 0;
+    block(which(heap).and_then(|which| match which {
+        Which::Common => fresh(From::Common, len, zeroed),
+        Which::Own(from) => own_block(heap, from, len, zeroed),
+    }))
+}
+
+/// Null is success; a block of another heap is refused where that can be seen.
+pub(crate) extern "win64" fn HeapFree(heap: usize, _flags: u32, block: Block) -> Bool {
+    answer(which(heap).and_then(|which| match which {
+        _ if block.is_null() => Ok(()),
+        Which::Common => {
+            heap::free(block);
+            Ok(())
+        }
+        Which::Own(from) if teb::process().heaps.forget(heap, block) => {
+            drop_block(from, block);
+            Ok(())
+        }
+        Which::Own(_) => Err(code::INVALID_PARAMETER),
+    }))
+}
+
+/// A block of another length with the same beginning.
+fn resize(heap: usize, old: Block, len: usize, zeroed: bool) -> Result<Block, u32> {
+    let from = match which(heap)? {
+        Which::Common => {
+            let new = heap::resize(old, len, zeroed);
+            return if new.is_null() { Err(code::NOT_ENOUGH_MEMORY) } else { Ok(new) };
+        }
+        Which::Own(from) => from,
     };
-    if block.is_null() {
+    let heaps = &teb::process().heaps;
+    let before = heaps.size(heap, old).ok_or(code::INVALID_PARAMETER)?;
+    let new = own_block(heap, from, len, zeroed)?;
+    new.fill(old.slice(before.min(len)));
+    if heaps.forget(heap, old) {
+        drop_block(from, old);
+    }
+    Ok(new)
+}
+
+pub(crate) extern "win64" fn HeapReAlloc(heap: usize, flags: u32, old: Block, len: usize) -> Block {
+    if old.is_null() {
         return Block::NULL; // not `realloc`: there is nothing to change
     }
-    if flags & IN_PLACE_ONLY != 0 && len > heap::size(block) {
-        fail(code::NOT_ENOUGH_MEMORY);
-        return Block::NULL; // growing in place is never promised
+    if flags & IN_PLACE_ONLY != 0 {
+        let now = HeapSize(heap, 0, old);
+        // Growing in place is never promised, and shrinking changes nothing.
+        return if now != NOT_A_SIZE && len <= now { old } else { block(Err(code::NOT_ENOUGH_MEMORY)) };
     }
-    let new = heap::resize(block, len, flags & ZERO_MEMORY != 0);
-    if !new.is_null() {
-        moved(heap, &kind, block, new);
-    }
-    new
+    block(resize(heap, old, len, flags & ZERO_MEMORY != 0))
 }
 
 pub(crate) extern "win64" fn HeapSize(heap: usize, _flags: u32, block: Block) -> usize {
-    if which(heap).is_err() || block.is_null() {
-        fail(code::INVALID_HANDLE);
-        return NOT_A_SIZE;
-    }
-    heap::size(block)
+    let size = which(heap).and_then(|which| match which {
+        _ if block.is_null() => Err(code::INVALID_HANDLE),
+        Which::Common => Ok(heap::size(block)),
+        Which::Own(_) => teb::process().heaps.size(heap, block).ok_or(code::INVALID_PARAMETER),
+    });
+    size.unwrap_or_else(|e| {
+        fail(e);
+        NOT_A_SIZE
+    })
 }
 
-/// Whether the heap exists; a block is believed.
-extern "win64" fn HeapValidate(heap: usize, _flags: u32, _block: usize) -> Bool {
-    which(heap).map_or(FALSE, |_| TRUE)
+/// Whether the heap exists, and has that block; one of the common heap is believed.
+extern "win64" fn HeapValidate(heap: usize, _flags: u32, block: Block) -> Bool {
+    match which(heap) {
+        Ok(Which::Own(_)) if !block.is_null() => teb::process().heaps.size(heap, block).is_some().into(),
+        Ok(_) => TRUE,
+        Err(_) => FALSE,
+    }
+}
+
+/// All heaps: the common one first.
+extern "win64" fn GetProcessHeaps(room: u32, to: Ptr<usize>) -> u32 {
+    let own = teb::process().heaps.all();
+    let all: Vec<usize> = iter::once(GetProcessHeap()).chain(own).collect();
+    if all.len() <= room as usize {
+        to.fill(&all);
+    }
+    length(all.len())
+}
+
+/// `PROCESS_HEAP_ENTRY`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Entry {
+    data: usize,
+    len: u32,
+    overhead: u8,
+    region: u8,
+    flags: u16,
+    more: [u64; 3],
+}
+
+const _: () = assert!(size_of::<Entry>() == 40);
+const ENTRY_BUSY: u16 = 4;
+
+/// The block after the one that the entry tells of. Only heaps that were created can be walked: the common one is the
+/// host's, which has no such list.
+extern "win64" fn HeapWalk(heap: usize, entry: Ptr<Entry>) -> Bool {
+    answer(which(heap).and_then(|which| match which {
+        Which::Common => Err(code::NOT_SUPPORTED),
+        Which::Own(_) => {
+            let next = teb::process().heaps.next(heap, entry.get().data);
+            let (data, len) = next.ok_or(259u32)?; // ERROR_NO_MORE_ITEMS
+            let len = length(len);
+            entry.set(Entry { data, len, overhead: 0, region: 0, flags: ENTRY_BUSY, more: [0; 3] });
+            Ok(())
+        }
+    }))
+}
+
+/// The front end that every heap is said to have: the low-fragmentation one, as on Windows.
+extern "win64" fn HeapQueryInformation(
+    heap: usize,
+    class: u32,
+    out: Ptr<u32>,
+    room: usize,
+    needed: Ptr<usize>,
+) -> Bool {
+    answer(which(heap).and_then(|_| {
+        if class != 0 {
+            return Err(code::INVALID_PARAMETER);
+        }
+        needed.put(size_of::<u32>());
+        if room < size_of::<u32>() {
+            return Err(code::INSUFFICIENT_BUFFER);
+        }
+        out.put(2);
+        Ok(())
+    }))
 }
 
 /// The host's heap has one kind, and ends the program on corruption by itself: both wishes are granted, others refused.
@@ -138,6 +271,16 @@ extern "win64" fn GlobalLock(block: Block) -> Block {
     block
 }
 
+/// The handle of the block that begins at an address.
+extern "win64" fn GlobalHandle(at: Block) -> Block {
+    at
+}
+
+/// Neither locked nor discarded: a fixed block.
+extern "win64" fn GlobalFlags(_block: Block) -> u32 {
+    0
+}
+
 /// The lock count of a fixed block is always zero.
 extern "win64" fn GlobalUnlock(_block: Block) -> Bool {
     teb::set_last_error(0);
@@ -148,6 +291,8 @@ table! {
     /// Heaps.
     pub(crate) TABLE:
         GetProcessHeap, HeapCreate, HeapDestroy, HeapAlloc, HeapFree, HeapReAlloc, HeapSize, HeapValidate,
-        HeapSetInformation, LocalAlloc, LocalFree, LocalReAlloc, LocalSize, GlobalAlloc = LocalAlloc,
-        GlobalFree = LocalFree, GlobalReAlloc = LocalReAlloc, GlobalSize = LocalSize, GlobalLock, GlobalUnlock
+        HeapWalk, HeapQueryInformation, HeapSetInformation, GetProcessHeaps, LocalAlloc, LocalFree, LocalReAlloc, LocalSize, GlobalAlloc = LocalAlloc,
+        GlobalFree = LocalFree, GlobalReAlloc = LocalReAlloc, GlobalSize = LocalSize, GlobalLock, GlobalUnlock,
+        GlobalHandle, GlobalFlags, LocalLock = GlobalLock, LocalUnlock = GlobalUnlock, LocalHandle = GlobalHandle,
+        LocalFlags = GlobalFlags
 }

@@ -9,6 +9,7 @@ use loader_core::{PAGE, Rights};
 use std::{
     collections::BTreeMap,
     fs::File,
+    iter,
     ops::{Bound, Range},
 };
 
@@ -170,6 +171,10 @@ pub struct MemoryUse {
     pub committed: u64,
     /// Bytes that are locked in memory.
     pub locked: u64,
+    /// Heaps that were created, without the common one.
+    pub heaps: usize,
+    /// Bytes that their blocks have.
+    pub heap_bytes: u64,
 }
 
 /// What was allocated, by base.
@@ -306,10 +311,10 @@ impl<P: Pages> Book<P> {
                 end = t.start;
                 found
             };
-            return taken().rev().chain([arena.start..arena.start]).find_map(fits);
+            return taken().rev().chain(iter::once(arena.start..arena.start)).find_map(fits);
         }
         let mut at = arena.start;
-        taken().chain([arena.end..arena.end]).find_map(|t| {
+        taken().chain(iter::once(arena.end..arena.end)).find_map(|t| {
             let found = (t.start - at >= len).then_some(at);
             at = t.end;
             found
@@ -602,6 +607,7 @@ impl<P: Pages> Book<P> {
             reserved: each().map(|(base, a)| a.end - base).sum(),
             committed: each().map(|(_, a)| a.committed.bytes()).sum(),
             locked: self.locked.bytes(),
+            ..MemoryUse::default()
         }
     }
 
