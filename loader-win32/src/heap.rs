@@ -228,7 +228,10 @@ mod tests {
     fn a_heap_goes_with_its_blocks() {
         let heaps = Heaps::default();
         let heap = heaps.create(From::Common, Some(100));
-        assert_eq!((heaps.claim(heap, 101), heaps.claim(heap, 60), heaps.claim(heap, 41)), (false, true, false));
+        assert_eq!(
+            (heaps.claim(heap, 101), heaps.claim(heap, 60), heaps.claim(heap, 41)),
+            (false, true, false)
+        );
         let block = alloc(60, false);
         heaps.note(heap, block, 60);
         assert_eq!((heaps.size(heap, block), heaps.next(heap, 0)), (Some(60), Some((block.addr(), 60))));

@@ -2,7 +2,7 @@
 //! entered. The tables of single subjects are tested where they are.
 #![allow(unsafe_code)] // every call is a call of machine code by address
 
-use crate::{ImagePages, Process, Services, teb};
+use crate::{ImagePages, MemoryUse, Process, Services, teb};
 use loader_core::{Addr, Error, ErrorKind, HostModule, Image, Query, Stage, Symbol};
 use std::{
     arch::asm,
@@ -517,6 +517,31 @@ fn virtual_memory() {
     // The host's own memory is committed, private and, as far as is known, writable.
     kernel32!(w, "VirtualQuery", world as *const (), info.as_mut_ptr(), 48);
     assert_eq!((info[4] as u32, (info[4] >> 32) as u32, info[5] as u32), (0x1000, 4, 0x2_0000));
+}
+
+/// What whoever handles faults has to do for `PAGE_GUARD`: the first access is told of, the next one is an ordinary one.
+#[test]
+fn a_guard_page_tells_once() {
+    let w = world();
+    let base = kernel32!(w, "VirtualAlloc", 0, 0x2000, 0x3000, 0x104);
+    assert!(w.process.guard_hit(Addr(base + 0x1008)) && !w.process.guard_hit(Addr(base + 0x1008)));
+    // SAFETY: the page was committed above, and guards nothing any more.
+    unsafe { std::ptr::with_exposed_provenance_mut::<u64>(base as usize + 0x1008).write(1) };
+    let mut info = [0u64; 6];
+    kernel32!(w, "VirtualQuery", base, info.as_mut_ptr(), 48);
+    assert_eq!((info[3], (info[4] >> 32) as u32), (0x1000, 0x104), "the other page still does");
+    assert_eq!(kernel32!(w, "VirtualFree", base, 0, 0x8000) as i32, 1);
+    assert_eq!(w.process.memory_use(), MemoryUse::default());
+}
+
+#[test]
+fn physical_pages_need_a_privilege() {
+    let w = world();
+    let mut count = 1u64;
+    assert_eq!(kernel32!(w, "AllocateUserPhysicalPages", u64::MAX, &raw mut count, 0) as i32, 0);
+    assert_eq!(kernel32!(w, "GetLastError") as u32, 1314);
+    assert_eq!(kernel32!(w, "MapUserPhysicalPages", 0, 1, 0) as i32, 0);
+    assert_eq!(kernel32!(w, "GetLastError") as u32, 87);
 }
 
 #[test]

@@ -8,7 +8,8 @@ use crate::{
     Engine, Error, ErrorKind, Handle, Mode, ModuleInfo, Origin, Rules, Stage, SymbolName, locator::need,
 };
 use loader_core::{Addr, Format, LoadSet, Query, Request, Rights, Rva, Symbol, call::Native};
-use loader_win32::{ImagePages, MemoryUse, Process, Services};
+pub use loader_win32::MemoryUse;
+use loader_win32::{ImagePages, Process, Services};
 use std::{
     collections::HashMap,
     ops::Range,
