@@ -477,7 +477,12 @@ impl<P: Pages> Book<P> {
         })
     }
 
-    /// Where the next allocation after a page begins.
+    /// Whether nothing in the book, and nothing that it could give out, touches a range.
+    pub(crate) fn is_outside(&self, range: &Range<u64>) -> bool {
+        self.query(range.start).is_none() && range.end <= self.next(range.start)
+    }
+
+    /// Where the next allocation after a page, or the arena, begins.
     pub(crate) fn next(&self, page: u64) -> u64 {
         let after = (Bound::Excluded(page), Bound::Unbounded);
         let next = self.allocations.range(after).next().map_or(TOP, |(&base, _)| base);
@@ -538,11 +543,13 @@ impl<P: Pages> Book<P> {
 
     /// `VirtualLock` of pages that are committed and can be read.
     pub(crate) fn lock(&mut self, range: Range<u64>) -> Result<(), u32> {
-        if let Some((_, a)) = find(&mut self.allocations, &(range.start..range.start + PAGE)) {
-            let readable = |p: Option<Protect>| p.is_some_and(|p| !p.rights().is_empty());
-            if range.end > a.end || !a.committed.within(range.clone()).all(|(_, p)| readable(p)) {
-                return Err(code::NOACCESS);
-            }
+        let readable = |(_, p): (_, Option<Protect>)| p.is_some_and(|p| !p.rights().is_empty());
+        let fine = match find(&mut self.allocations, &range) {
+            Some((_, a)) => a.committed.within(range.clone()).all(readable),
+            None => self.is_outside(&range),
+        };
+        if !fine {
+            return Err(code::NOACCESS);
         }
         self.pages.lock(range.clone()).map_err(|_| code::WORKING_SET_QUOTA)?;
         self.locked.set(range, Some(()));

@@ -99,8 +99,10 @@ impl Memory {
             return lock(&self.0).protect_image(&image, range, protect);
         }
         // The host's memory: its heap's blocks are guest code's too.
-        let before = self.query(range.start).protect;
-        match is_mapped(&range) && lock(&self.0).pages().protect(range, protect.rights()).is_ok() {
+        let book = lock(&self.0);
+        let host = book.is_outside(&range) && is_mapped(&range);
+        let before = if host { query_host(&book, range.start).protect } else { 0 };
+        match host && book.pages().protect(range, protect.rights()).is_ok() {
             true => Ok(before),
             false => Err(code::INVALID_ADDRESS),
         }
@@ -112,36 +114,8 @@ impl Memory {
         let known = lock(&self.0).query(page);
         known.unwrap_or_else(|| match image_at(page) {
             Some(image) => lock(&self.0).query_image(&image, page),
-            None => self.query_host(page),
+            None => query_host(&lock(&self.0), page),
         })
-    }
-
-    /// What is said of a page that is in no book.
-    fn query_host(&self, page: u64) -> Info {
-        let next = lock(&self.0).next(page);
-        let range = page..page + PAGE;
-        if page < GRANULARITY || !is_mapped(&range) {
-            // Nobody gets the lowest granule.
-            let from = page.max(GRANULARITY - PAGE);
-            return Info::free(page..stretch(from, next, is_free));
-        }
-        let stack = teb::with(|t| t.stack_limit.get() as u64..t.stack_base.get() as u64);
-        let inside = stack.contains(&page);
-        let (end, protect) = match inside {
-            true => (stack.end, READWRITE),
-            false if is_readable(page) => (granule_end(page, next, true), READWRITE),
-            false => (granule_end(page, next, false), NOACCESS),
-        };
-        Info {
-            base: page,
-            allocation_base: if inside { stack.start } else { page & !(GRANULARITY - 1) },
-            allocation_protect: READWRITE,
-            size: end - page,
-            state: COMMIT,
-            protect,
-            kind: PRIVATE,
-            ..Info::default()
-        }
     }
 
     /// Whether an access at this address hit a guard page; then the page is an ordinary one from now on. For whoever
@@ -190,6 +164,34 @@ impl Memory {
     /// How much there is of everything.
     pub(crate) fn usage(&self) -> MemoryUse {
         lock(&self.0).usage()
+    }
+}
+
+/// What is said of a page that is in no book. The book stays locked meanwhile: free space is found by trying to claim it,
+/// which whoever wants an address of their choice must not notice.
+fn query_host(book: &Book<Host>, page: u64) -> Info {
+    let next = book.next(page);
+    if page < GRANULARITY || !is_mapped(&(page..page + PAGE)) {
+        // Nobody gets the lowest granule.
+        let from = page.max(GRANULARITY - PAGE);
+        return Info::free(page..stretch(from, next, is_free));
+    }
+    let stack = teb::with(|t| t.stack_limit.get() as u64..t.stack_base.get() as u64);
+    let inside = stack.contains(&page);
+    let (end, protect) = match inside {
+        true => (stack.end, READWRITE),
+        false if is_readable(page) => (granule_end(page, next, true), READWRITE),
+        false => (granule_end(page, next, false), NOACCESS),
+    };
+    Info {
+        base: page,
+        allocation_base: if inside { stack.start } else { page & !(GRANULARITY - 1) },
+        allocation_protect: READWRITE,
+        size: end - page,
+        state: COMMIT,
+        protect,
+        kind: PRIVATE,
+        ..Info::default()
     }
 }
 
