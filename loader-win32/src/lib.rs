@@ -8,12 +8,13 @@
 //! ```
 //! Read in this order: [`Services`] (what is asked of the engine) → [`Process`] → `teb` and `peb` (what images read
 //! without asking) → `guest` (pointers that images hand in) → `table` (how a function becomes one of a module) →
-//! `kernel32` and `crt`, one file a subject. A function that is not in a table does not exist: nothing here is a
-//! stub that pretends.
+//! `memory` (the book of virtual memory) → `kernel32` and `crt`, one file a subject. A function that is not in a table does
+//! not exist: nothing here is a stub that pretends.
 //!
 //! Choices that hold everywhere:
 //! - "ANSI" text is UTF-8 (code page 65001), as a Windows program can choose it too.
 //! - The host's file tree is drive `Z:`; other drives do not exist. Text files keep their line ends.
+//! - Allocations of virtual memory are carved from one reservation, so that bottom-up and top-down mean something.
 //! - One heap serves `malloc`, `HeapAlloc` and `LocalAlloc`; its blocks are the host's `malloc` blocks.
 //! - The environment is a copy that the process takes when it is made; changing it does not change the host's.
 

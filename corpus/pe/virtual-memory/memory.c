@@ -181,6 +181,9 @@ EXPORT int process_handles(void)
     char *own = committed(0x1000), *p, words[] = "words", got[6] = "";
     SIZE_T n;
     DWORD old;
+    HMODULE kernel32 = GetModuleHandleA("kernel32.dll");
+    CHECK(GetProcAddress(kernel32, "VirtualFreeEx") == (FARPROC)VirtualFreeEx)
+    CHECK(!GetProcAddress(kernel32, "VirtualFreeExA") && !GetProcAddress(kernel32, "VirtualFreeExW"))
     CHECK(DuplicateHandle(me, me, me, &copy, PROCESS_VM_READ, FALSE, 0))
     CHECK((p = VirtualAllocEx(whole, NULL, 0x2000, MEM_RESERVE, PAGE_READWRITE)))
     CHECK(VirtualAllocEx(me, p, 0x1000, MEM_COMMIT, PAGE_READWRITE) == p)

@@ -214,6 +214,14 @@ fn more_than_the_arena_has_comes_from_the_host() {
 
 // Allocation types.
 
+/// The numbers are those of `AllocationType` in the declaration of `VirtualFreeEx` for P/Invoke.
+#[test]
+fn the_flags_have_their_values() {
+    let flags = [COMMIT, RESERVE, DECOMMIT, RELEASE, RESET, PHYSICAL, TOP_DOWN, WRITE_WATCH, LARGE_PAGES];
+    let values = [0x1000, 0x2000, 0x4000, 0x8000, 0x8_0000, 0x40_0000, 0x10_0000, 0x20_0000, 0x2000_0000];
+    assert_eq!(flags, values);
+}
+
 #[test]
 fn allocation_types_that_mean_nothing_are_refused() {
     let mut b = book();
@@ -565,8 +573,16 @@ fn locks_are_of_readable_pages_and_are_given_back_once() {
     let page = base..base + PAGE;
     assert_eq!((b.lock(page.clone()), b.lock(page.clone()), b.usage().locked), (Ok(()), Ok(()), PAGE));
     assert_eq!((b.unlock(page.clone()), b.unlock(page.clone())), (Ok(()), Err(158)), "ERROR_NOT_LOCKED");
+    b.lock(base..base + 2 * PAGE).unwrap();
     b.free(base, PAGE, DECOMMIT).unwrap();
+    assert_eq!(
+        (b.usage().locked, b.unlock(page.clone())),
+        (PAGE, Err(158)),
+        "a page that goes is not locked"
+    );
     assert_eq!(b.lock(page), Err(998), "ERROR_NOACCESS");
+    b.free(base, 0, RELEASE).unwrap();
+    assert_eq!(b.usage().locked, 0);
     let large = committed(&mut b, 0x101);
     assert_eq!(b.lock(large..large + 0x101 * PAGE), Err(1453), "ERROR_WORKING_SET_QUOTA");
 }
