@@ -284,6 +284,8 @@ EXPORT int heaps(void)
     CHECK((c = HeapAlloc(code, 0, 16)) && (c[0] = (char)0xc3))
     ((void (*)(void))c)();
     CHECK(HeapDestroy(heap) && HeapDestroy(fixed) && HeapDestroy(code) && is(c, MEM_FREE, 0, PAGE_NOACCESS))
+    FAILS(HeapCompact(heap, 0), ERROR_INVALID_HANDLE)
+    FAILS(HeapCompact(GetProcessHeap(), 0), NO_ERROR)
     FAILS(HeapDestroy(heap), ERROR_INVALID_HANDLE)
     FAILS(HeapAlloc(heap, 0, 1), ERROR_INVALID_HANDLE)
     CHECK((a = LocalLock(LocalAlloc(LPTR, 10))) && a[9] == 0 && LocalSize(a) == 10 && !LocalFree(a))

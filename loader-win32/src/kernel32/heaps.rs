@@ -173,6 +173,13 @@ extern "win64" fn HeapValidate(heap: usize, _flags: u32, block: Block) -> Bool {
     }
 }
 
+/// What is free is given back, so that no free block is left to tell the size of: 0 without an error.
+extern "win64" fn HeapCompact(heap: usize, _flags: u32) -> usize {
+    let done = which(heap).map(|_| heap::trim());
+    teb::set_last_error(done.err().unwrap_or(0));
+    0
+}
+
 /// All heaps: the common one first.
 extern "win64" fn GetProcessHeaps(room: u32, to: Ptr<usize>) -> u32 {
     let own = teb::process().heaps.all();
@@ -291,7 +298,7 @@ table! {
     /// Heaps.
     pub(crate) TABLE:
         GetProcessHeap, HeapCreate, HeapDestroy, HeapAlloc, HeapFree, HeapReAlloc, HeapSize, HeapValidate,
-        HeapWalk, HeapQueryInformation, HeapSetInformation, GetProcessHeaps, LocalAlloc, LocalFree, LocalReAlloc, LocalSize, GlobalAlloc = LocalAlloc,
+        HeapWalk, HeapCompact, HeapQueryInformation, HeapSetInformation, GetProcessHeaps, LocalAlloc, LocalFree, LocalReAlloc, LocalSize, GlobalAlloc = LocalAlloc,
         GlobalFree = LocalFree, GlobalReAlloc = LocalReAlloc, GlobalSize = LocalSize, GlobalLock, GlobalUnlock,
         GlobalHandle, GlobalFlags, LocalLock = GlobalLock, LocalUnlock = GlobalUnlock, LocalHandle = GlobalHandle,
         LocalFlags = GlobalFlags
