@@ -78,8 +78,9 @@ EXPORT int kinds_of_allocation(void)
     FAILS(alloc(0x1000, MEM_RESERVE | MEM_COMMIT | MEM_LARGE_PAGES), ERROR_INVALID_PARAMETER)
     FAILS(alloc(0x1000, MEM_TOP_DOWN), ERROR_INVALID_PARAMETER)
     FAILS(alloc(0, MEM_RESERVE), ERROR_INVALID_PARAMETER)
-    p = alloc((SIZE_T)1 << 46, MEM_RESERVE | MEM_COMMIT); /* a system may be set to promise anything */
-    CHECK(p ? release(p) : GetLastError() == ERROR_COMMITMENT_LIMIT)
+    /* A system may be set to promise anything, or to give hardly any address space. */
+    p = alloc((SIZE_T)1 << 46, MEM_RESERVE | MEM_COMMIT);
+    CHECK(p ? release(p) : GetLastError() == ERROR_COMMITMENT_LIMIT || GetLastError() == ERROR_NOT_ENOUGH_MEMORY)
     return 0;
 }
 
@@ -182,7 +183,7 @@ EXPORT int process_handles(void)
     SIZE_T n;
     DWORD old;
     HMODULE kernel32 = GetModuleHandleA("kernel32.dll");
-    CHECK(GetProcAddress(kernel32, "VirtualFreeEx") == (FARPROC)VirtualFreeEx)
+    CHECK((SIZE_T)GetProcAddress(kernel32, "VirtualFreeEx") == (SIZE_T)VirtualFreeEx)
     CHECK(!GetProcAddress(kernel32, "VirtualFreeExA") && !GetProcAddress(kernel32, "VirtualFreeExW"))
     CHECK(DuplicateHandle(me, me, me, &copy, PROCESS_VM_READ, FALSE, 0))
     CHECK((p = VirtualAllocEx(whole, NULL, 0x2000, MEM_RESERVE, PAGE_READWRITE)))
@@ -254,6 +255,46 @@ EXPORT int views_of_sections(void)
     CHECK((p = MapViewOfFile(one, FILE_MAP_WRITE, 0, 0, 0)) && is((char *)p, MEM_RESERVE, 0x20000, 0))
     CHECK(VirtualAlloc((char *)p, 1, MEM_COMMIT, PAGE_READWRITE) && (p[0] = 1))
     CHECK(UnmapViewOfFile((char *)p) && CloseHandle(one))
+    return 0;
+}
+
+static HANDLE file(const char *name, DWORD access, DWORD disposition)
+{
+    return CreateFileA(name, access, FILE_SHARE_READ | FILE_SHARE_WRITE, NULL, disposition, FILE_ATTRIBUTE_NORMAL, NULL);
+}
+static HANDLE section(HANDLE of, DWORD protect, DWORD size) { return CreateFileMappingA(of, NULL, protect, 0, size, NULL); }
+
+/* A file of this process's own in the folder for temporary files. */
+EXPORT int views_of_files(void)
+{
+    char name[300];
+    DWORD n = GetTempPathA(260, name), id = GetCurrentProcessId();
+    HANDLE whole, reader, shown;
+    volatile char *p, *copy;
+    for (name[n++] = 'v'; id; id /= 10)
+        name[n++] = '0' + id % 10;
+    name[n] = 0;
+    CHECK((whole = file(name, GENERIC_READ | GENERIC_WRITE, CREATE_ALWAYS)) != INVALID_HANDLE_VALUE)
+    CHECK((reader = file(name, GENERIC_READ, OPEN_EXISTING)) != INVALID_HANDLE_VALUE)
+    FAILS(section(whole, PAGE_READWRITE, 0), ERROR_FILE_INVALID)
+    CHECK(WriteFile(whole, "contents", 8, &n, NULL) && n == 8)
+    FAILS(section(reader, PAGE_READWRITE, 0), ERROR_ACCESS_DENIED)
+    FAILS(section(reader, PAGE_READONLY, 9), ERROR_NOT_ENOUGH_MEMORY)
+    FAILS(section(reader, PAGE_NOACCESS, 0), ERROR_INVALID_PARAMETER)
+    CHECK((shown = section(reader, PAGE_READONLY, 0)))
+    FAILS(MapViewOfFile(shown, FILE_MAP_WRITE, 0, 0, 0), ERROR_ACCESS_DENIED)
+    CHECK((p = MapViewOfFile(shown, FILE_MAP_READ, 0, 0, 0)) && p[7] == 's' && p[8] == 0)
+    CHECK(is((char *)p, MEM_COMMIT, 0x1000, PAGE_READONLY) && info.Type == MEM_MAPPED)
+    FAILS(VirtualAlloc((char *)p, 1, MEM_COMMIT, PAGE_READONLY), ERROR_ACCESS_DENIED)
+    CHECK(CloseHandle(shown) && p[0] == 'c') /* a view outlives its section's handles */
+    CHECK((shown = section(whole, PAGE_READWRITE, 0x11000)) && GetFileSize(whole, NULL) == 0x11000)
+    CHECK((copy = MapViewOfFile(shown, FILE_MAP_COPY, 0, 0, 8)) && (copy[0] = 'C') && p[0] == 'c')
+    CHECK(UnmapViewOfFile((char *)copy) && (copy = MapViewOfFile(shown, FILE_MAP_WRITE, 0, 0x10000, 0)))
+    CHECK(is((char *)copy, MEM_COMMIT, 0x1000, PAGE_READWRITE) && (copy[0x10] = 'w'))
+    CHECK(FlushViewOfFile((char *)copy, 0) && SetFilePointer(reader, 0x10010, NULL, FILE_BEGIN) == 0x10010)
+    CHECK(ReadFile(reader, name + 290, 1, &n, NULL) && name[290] == 'w')
+    CHECK(UnmapViewOfFile((char *)copy) && UnmapViewOfFile((char *)p))
+    CHECK(CloseHandle(shown) && CloseHandle(whole) && CloseHandle(reader) && DeleteFileA(name))
     return 0;
 }
 
