@@ -102,7 +102,8 @@ impl Process {
     /// handles faults: a guard page tells once.
     #[must_use]
     pub fn guard_hit(&self, at: Addr) -> bool {
-        self.memory.guard_hit(at.0)
+        let image = self.services().and_then(|s| s.image_pages(at));
+        self.memory.guard_hit(at.0, image.map(|image| image.id))
     }
 
     pub(crate) fn peb(&self) -> &peb::Block {

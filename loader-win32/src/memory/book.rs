@@ -506,14 +506,15 @@ impl<P: Pages> Book<P> {
         }
     }
 
-    /// Tells whether an access hit a guard page. If so, the page is none any more: a guard tells once.
-    pub(crate) fn guard_hit(&mut self, address: u64) -> bool {
+    /// Tells whether an access hit a guard page, of an allocation or of the image that is there. If so, the page is none
+    /// any more: a guard tells once.
+    pub(crate) fn guard_hit(&mut self, address: u64, image: Option<u64>) -> bool {
         let page = address & !(PAGE - 1);
         let range = page..page.saturating_add(PAGE);
         let runs = match find(&mut self.allocations, &range) {
             Some((_, a)) => &mut a.committed,
             None => match self.images.range_mut(..=page).next_back() {
-                Some((_, changed)) if page < changed.end => &mut changed.protect,
+                Some((_, changed)) if page < changed.end && image == Some(changed.id) => &mut changed.protect,
                 _ => return false,
             },
         };

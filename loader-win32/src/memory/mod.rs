@@ -118,10 +118,9 @@ impl Memory {
         })
     }
 
-    /// Whether an access at this address hit a guard page; then the page is an ordinary one from now on. For whoever
-    /// handles faults: a guard tells once.
-    pub(crate) fn guard_hit(&self, address: u64) -> bool {
-        lock(&self.0).guard_hit(address)
+    /// As [`Process::guard_hit`](crate::Process::guard_hit), where this image is.
+    pub(crate) fn guard_hit(&self, address: u64, image: Option<u64>) -> bool {
+        lock(&self.0).guard_hit(address, image)
     }
 
     /// `GetWriteWatch`.

@@ -333,7 +333,7 @@ fn a_commit_that_fails_half_way_changes_nothing() {
     assert_eq!(b.usage(), before, "and a reservation that was to be committed at once is none");
 }
 
-// Freeing: the subject of seed 002.
+// Freeing.
 
 #[test]
 fn decommit_leaves_the_pages_reserved_and_empties_them() {
@@ -404,7 +404,7 @@ fn what_is_free_cannot_be_freed() {
     }
 }
 
-/// Of the seed's nine flags, two are `dwFreeType`s, and never both at once.
+/// Of the nine flags in `AllocationType`, two are `dwFreeType`s, and never both at once.
 #[test]
 fn only_decommit_and_release_are_free_types() {
     let mut b = book();
@@ -479,12 +479,12 @@ fn a_guard_page_tells_once() {
     let mut b = book();
     let base = b.allocate(0, 2 * PAGE, RESERVE | COMMIT, READWRITE | GUARD).unwrap();
     assert_eq!(b.pages().may(base), Rights::empty());
-    assert_eq!((b.guard_hit(base + 5), b.guard_hit(base + 5)), (true, false));
+    assert_eq!((b.guard_hit(base + 5, None), b.guard_hit(base + 5, None)), (true, false));
     assert_eq!(seen(&b, base), (COMMIT, PAGE, READWRITE));
     assert_eq!(seen(&b, base + PAGE), (COMMIT, PAGE, READWRITE | GUARD), "one page at a time");
     assert_eq!(b.query(base).unwrap().allocation_protect, READWRITE | GUARD);
     assert_eq!(b.pages().may(base), Rights::READ | Rights::WRITE);
-    assert!(!b.guard_hit(u64::MAX));
+    assert!(!b.guard_hit(u64::MAX, None));
 }
 
 #[test]
@@ -510,6 +510,10 @@ fn images_are_told_with_what_was_made_of_them() {
     assert_eq!(b.protect_image(&image, 0x8000..0x9000, new), Ok(READONLY));
     assert_eq!(b.query_image(&image, 0x8000).size, 0x4000);
     assert_eq!(b.protect_image(&image, 0xb000..0xd000, new), Err(487), "behind its end");
+    let guard = Protect::new(READWRITE | GUARD).unwrap();
+    assert_eq!(b.protect_image(&image, 0x9000..0xa000, guard), Ok(protect::WRITECOPY));
+    assert!(!b.guard_hit(0x9000, Some(2)), "the image that it was set for is gone");
+    assert!(b.guard_hit(0x9000, Some(1)) && !b.guard_hit(0x9000, Some(1)));
     let another = ImagePages { id: 2, ..image };
     assert_eq!(b.query_image(&another, 0x8000).protect, READONLY, "what came to the same place is fresh");
 }
