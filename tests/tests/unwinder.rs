@@ -1,0 +1,386 @@
+//! The unwinder of Windows code against another one (crate `pe-unwind-info`), function by function: at every
+//! instruction of the prologue, around every way out, and here and there in the body.
+//!
+//! The stack is made up: the word at an address is a hash of the address, so a register that was read from the wrong
+//! place has the wrong value. Where the other unwinder takes something for an epilogue that is none, or does not know
+//! one, it is asked again with the epilogue spelt out, as a third crate (`iced-x86`) reads the instructions; those
+//! places are counted by reason ([`Reason`]). Everything else has to agree at once.
+//!
+//! The DLLs are those of the corpus, and those below the folder that `LOADER_DLLS` names, if it names one.
+
+use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register as Iced};
+use loader_core::{Addr, Image as _, Source};
+use loader_pe::{
+    PeImage,
+    unwind::{Context, Frame, Functions, RSP},
+};
+use pe_unwind_info::x86_64::{
+    FunctionTableEntries, Register, RuntimeFunction, UnwindInfo, UnwindInfoTrailer, UnwindState, XmmRegister,
+};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    ops::AddAssign,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tests::cores::on_all_cores;
+
+const BASE: u64 = 0x1_8000_0000;
+
+/// Why the other unwinder had to be asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Reason {
+    /// It takes every direct jump for one that leaves the function.
+    JumpWithin,
+    /// It takes `jmp [register + register * 8]`, the jump of a `switch`, for one that leaves the function.
+    JumpThroughTable,
+    /// It reads `lea rsp, [rbp - n]` and `add rsp, -n` without the sign.
+    Negative,
+    /// It does not know `rep ret` and `ret n`.
+    Return,
+    /// It does not know `rex.w jmp register`.
+    JumpThroughRegister,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    images: usize,
+    functions: usize,
+    places: usize,
+    epilogues: usize,
+    handlers: usize,
+    reasons: BTreeMap<Reason, usize>,
+    wrong: Vec<String>,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.images += other.images;
+        self.functions += other.functions;
+        self.places += other.places;
+        self.epilogues += other.epilogues;
+        self.handlers += other.handlers;
+        other.reasons.into_iter().for_each(|(reason, n)| *self.reasons.entry(reason).or_default() += n);
+        self.wrong.extend(other.wrong);
+    }
+}
+
+/// The word that the made-up stack has at an address: 47 bits, as addresses have.
+fn word(at: u64) -> u64 {
+    let mixed = (at ^ at >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed ^ mixed >> 29) >> 17
+}
+
+/// The registers of the frame that is unwound.
+fn context(rip: u64) -> Context {
+    let mut integers: [u64; 16] = std::array::from_fn(|n| 0x5000_0000_0000 + n as u64 * 0x1_0000_0000);
+    integers[RSP] = 0x7000_0000_0000;
+    Context { rip, integers, xmm: std::array::from_fn(|n| n as u128 + 1) }
+}
+
+/// The other unwinder's frame.
+impl UnwindState for Other {
+    fn read_register(&mut self, register: Register) -> u64 {
+        self.0.integers[register as usize]
+    }
+
+    fn read_stack(&mut self, at: u64) -> Option<u64> {
+        Some(word(at))
+    }
+
+    fn write_register(&mut self, register: Register, value: u64) {
+        self.0.integers[register as usize] = value;
+    }
+
+    fn write_xmm_register(&mut self, register: XmmRegister, value: u128) {
+        self.0.xmm[register as usize] = value;
+    }
+}
+
+struct Other(Context);
+
+/// An image as it lies in memory.
+struct Laid {
+    bytes: Vec<u8>,
+    functions: Functions,
+    table: std::ops::Range<usize>,
+}
+
+/// An epilogue's rest, spelt out: the stack pointer before the first `pop`, and the instructions from there to a `ret`.
+struct Epilogue {
+    rsp: u64,
+    code: Vec<u8>,
+}
+
+impl Laid {
+    /// `None` for what is no DLL for this machine.
+    fn read(file: &Path) -> Option<Self> {
+        let source = Arc::new(Source::owned(fs::read(file).ok()?));
+        let image = PeImage::parse(&source).ok()?;
+        let mut bytes = vec![0; usize::try_from(image.plan().len().get()).ok()?];
+        for fill in image.plan().regions().iter().filter_map(|r| r.fill.as_ref()) {
+            let from = &source.bytes()[fill.file.start.0 as usize..fill.file.end.0 as usize];
+            bytes[fill.at.0 as usize..][..from.len()].copy_from_slice(from);
+        }
+        let table = image.functions().start.0 as usize..image.functions().end.0 as usize;
+        let functions = Functions {
+            base: Addr(BASE),
+            table: Addr(BASE + table.start as u64),
+            count: u32::try_from(table.len() / 12).ok()?,
+        };
+        Some(Self { bytes, functions, table })
+    }
+
+    fn entries(&self) -> FunctionTableEntries<'_> {
+        FunctionTableEntries::parse(&self.bytes[self.table.clone()])
+    }
+
+    fn info(&self, function: &RuntimeFunction) -> Option<UnwindInfo<'_>> {
+        UnwindInfo::parse(self.bytes.get(function.unwind_info_address.get() as usize..)?)
+    }
+
+    fn read_memory(&self, at: Addr, to: &mut [u8]) -> Option<()> {
+        match at.0.checked_sub(BASE).filter(|&rva| rva < self.bytes.len() as u64) {
+            Some(rva) => to.copy_from_slice(self.bytes.get(rva as usize..)?.get(..to.len())?),
+            None => to.chunks_mut(8).enumerate().for_each(|(n, part)| {
+                part.copy_from_slice(&word(at.0 + 8 * n as u64).to_le_bytes()[..part.len()]);
+            }),
+        }
+        Some(())
+    }
+
+    fn ours(&self, rva: u32) -> Result<Frame, String> {
+        let memory = |at: Addr, to: &mut [u8]| self.read_memory(at, to);
+        let at = Addr(BASE + u64::from(rva));
+        let found = self.functions.find(&memory, at).map_err(|e| e.to_string())?;
+        let function = found.map(|(_, function)| function);
+        self.functions.unwind(&memory, function, &context(at.0)).map_err(|e| e.to_string())
+    }
+
+    /// The other unwinder's answer, which sees `code` at the place, if that is given.
+    fn theirs(&self, rva: u32, rsp: u64, code: Option<&[u8]>) -> Option<Context> {
+        let mut other = Other(context(0));
+        other.0.integers[RSP] = rsp;
+        let memory = |at: u32| match code {
+            Some(code) if at == rva => Some(code),
+            _ => self.bytes.get(at as usize..),
+        };
+        let rip = self.entries().unwind_frame(&mut other, memory, rva)?;
+        Some(Context { rip, ..other.0 })
+    }
+
+    /// Instructions of a function, one after the other.
+    fn instructions(&self, from: u32, to: u32) -> impl Iterator<Item = Instruction> {
+        let bytes = self.bytes.get(from as usize..to as usize).unwrap_or_default();
+        Decoder::with_ip(64, bytes, BASE + u64::from(from), DecoderOptions::NONE).into_iter()
+    }
+
+    /// The entry that a piece of a function leads to in the end.
+    fn primary<'a>(&'a self, mut piece: &'a RuntimeFunction) -> &'a RuntimeFunction {
+        while let Some(UnwindInfoTrailer::ChainedUnwindInfo { chained }) =
+            self.info(piece).and_then(|i| i.trailer())
+        {
+            piece = chained;
+        }
+        piece
+    }
+
+    fn leaves(&self, function: &RuntimeFunction, to: u64) -> bool {
+        let to = (to - BASE) as u32;
+        let primary = self.primary(function);
+        let other = self.entries().lookup(to).map(|f| self.primary(f).begin_address.get());
+        other != Some(primary.begin_address.get()) || to == primary.begin_address.get()
+    }
+
+    /// Whether an epilogue's rest begins at a place, and what about it the other unwinder does not know.
+    fn epilogue(&self, function: &RuntimeFunction, rva: u32) -> (Option<Epilogue>, Option<Reason>) {
+        let (mut rsp, mut code, mut reason) = (context(0).integers[RSP], Vec::new(), None);
+        let frame = self.info(function).and_then(|i| i.frame_register()).map(|r| Iced::RAX + r as u32);
+        for (n, i) in self.instructions(rva, self.bytes.len() as u32).enumerate() {
+            let bytes = &self.bytes[(i.ip() - BASE) as usize..][..i.len()];
+            let immediate = |op| i.immediate(op) as i64;
+            match i.mnemonic() {
+                Mnemonic::Add if n == 0 && i.op0_register() == Iced::RSP && i.op1_kind() != OpKind::Register => {
+                    rsp = rsp.wrapping_add_signed(immediate(1));
+                    reason = (immediate(1) < 0).then_some(Reason::Negative);
+                }
+                Mnemonic::Lea
+                    if n == 0
+                        && i.op0_register() == Iced::RSP
+                        && Some(i.memory_base()) == frame
+                        && i.memory_index() == Iced::None =>
+                {
+                    let by = i.memory_displacement64() as i64;
+                    rsp = context(0).integers[i.memory_base().number()].wrapping_add_signed(by);
+                    reason = (by < 0).then_some(Reason::Negative);
+                }
+                Mnemonic::Pop if i.code() == Code::Pop_r64 => code.extend_from_slice(bytes),
+                Mnemonic::Ret => {
+                    let plain = bytes == [0xc3];
+                    code.push(0xc3);
+                    return (Some(Epilogue { rsp, code }), if plain { reason } else { Some(Reason::Return) });
+                }
+                Mnemonic::Jmp if i.is_jmp_short_or_near() && self.leaves(function, i.near_branch_target()) => {
+                    code.push(0xc3);
+                    return (Some(Epilogue { rsp, code }), reason);
+                }
+                Mnemonic::Jmp if i.is_jmp_short_or_near() => return (None, Some(Reason::JumpWithin)),
+                Mnemonic::Jmp if i.is_jmp_near_indirect() => {
+                    let (prefixed, relative) = (bytes[0] & 0xf8 == 0x48, bytes[..2] == [0xff, 0x25]);
+                    if !prefixed && !relative {
+                        return (None, Some(Reason::JumpThroughTable));
+                    }
+                    code.push(0xc3);
+                    let known = i.op0_kind() != OpKind::Register;
+                    return (
+                        Some(Epilogue { rsp, code }),
+                        if known { reason } else { Some(Reason::JumpThroughRegister) },
+                    );
+                }
+                _ => return (None, None),
+            }
+        }
+        (None, None)
+    }
+
+    /// Offsets to try in a function.
+    fn places(&self, function: &RuntimeFunction) -> Vec<u32> {
+        let (begin, end) = (function.begin_address.get(), function.end_address.get());
+        let prologue = self.info(function).map_or(0, |i| i.prolog_size);
+        let all: Vec<_> = self.instructions(begin, end).collect();
+        let leaves = |i: &Instruction| {
+            matches!(
+                i.flow_control(),
+                FlowControl::Return | FlowControl::UnconditionalBranch | FlowControl::IndirectBranch
+            )
+        };
+        let mut since = usize::MAX; // instructions until the next way out
+        let mut places = Vec::new();
+        for (n, i) in all.iter().enumerate().rev() {
+            since = if leaves(i) { 0 } else { since.saturating_add(1) };
+            let rva = (i.ip() - BASE) as u32;
+            if rva - begin <= prologue.into() || since < 12 || n % 16 == 0 {
+                places.push(rva);
+            }
+        }
+        places
+    }
+
+    fn check(&self, function: &RuntimeFunction, rva: u32, counts: &mut Counts) -> Result<(), String> {
+        let ours = self.ours(rva)?;
+        let (epilogue, reason) = self.epilogue(function, rva);
+        counts.places += 1;
+        counts.epilogues += usize::from(epilogue.is_some());
+        let rsp = context(0).integers[RSP];
+        let theirs = self.theirs(rva, rsp, None).ok_or("the other one gives no answer")?;
+        if ours.caller != theirs {
+            let again = match &epilogue {
+                Some(Epilogue { rsp, code }) => self.theirs(rva, *rsp, Some(&padded(code, function, rva))),
+                None => self.theirs(rva, rsp, Some(&padded(&[0xcc], function, rva))),
+            };
+            let Some(reason) = reason.filter(|_| again == Some(ours.caller)) else {
+                return Err(differs(&ours.caller, &theirs));
+            };
+            *counts.reasons.entry(reason).or_default() += 1;
+        }
+        self.check_handler(function, rva, &ours, epilogue.is_some(), counts)
+    }
+
+    /// The handler of a function applies between its prologue and its epilogues.
+    fn check_handler(
+        &self,
+        function: &RuntimeFunction,
+        rva: u32,
+        ours: &Frame,
+        epilogue: bool,
+        counts: &mut Counts,
+    ) -> Result<(), String> {
+        let primary = self.primary(function);
+        let info = self.info(primary).ok_or("no unwind data")?;
+        let over = rva.wrapping_sub(primary.begin_address.get()) >= info.prolog_size.into();
+        let frameless = self.info(function).is_some_and(|i| i.unwind_codes_len == 0) && std::ptr::eq(primary, function);
+        let expected = match info.trailer() {
+            Some(
+                UnwindInfoTrailer::ExceptionHandler { handler_address, .. }
+                | UnwindInfoTrailer::TerminationHandler { handler_address, .. },
+            ) if over && (!epilogue || frameless) => Some(Addr(BASE + u64::from(handler_address.get()))),
+            _ => None,
+        };
+        let found = ours.handler.map(|h| h.routine);
+        counts.handlers += usize::from(found.is_some());
+        (found == expected).then_some(()).ok_or_else(|| format!("handler {found:?}, not {expected:?}"))
+    }
+}
+
+/// Code that is long enough for the other unwinder, which reads to the function's end.
+fn padded(code: &[u8], function: &RuntimeFunction, rva: u32) -> Vec<u8> {
+    let mut code = code.to_vec();
+    code.resize(code.len().max((function.end_address.get() - rva) as usize), 0xcc);
+    code
+}
+
+fn differs(ours: &Context, theirs: &Context) -> String {
+    let mut what = Vec::new();
+    let mut compare = |name: String, a: u128, b: u128| {
+        if a != b {
+            what.push(format!("{name} {a:#x}, not {b:#x}"));
+        }
+    };
+    compare("rip".into(), ours.rip.into(), theirs.rip.into());
+    for n in 0..16 {
+        compare(format!("r{n}"), ours.integers[n].into(), theirs.integers[n].into());
+        compare(format!("xmm{n}"), ours.xmm[n], theirs.xmm[n]);
+    }
+    what.join(", ")
+}
+
+/// Every function of an image.
+fn compare(file: &PathBuf) -> Counts {
+    let mut counts = Counts::default();
+    let Some(image) = Laid::read(file) else { return counts };
+    counts.images = 1;
+    for function in image.entries() {
+        counts.functions += 1;
+        for rva in image.places(function) {
+            if let Err(what) = image.check(function, rva, &mut counts) {
+                counts.wrong.push(format!("{}: {rva:#x}: {what}", file.display()));
+            }
+        }
+    }
+    counts
+}
+
+/// All files below a folder that begin as Windows images do.
+fn images_below(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            images_below(&path, found);
+        } else if path.extension().is_some_and(|e| ["dll", "pyd", "DLL"].iter().any(|x| e == *x)) {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn agrees_with_another_unwinder_on_every_function() {
+    let mut files = Vec::new();
+    images_below(&corpus::root().join("pe"), &mut files);
+    env::var_os("LOADER_DLLS").iter().for_each(|folder| images_below(Path::new(folder), &mut files));
+    let mut all = Counts::default();
+    on_all_cores(&files, compare).into_iter().for_each(|counts| all += counts);
+    println!(
+        "{} images of {} files, {} functions: {} places, of them {} in epilogues, {} with a handler; asked again: {:?}",
+        all.images,
+        files.len(),
+        all.functions,
+        all.places,
+        all.epilogues,
+        all.handlers,
+        all.reasons
+    );
+    let shown = &all.wrong[..all.wrong.len().min(40)];
+    assert!(all.wrong.is_empty(), "{} places differ:\n{}", all.wrong.len(), shown.join("\n"));
+    assert!(all.functions > 100, "the corpus has more functions than {}", all.functions);
+}
