@@ -1,7 +1,6 @@
 //! Machine code that keeps the registers and gives them back: `setjmp`, `longjmp`, `RtlCaptureContext`.
 //!
-//! A jump goes straight to its place: the frames in between are not told. That is what `setjmp` without a frame asks
-//! for, and what C code expects; handlers in between would be the exception dispatcher's affair, which is still to come.
+//! A jump to a buffer without a frame goes straight to its place. With one, the frames in between are unwound.
 #![allow(unsafe_code)] // machine code
 #![allow(non_snake_case)]
 
@@ -45,6 +44,8 @@ unsafe extern "win64" fn __intrinsic_setjmpex() -> i32 {
 #[unsafe(naked)]
 unsafe extern "win64" fn longjmp() {
     naked_asm!(
+        "cmp qword ptr [rcx], 0",
+        "jne {unwinding}",
         "mov eax, edx",
         "test eax, eax",
         "jnz 2f",
@@ -74,6 +75,7 @@ unsafe extern "win64" fn longjmp() {
         "mov rdx, [rcx + 0x50]",
         "mov rsp, [rcx + 0x10]",
         "jmp rdx",
+        unwinding = sym crate::exception::registers::long_jump,
     )
 }
 

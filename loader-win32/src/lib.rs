@@ -8,8 +8,8 @@
 //! ```
 //! Read in this order: [`Services`] (what is asked of the engine) → [`Process`] → `teb` and `peb` (what images read
 //! without asking) → `guest` (pointers that images hand in) → `table` (how a function becomes one of a module) →
-//! `memory` (the book of virtual memory) → `kernel32` and `crt`, one file a subject. A function that is not in a table does
-//! not exist: nothing here is a stub that pretends.
+//! `memory` (the book of virtual memory) → `kernel32` and `crt`, one file a subject → `exception`. A function that is not in
+//! a table does not exist: nothing here is a stub that pretends.
 //!
 //! Choices that hold everywhere:
 //! - "ANSI" text is UTF-8 (code page 65001), as a Windows program can choose it too.
@@ -23,6 +23,7 @@ mod table;
 
 mod bcrypt;
 mod crt;
+mod exception;
 mod format;
 mod futex;
 mod guest;

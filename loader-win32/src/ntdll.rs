@@ -2,8 +2,9 @@
 #![allow(non_snake_case)]
 
 use crate::{
+    exception::{functions::*, registers::*, scope::__C_specific_handler, vectored::*, walk},
     guest::Ptr,
-    kernel32::{code::*, exception::*, heaps::*, list::*, module, sync::*, system},
+    kernel32::{code::*, heaps::*, list::*, module, sync::*, system},
 };
 use loader_core::HostTable;
 
@@ -38,7 +39,9 @@ table! {
     /// ntdll.
     TABLE:
         RtlAcquireSRWLockExclusive = AcquireSRWLockExclusive, RtlAcquireSRWLockShared = AcquireSRWLockShared,
-        RtlAddFunctionTable, RtlCaptureContext = crate::jump::RtlCaptureContext, RtlAddVectoredExceptionHandler = AddVectoredExceptionHandler, RtlAllocateHeap = HeapAlloc,
+        RtlAddFunctionTable, RtlAddVectoredContinueHandler = AddVectoredContinueHandler,
+        RtlAddVectoredExceptionHandler = AddVectoredExceptionHandler, RtlAllocateHeap = HeapAlloc,
+        RtlCaptureContext = crate::jump::RtlCaptureContext,
         RtlDecodePointer = DecodePointer, RtlDeleteCriticalSection = DeleteCriticalSection, RtlDeleteFunctionTable,
         RtlEncodePointer = EncodePointer, RtlEnterCriticalSection = EnterCriticalSection, RtlFreeHeap = HeapFree,
         RtlGetVersion, RtlInitializeConditionVariable = InitializeConditionVariable,
@@ -46,7 +49,9 @@ table! {
         RtlInitializeSRWLock = InitializeSRWLock, RtlInterlockedFlushSList = InterlockedFlushSList,
         RtlInterlockedPopEntrySList = InterlockedPopEntrySList, RtlInterlockedPushEntrySList = InterlockedPushEntrySList,
         RtlLeaveCriticalSection = LeaveCriticalSection, RtlLookupFunctionEntry, RtlNtStatusToDosError,
-        RtlPcToFileHeader = module::RtlPcToFileHeader, RtlReAllocateHeap = HeapReAlloc,
+        RtlInstallFunctionTableCallback, RtlPcToFileHeader = module::RtlPcToFileHeader, RtlRaiseException,
+        RtlReAllocateHeap = HeapReAlloc, RtlRemoveVectoredContinueHandler = RemoveVectoredContinueHandler,
+        RtlRestoreContext = walk::RtlRestoreContext, RtlUnwind, RtlUnwindEx, RtlVirtualUnwind, __C_specific_handler,
         RtlQueryDepthSList = QueryDepthSList, RtlReleaseSRWLockExclusive = ReleaseSRWLockExclusive,
         RtlReleaseSRWLockShared = ReleaseSRWLockShared,
         RtlRemoveVectoredExceptionHandler = RemoveVectoredExceptionHandler, RtlSizeHeap = HeapSize,

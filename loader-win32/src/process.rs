@@ -2,8 +2,9 @@
 
 use crate::{
     Services, bcrypt, crt,
+    exception::{self, vectored::Handlers},
     heap::Heaps,
-    kernel32::{self, environment::Environment, exception::Handlers},
+    kernel32::{self, environment::Environment},
     memory::{Memory, book::MemoryUse},
     ntdll,
     object::Objects,
@@ -120,7 +121,7 @@ impl Process {
 /// the real one.
 #[must_use]
 pub fn substitutes() -> Vec<HostModule> {
-    vec![module("VCRUNTIME140.dll", &[crt::vcruntime::TABLE])]
+    vec![module("VCRUNTIME140.dll", &[crt::vcruntime::TABLE, exception::scope::CRT])]
 }
 
 fn module(name: &str, tables: &[HostTable]) -> HostModule {

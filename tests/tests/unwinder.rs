@@ -18,9 +18,9 @@ use pe_unwind_info::x86_64::{
     FunctionTableEntries, Register, RuntimeFunction, UnwindInfo, UnwindInfoTrailer, UnwindState, XmmRegister,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env, fs,
-    ops::AddAssign,
+    ops::{AddAssign, Range},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -103,8 +103,10 @@ struct Other(Context);
 /// An image as it lies in memory.
 struct Laid {
     bytes: Vec<u8>,
+    /// The same, as the other unwinder needs it (see [`close_gaps`]).
+    others: Vec<u8>,
     functions: Functions,
-    table: std::ops::Range<usize>,
+    table: Range<usize>,
 }
 
 /// An epilogue's rest, spelt out: the stack pointer before the first `pop`, and the instructions from there to a `ret`.
@@ -129,15 +131,17 @@ impl Laid {
             table: Addr(BASE + table.start as u64),
             count: u32::try_from(table.len() / 12).ok()?,
         };
-        Some(Self { bytes, functions, table })
+        let mut others = bytes.clone();
+        close_gaps(&mut others, table.clone());
+        Some(Self { bytes, others, functions, table })
     }
 
     fn entries(&self) -> FunctionTableEntries<'_> {
-        FunctionTableEntries::parse(&self.bytes[self.table.clone()])
+        FunctionTableEntries::parse(&self.others[self.table.clone()])
     }
 
     fn info(&self, function: &RuntimeFunction) -> Option<UnwindInfo<'_>> {
-        UnwindInfo::parse(self.bytes.get(function.unwind_info_address.get() as usize..)?)
+        UnwindInfo::parse(self.others.get(function.unwind_info_address.get() as usize..)?)
     }
 
     fn read_memory(&self, at: Addr, to: &mut [u8]) -> Option<()> {
@@ -164,7 +168,7 @@ impl Laid {
         other.0.integers[RSP] = rsp;
         let memory = |at: u32| match code {
             Some(code) if at == rva => Some(code),
-            _ => self.bytes.get(at as usize..),
+            _ => self.others.get(at as usize..),
         };
         let rip = self.entries().unwind_frame(&mut other, memory, rva)?;
         Some(Context { rip, ..other.0 })
@@ -187,7 +191,7 @@ impl Laid {
     }
 
     fn leaves(&self, function: &RuntimeFunction, to: u64) -> bool {
-        let to = (to - BASE) as u32;
+        let Some(Ok(to)) = to.checked_sub(BASE).map(u32::try_from) else { return true };
         let primary = self.primary(function);
         let other = self.entries().lookup(to).map(|f| self.primary(f).begin_address.get());
         other != Some(primary.begin_address.get()) || to == primary.begin_address.get()
@@ -201,7 +205,9 @@ impl Laid {
             let bytes = &self.bytes[(i.ip() - BASE) as usize..][..i.len()];
             let immediate = |op| i.immediate(op) as i64;
             match i.mnemonic() {
-                Mnemonic::Add if n == 0 && i.op0_register() == Iced::RSP && i.op1_kind() != OpKind::Register => {
+                Mnemonic::Add
+                    if n == 0 && i.op0_register() == Iced::RSP && i.op1_kind() != OpKind::Register =>
+                {
                     rsp = rsp.wrapping_add_signed(immediate(1));
                     reason = (immediate(1) < 0).then_some(Reason::Negative);
                 }
@@ -221,7 +227,9 @@ impl Laid {
                     code.push(0xc3);
                     return (Some(Epilogue { rsp, code }), if plain { reason } else { Some(Reason::Return) });
                 }
-                Mnemonic::Jmp if i.is_jmp_short_or_near() && self.leaves(function, i.near_branch_target()) => {
+                Mnemonic::Jmp
+                    if i.is_jmp_short_or_near() && self.leaves(function, i.near_branch_target()) =>
+                {
                     code.push(0xc3);
                     return (Some(Epilogue { rsp, code }), reason);
                 }
@@ -299,7 +307,8 @@ impl Laid {
         let primary = self.primary(function);
         let info = self.info(primary).ok_or("no unwind data")?;
         let over = rva.wrapping_sub(primary.begin_address.get()) >= info.prolog_size.into();
-        let frameless = self.info(function).is_some_and(|i| i.unwind_codes_len == 0) && std::ptr::eq(primary, function);
+        let frameless =
+            self.info(function).is_some_and(|i| i.unwind_codes_len == 0) && std::ptr::eq(primary, function);
         let expected = match info.trailer() {
             Some(
                 UnwindInfoTrailer::ExceptionHandler { handler_address, .. }
@@ -311,6 +320,28 @@ impl Laid {
         counts.handlers += usize::from(found.is_some());
         (found == expected).then_some(()).ok_or_else(|| format!("handler {found:?}, not {expected:?}"))
     }
+}
+
+/// An odd number of unwind codes is followed by one that says nothing; then comes the chained function or the handler.
+/// The other unwinder expects them right after the last code: here they are moved there.
+fn close_gaps(bytes: &mut [u8], table: Range<usize>) {
+    let data = |bytes: &[u8], at: usize| bytes.get(at + 8..at + 12).map(word_at);
+    let mut places: BTreeSet<usize> = table.step_by(12).filter_map(|at| data(bytes, at)).collect();
+    let mut done = BTreeSet::new();
+    while let Some(at) = places.pop_first() {
+        let Some(&[first, _, count, _]) = bytes.get(at..at + 4) else { continue };
+        let end = at + 4 + 2 * usize::from(count);
+        if !done.insert(at) || first >> 3 == 0 || count % 2 == 0 || end + 14 > bytes.len() {
+            continue;
+        }
+        let chained = first >> 3 & 4 != 0;
+        bytes.copy_within(end + 2..end + if chained { 14 } else { 6 }, end);
+        places.extend(data(bytes, end).filter(|_| chained));
+    }
+}
+
+fn word_at(bytes: &[u8]) -> usize {
+    bytes.iter().rev().fold(0, |n, &b| n << 8 | usize::from(b))
 }
 
 /// Code that is long enough for the other unwinder, which reads to the function's end.

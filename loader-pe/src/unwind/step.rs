@@ -76,9 +76,8 @@ impl Functions {
         let info = self.info(memory, function)?;
         let offset = self.prologue_offset(function, &info, context.rip);
         let establisher = info.establisher(offset, context)?;
-        if offset.is_none()
-            && let Some(epilogue) = self.epilogue(memory, function, &info, context)?
-        {
+        // Within a prologue too: functions that have an early way out before they save all registers count it in.
+        if let Some(epilogue) = self.epilogue(memory, function, &info, context)? {
             step.caller.integers[RSP] = epilogue.rsp;
             epilogue.pops().try_for_each(|register| step.pop(register))?;
             step.ret()?;
@@ -206,7 +205,9 @@ impl<M: Memory> Step<'_, M> {
                 Code::SetFrame if info.frame == 0 => return malformed("frame register", info.at.0),
                 Code::SetFrame => self.caller.integers[RSP] = info.below(info.frame, &self.caller),
                 Code::Save(register, offset) => self.load(register, establisher.wrapping_add(offset))?,
-                Code::SaveXmm(register, offset) => self.load_xmm(register, establisher.wrapping_add(offset))?,
+                Code::SaveXmm(register, offset) => {
+                    self.load_xmm(register, establisher.wrapping_add(offset))?
+                }
                 Code::Epilogue(..) | Code::Spare => {}
                 Code::MachineFrame { error_code } => self.interruption(error_code)?,
             }

@@ -52,7 +52,7 @@ pub(crate) const UCRT: &[HostTable] = &[print::UCRT, startup::UCRT, stdio::UCRT]
 
 /// What only msvcrt has.
 pub(crate) const MSVCRT: &[HostTable] =
-    &[crate::variadic::MSVCRT, print::MSVCRT, startup::MSVCRT, stdio::MSVCRT];
+    &[crate::variadic::MSVCRT, crate::exception::scope::CRT, print::MSVCRT, startup::MSVCRT, stdio::MSVCRT];
 
 /// The state of the C runtime in one process.
 #[derive(Default)]

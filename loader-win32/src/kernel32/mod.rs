@@ -6,7 +6,6 @@ pub(crate) mod code;
 pub(crate) mod console;
 pub(crate) mod environment;
 pub(crate) mod error;
-pub(crate) mod exception;
 pub(crate) mod file;
 pub(crate) mod heaps;
 pub(crate) mod list;
@@ -37,7 +36,10 @@ pub(crate) const TABLES: &[HostTable] = &[
     console::TABLE,
     environment::TABLE,
     error::TABLE,
-    exception::TABLE,
+    crate::exception::functions::TABLE,
+    crate::exception::registers::TABLE,
+    crate::exception::scope::CRT,
+    crate::exception::vectored::TABLE,
     file::TABLE,
     heaps::TABLE,
     list::TABLE,

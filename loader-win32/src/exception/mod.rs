@@ -1,0 +1,165 @@
+//! Exceptions of Windows code: who is asked when one is raised, how stacks are unwound, how execution goes on.
+//!
+//! ```text
+//! RaiseException ──registers──► dispatch: vectored handlers ► frame handlers, innermost first ► unhandled filter
+//!                                              │ one that handles it asks for
+//!                                              ▼
+//!                                 unwind: termination handlers, up to the frame of the one that handles it ► restore
+//! ```
+//! The code between the guest's call and the walk over its stack is ours and has no unwind data of Windows' kind. Two
+//! things make it invisible: a walk begins with the registers that the guest's code had when it called ([`registers`]),
+//! and whatever of the guest is called during a walk is called over a [`Bridge`], which says where a walk goes on that
+//! comes there from below. A walk that meets other code of the host ends there: who called the guest is no business of
+//! the guest's handlers.
+//!
+//! Nothing of Rust that needs a destructor may be alive when the guest is called here: it may never return.
+//!
+//! Read `functions` (unwind data by address) → `walk` (the two passes) → `scope` (`__try`, `__finally`) → `registers`
+//! (the machine code).
+#![allow(unsafe_code)] // records and stacks of the guest are followed by address
+#![allow(non_snake_case)]
+
+pub(crate) mod functions;
+pub(crate) mod registers;
+pub(crate) mod scope;
+pub(crate) mod vectored;
+pub(crate) mod walk;
+
+use loader_pe::unwind::Context;
+
+/// `EXCEPTION_RECORD`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Record {
+    pub(crate) code: u32,
+    pub(crate) flags: u32,
+    pub(crate) cause: usize,
+    pub(crate) address: u64,
+    pub(crate) count: u32,
+    pub(crate) information: [u64; 15],
+}
+
+/// `EXCEPTION_POINTERS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pointers {
+    pub(crate) record: *mut Record,
+    pub(crate) context: *mut ContextRecord,
+}
+
+/// The exception may not be answered by going on where it was raised.
+pub(crate) const NONCONTINUABLE: u32 = 1;
+/// Frames are being unwound: handlers clean up and decide nothing.
+pub(crate) const UNWINDING: u32 = 2;
+/// ... all of them, because the thread ends.
+pub(crate) const EXIT_UNWIND: u32 = 4;
+/// The walk left the stack.
+pub(crate) const STACK_INVALID: u32 = 8;
+/// The handler that is asked has itself called what raised the exception.
+pub(crate) const NESTED_CALL: u32 = 0x10;
+/// This frame is the last to be unwound.
+pub(crate) const TARGET_UNWIND: u32 = 0x20;
+/// The frame was being unwound already when this unwinding began.
+pub(crate) const COLLIDED_UNWIND: u32 = 0x40;
+
+/// Status numbers of `ntstatus.h`.
+pub(crate) mod status {
+    pub(crate) const LONGJUMP: u32 = 0x8000_0026;
+    pub(crate) const UNWIND_CONSOLIDATE: u32 = 0x8000_0029;
+    pub(crate) const NONCONTINUABLE_EXCEPTION: u32 = 0xc000_0025;
+    pub(crate) const INVALID_DISPOSITION: u32 = 0xc000_0026;
+    pub(crate) const UNWIND: u32 = 0xc000_0027;
+    pub(crate) const BAD_STACK: u32 = 0xc000_0028;
+    pub(crate) const BAD_FUNCTION_TABLE: u32 = 0xc000_00ff;
+}
+
+/// `CONTEXT` of x86-64.
+#[repr(C, align(16))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ContextRecord {
+    homes: [u64; 6],
+    pub(crate) flags: u32,
+    pub(crate) mxcsr: u32,
+    segments: [u16; 6],
+    pub(crate) eflags: u32,
+    debug: [u64; 6],
+    pub(crate) integers: [u64; 16],
+    pub(crate) rip: u64,
+    /// What `fxsave` stores before the XMM registers: the x87 state.
+    float: [u128; 10],
+    pub(crate) xmm: [u128; 16],
+    float_rest: [u128; 6],
+    vectors: [u128; 26],
+    control: [u64; 6],
+}
+
+const _: () = {
+    use std::mem::offset_of;
+    assert!(size_of::<Record>() == 0x98 && offset_of!(Record, information) == 0x20);
+    assert!(size_of::<ContextRecord>() == 0x4d0);
+    assert!(offset_of!(ContextRecord, integers) == 0x78 && offset_of!(ContextRecord, rip) == 0xf8);
+    assert!(offset_of!(ContextRecord, float) == 0x100 && offset_of!(ContextRecord, xmm) == 0x1a0);
+};
+
+/// The number of RAX, which carries what a function returns.
+pub(crate) const RAX: usize = 0;
+
+impl ContextRecord {
+    /// What unwinding is about.
+    pub(crate) fn registers(&self) -> Context {
+        Context { rip: self.rip, integers: self.integers, xmm: self.xmm }
+    }
+
+    /// Replaces it.
+    pub(crate) fn set(&mut self, registers: &Context) {
+        (self.rip, self.integers, self.xmm) = (registers.rip, registers.integers, registers.xmm);
+    }
+}
+
+/// `DISPATCHER_CONTEXT`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dispatcher {
+    pub(crate) pc: u64,
+    pub(crate) base: u64,
+    pub(crate) function: u64,
+    pub(crate) establisher: u64,
+    pub(crate) target: u64,
+    pub(crate) context: *mut ContextRecord,
+    pub(crate) routine: u64,
+    pub(crate) data: u64,
+    pub(crate) history: u64,
+    pub(crate) scope: u32,
+}
+
+/// What a walk does that comes, from code of the guest that the host called, to the host.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bridge {
+    pub(crate) kind: Kind,
+    /// The guest's registers before the host came in between.
+    pub(crate) context: *const ContextRecord,
+}
+
+/// What the host called the guest for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// To ask a frame whether it handles an exception.
+    Asking(*const Dispatcher),
+    /// To tell a frame that it is unwound.
+    Unwinding(*const Dispatcher),
+    /// Anything else.
+    Calling,
+}
+
+impl Bridge {
+    /// Calls a function of the guest, up to four arguments.
+    ///
+    /// # Safety
+    /// The function takes these arguments; the bridge's pointers are valid until it returns, and so is the caller's
+    /// whole stack, nothing on which needs a destructor.
+    pub(crate) unsafe fn call(&self, function: u64, arguments: [u64; 4]) -> u64 {
+        // SAFETY: the caller keeps the contract.
+        unsafe { registers::call_guest(&raw const arguments, function, self) }
+    }
+}
