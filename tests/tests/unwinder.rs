@@ -3,7 +3,7 @@
 //!
 //! The stack is made up: the word at an address is a hash of the address, so a register that was read from the wrong
 //! place has the wrong value. Where the other unwinder takes something for an epilogue that is none, or does not know
-//! one, it is asked again with the epilogue spelt out, as a third crate (`iced-x86`) reads the instructions; those
+//! one, it is asked again with that decided, as a third crate (`iced-x86`) reads the instructions; those
 //! places are counted by reason ([`Reason`]). Everything else has to agree at once.
 //!
 //! The DLLs are those of the corpus, and those below the folder that `LOADER_DLLS` names, if it names one.
@@ -39,8 +39,18 @@ enum Reason {
     Negative,
     /// It does not know `rep ret` and `ret n`.
     Return,
-    /// It does not know `rex.w jmp register`.
+    /// It does not know `rex.w jmp register` and `rex.w jmp [register + n]`.
     JumpThroughRegister,
+    /// It takes direct jumps and `ret` with a `rex` prefix, which no compiler writes, for ways out. They are data.
+    Prefixed,
+    /// It takes `pop rsp`, which no function does that has saved it, for part of an epilogue. It is data.
+    PopStackPointer,
+    /// It takes `add r12, n` for `add rsp, n`, and `lea r12, [rbp + n]` for `lea rsp, [rbp + n]`.
+    OtherRegister,
+    /// It reads the place of epilogues in data of version 2 from the wrong bits.
+    VersionTwo,
+    /// It looks no further than the end of a piece of a function, where an epilogue may go on in the next piece.
+    AcrossPieces,
 }
 
 #[derive(Debug, Default)]
@@ -109,12 +119,6 @@ struct Laid {
     table: Range<usize>,
 }
 
-/// An epilogue's rest, spelt out: the stack pointer before the first `pop`, and the instructions from there to a `ret`.
-struct Epilogue {
-    rsp: u64,
-    code: Vec<u8>,
-}
-
 impl Laid {
     /// `None` for what is no DLL for this machine.
     fn read(file: &Path) -> Option<Self> {
@@ -163,9 +167,8 @@ impl Laid {
     }
 
     /// The other unwinder's answer, which sees `code` at the place, if that is given.
-    fn theirs(&self, rva: u32, rsp: u64, code: Option<&[u8]>) -> Option<Context> {
-        let mut other = Other(context(0));
-        other.0.integers[RSP] = rsp;
+    fn theirs(&self, rva: u32, registers: Context, code: Option<&[u8]>) -> Option<Context> {
+        let mut other = Other(registers);
         let memory = |at: u32| match code {
             Some(code) if at == rva => Some(code),
             _ => self.others.get(at as usize..),
@@ -197,19 +200,30 @@ impl Laid {
         other != Some(primary.begin_address.get()) || to == primary.begin_address.get()
     }
 
-    /// Whether an epilogue's rest begins at a place, and what about it the other unwinder does not know.
-    fn epilogue(&self, function: &RuntimeFunction, rva: u32) -> (Option<Epilogue>, Option<Reason>) {
-        let (mut rsp, mut code, mut reason) = (context(0).integers[RSP], Vec::new(), None);
+    /// The registers before the last instruction of an epilogue, if the rest of one begins at a place; and what about
+    /// it the other unwinder does not know.
+    fn epilogue(&self, function: &RuntimeFunction, rva: u32) -> (Option<Context>, Option<Reason>) {
+        let (mut registers, mut reason) = (context(0), None);
         let frame = self.info(function).and_then(|i| i.frame_register()).map(|r| Iced::RAX + r as u32);
+        let end = BASE + u64::from(function.end_address.get());
         for (n, i) in self.instructions(rva, self.bytes.len() as u32).enumerate() {
             let bytes = &self.bytes[(i.ip() - BASE) as usize..][..i.len()];
-            let immediate = |op| i.immediate(op) as i64;
-            match i.mnemonic() {
-                Mnemonic::Add
-                    if n == 0 && i.op0_register() == Iced::RSP && i.op1_kind() != OpKind::Register =>
-                {
-                    rsp = rsp.wrapping_add_signed(immediate(1));
-                    reason = (immediate(1) < 0).then_some(Reason::Negative);
+            reason = reason.or((i.ip() >= end).then_some(Reason::AcrossPieces));
+            let known = match i.mnemonic() {
+                Mnemonic::Add if n == 0 && i.op1_kind() != OpKind::Register => {
+                    let by = i.immediate(1) as i64;
+                    match i.op0_register() {
+                        Iced::RSP => {
+                            registers.integers[RSP] = registers.integers[RSP].wrapping_add_signed(by)
+                        }
+                        Iced::R12 => return (None, Some(Reason::OtherRegister)),
+                        _ => return (None, None),
+                    }
+                    reason = (by < 0).then_some(Reason::Negative);
+                    continue;
+                }
+                Mnemonic::Lea if n == 0 && i.op0_register() == Iced::R12 => {
+                    return (None, Some(Reason::OtherRegister));
                 }
                 Mnemonic::Lea
                     if n == 0
@@ -218,36 +232,39 @@ impl Laid {
                         && i.memory_index() == Iced::None =>
                 {
                     let by = i.memory_displacement64() as i64;
-                    rsp = context(0).integers[i.memory_base().number()].wrapping_add_signed(by);
+                    let base = registers.integers[i.memory_base().number()];
+                    registers.integers[RSP] = base.wrapping_add_signed(by);
                     reason = (by < 0).then_some(Reason::Negative);
+                    continue;
                 }
-                Mnemonic::Pop if i.code() == Code::Pop_r64 => code.extend_from_slice(bytes),
-                Mnemonic::Ret => {
-                    let plain = bytes == [0xc3];
-                    code.push(0xc3);
-                    return (Some(Epilogue { rsp, code }), if plain { reason } else { Some(Reason::Return) });
+                Mnemonic::Pop if i.op0_register() == Iced::RSP => {
+                    return (None, Some(Reason::PopStackPointer));
+                }
+                Mnemonic::Pop if i.code() == Code::Pop_r64 => {
+                    let rsp = registers.integers[RSP];
+                    registers.integers[RSP] = rsp + 8;
+                    registers.integers[i.op0_register().number()] = word(rsp);
+                    continue;
+                }
+                Mnemonic::Ret if bytes == [0xc3] => None,
+                Mnemonic::Ret if bytes == [0xf3, 0xc3] || bytes[0] == 0xc2 => Some(Reason::Return),
+                Mnemonic::Ret => return (None, Some(Reason::Prefixed)),
+                Mnemonic::Jmp if i.is_jmp_short_or_near() && i.len() > 5 => {
+                    return (None, Some(Reason::Prefixed));
                 }
                 Mnemonic::Jmp
                     if i.is_jmp_short_or_near() && self.leaves(function, i.near_branch_target()) =>
                 {
-                    code.push(0xc3);
-                    return (Some(Epilogue { rsp, code }), reason);
+                    None
                 }
                 Mnemonic::Jmp if i.is_jmp_short_or_near() => return (None, Some(Reason::JumpWithin)),
-                Mnemonic::Jmp if i.is_jmp_near_indirect() => {
-                    let (prefixed, relative) = (bytes[0] & 0xf8 == 0x48, bytes[..2] == [0xff, 0x25]);
-                    if !prefixed && !relative {
-                        return (None, Some(Reason::JumpThroughTable));
-                    }
-                    code.push(0xc3);
-                    let known = i.op0_kind() != OpKind::Register;
-                    return (
-                        Some(Epilogue { rsp, code }),
-                        if known { reason } else { Some(Reason::JumpThroughRegister) },
-                    );
-                }
+                Mnemonic::Jmp if bytes[..2] == [0xff, 0x25] => None,
+                Mnemonic::Jmp if bytes[0] & 0xf8 != 0x48 => return (None, Some(Reason::JumpThroughTable)),
+                Mnemonic::Jmp if bytes[2] >> 6 != 0 => Some(Reason::JumpThroughRegister),
+                Mnemonic::Jmp => None,
                 _ => return (None, None),
-            }
+            };
+            return (Some(registers), reason.or(known));
         }
         (None, None)
     }
@@ -278,14 +295,19 @@ impl Laid {
     fn check(&self, function: &RuntimeFunction, rva: u32, counts: &mut Counts) -> Result<(), String> {
         let ours = self.ours(rva)?;
         let (epilogue, reason) = self.epilogue(function, rva);
+        let second = self.info(function).is_some_and(|i| i.version() == 2) && epilogue.is_some();
+        let reason = reason.or(second.then_some(Reason::VersionTwo));
         counts.places += 1;
         counts.epilogues += usize::from(epilogue.is_some());
-        let rsp = context(0).integers[RSP];
-        let theirs = self.theirs(rva, rsp, None).ok_or("the other one gives no answer")?;
+        let theirs = self.theirs(rva, context(0), None).ok_or("the other one gives no answer")?;
         if ours.caller != theirs {
-            let again = match &epilogue {
-                Some(Epilogue { rsp, code }) => self.theirs(rva, *rsp, Some(&padded(code, function, rva))),
-                None => self.theirs(rva, rsp, Some(&padded(&[0xcc], function, rva))),
+            let again = match epilogue {
+                Some(registers) => Some(returned(registers)),
+                None => self.theirs(
+                    rva,
+                    context(0),
+                    Some(&vec![0xcc; (function.end_address.get() - rva) as usize]),
+                ),
             };
             let Some(reason) = reason.filter(|_| again == Some(ours.caller)) else {
                 return Err(differs(&ours.caller, &theirs));
@@ -344,11 +366,11 @@ fn word_at(bytes: &[u8]) -> usize {
     bytes.iter().rev().fold(0, |n, &b| n << 8 | usize::from(b))
 }
 
-/// Code that is long enough for the other unwinder, which reads to the function's end.
-fn padded(code: &[u8], function: &RuntimeFunction, rva: u32) -> Vec<u8> {
-    let mut code = code.to_vec();
-    code.resize(code.len().max((function.end_address.get() - rva) as usize), 0xcc);
-    code
+/// What `ret` leaves in the registers.
+fn returned(mut registers: Context) -> Context {
+    registers.rip = word(registers.integers[RSP]);
+    registers.integers[RSP] += 8;
+    registers
 }
 
 fn differs(ours: &Context, theirs: &Context) -> String {

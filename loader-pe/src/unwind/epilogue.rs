@@ -153,7 +153,7 @@ impl<M: Memory> Decoder<'_, M> {
 
     fn pop(&mut self) -> Option<u8> {
         let (register, len) = match self.peek() {
-            [code @ 0x58..=0x5f, ..] => (code & 7, 1),
+            [code @ (0x58..=0x5b | 0x5d..=0x5f), ..] => (code & 7, 1), // 5c is `pop rsp`
             [0x41, code @ 0x58..=0x5f, _] => (8 | code & 7, 2),
             _ => return None,
         };
