@@ -29,6 +29,11 @@ impl<T> Ptr<T> {
         Self(at)
     }
 
+    /// An address that guest code passed as a number, among arguments of which not all are pointers.
+    pub(crate) fn from_guest(at: u64) -> Self {
+        Self(std::ptr::with_exposed_provenance_mut(at as usize))
+    }
+
     /// Whether it is null.
     pub(crate) fn is_null(self) -> bool {
         self.0.is_null()

@@ -25,6 +25,7 @@ pub(crate) mod scope;
 pub(crate) mod vectored;
 pub(crate) mod walk;
 
+use crate::guest::Ptr;
 use loader_pe::unwind::Context;
 
 /// `EXCEPTION_RECORD`.
@@ -43,8 +44,8 @@ pub(crate) struct Record {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pointers {
-    pub(crate) record: *mut Record,
-    pub(crate) context: *mut ContextRecord,
+    pub(crate) record: Ptr<Record>,
+    pub(crate) context: Ptr<ContextRecord>,
 }
 
 /// The exception may not be answered by going on where it was raised.
@@ -125,7 +126,7 @@ pub(crate) struct Dispatcher {
     pub(crate) function: u64,
     pub(crate) establisher: u64,
     pub(crate) target: u64,
-    pub(crate) context: *mut ContextRecord,
+    pub(crate) context: Ptr<ContextRecord>,
     pub(crate) routine: u64,
     pub(crate) data: u64,
     pub(crate) history: u64,
@@ -138,28 +139,31 @@ pub(crate) struct Dispatcher {
 pub(crate) struct Bridge {
     pub(crate) kind: Kind,
     /// The guest's registers before the host came in between.
-    pub(crate) context: *const ContextRecord,
+    pub(crate) context: Ptr<ContextRecord>,
 }
 
 /// What the host called the guest for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     /// To ask a frame whether it handles an exception.
-    Asking(*const Dispatcher),
+    Asking(Ptr<Dispatcher>),
     /// To tell a frame that it is unwound.
-    Unwinding(*const Dispatcher),
+    Unwinding(Ptr<Dispatcher>),
     /// Anything else.
     Calling,
 }
 
 impl Bridge {
-    /// Calls a function of the guest, up to four arguments.
-    ///
-    /// # Safety
-    /// The function takes these arguments; the bridge's pointers are valid until it returns, and so is the caller's
-    /// whole stack, nothing on which needs a destructor.
-    pub(crate) unsafe fn call(&self, function: u64, arguments: [u64; 4]) -> u64 {
-        // SAFETY: the caller keeps the contract.
+    /// Calls a function of the guest, up to four arguments. It may never return: nothing on the caller's stack may need
+    /// a destructor.
+    pub(crate) fn call(&self, function: u64, arguments: [u64; 4]) -> u64 {
+        // SAFETY: the function is one that the guest registered, or its unwind data names, for these arguments.
         unsafe { registers::call_guest(&raw const arguments, function, self) }
     }
+}
+
+/// Something of ours that the guest is shown while it is called.
+pub(crate) fn local<T>(it: &mut T) -> Ptr<T> {
+    // SAFETY: it lies on the stack below every frame that is shown it, and is used through this pointer only.
+    unsafe { Ptr::new(it) }
 }

@@ -2,6 +2,7 @@
 //! over which the guest is called.
 
 use super::{Bridge, ContextRecord, walk};
+use crate::guest::Ptr;
 use std::arch::naked_asm;
 
 /// `with_registers!`: functions that capture the registers that their caller has when they return, and call a function
@@ -48,7 +49,7 @@ with_registers! {
 /// Goes on with the registers of a context. Flags, RIP, RAX and RCX go over the stack that they belong to: what lies
 /// below a stack pointer is nobody's under the Windows convention.
 #[unsafe(naked)]
-pub(crate) unsafe extern "win64" fn restore(context: *const ContextRecord) -> ! {
+unsafe extern "win64" fn restore(context: *const ContextRecord) -> ! {
     naked_asm!(
         "mov rax, [rcx + 0x98]",
         "mov rdx, [rcx + 0xf8]",
@@ -83,6 +84,13 @@ pub(crate) unsafe extern "win64" fn restore(context: *const ContextRecord) -> ! 
         "popfq",
         "ret",
     )
+}
+
+/// Goes on with the registers of a context of the guest's code.
+pub(super) fn resume(context: Ptr<ContextRecord>) -> ! {
+    // SAFETY: the registers are those of a frame of the guest further up the stack, as far as whoever handled an
+    // exception left them so.
+    unsafe { restore(context.raw()) }
 }
 
 /// More than the length of [`call_guest`]'s instructions; what follows them is filled up to this.

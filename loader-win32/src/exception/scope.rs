@@ -2,8 +2,9 @@
 
 use super::{
     Bridge, ContextRecord, Dispatcher, EXIT_UNWIND, Kind, Pointers, Record, TARGET_UNWIND, UNWINDING,
-    functions::half, walk,
+    functions::half, local, walk,
 };
+use crate::guest::Ptr;
 
 /// A scope's filter that always handles the exception.
 const ALWAYS: u32 = 1;
@@ -33,77 +34,81 @@ impl Scope {
 }
 
 /// The handler of functions with `__try`: asks filters, or runs what `__finally` has.
-pub(crate) unsafe extern "win64" fn __C_specific_handler(
-    record: *mut Record,
+pub(crate) extern "win64" fn __C_specific_handler(
+    record: Ptr<Record>,
     frame: u64,
-    context: *mut ContextRecord,
-    told: *mut Dispatcher,
+    context: Ptr<ContextRecord>,
+    told: Ptr<Dispatcher>,
 ) -> i32 {
-    // SAFETY (of the function): the dispatcher passes its own record, context and dispatcher context, which stay until
-    // this returns. What is copied here needs no destructor.
-    let dispatcher = unsafe { *told };
-    // SAFETY: see above.
-    let flags = unsafe { (*record).flags };
-    let (base, at) = (dispatcher.base, dispatcher.pc.wrapping_sub(dispatcher.base));
-    let unwinding = flags & (UNWINDING | EXIT_UNWIND) != 0;
-    for n in dispatcher.scope..half(dispatcher.data) {
-        let scope = Scope::read(dispatcher.data + 4 + 16 * u64::from(n));
-        if !scope.covers(at) {
+    let flags = record.get().flags;
+    let Dispatcher { pc, base, target, data, scope: first, .. } = told.get();
+    let at = |rva: u32| base.wrapping_add(rva.into());
+    let targeted = |scope: &Scope| match scope.block {
+        // What goes on within the scope does not leave it.
+        0 => scope.covers(target.wrapping_sub(base)),
+        // The scope that handles the exception: those around it are not left.
+        block => at(block) == target,
+    };
+    for n in first..half(data) {
+        let scope = Scope::read(data + 4 + 16 * u64::from(n));
+        if !scope.covers(pc.wrapping_sub(base)) {
             continue;
         }
-        match (unwinding, scope.block) {
-            (true, 0) => {
-                // What goes on within the scope does not leave it.
-                let target = dispatcher.target.wrapping_sub(base);
-                if flags & TARGET_UNWIND != 0 && scope.covers(target) {
-                    return CONTINUE_SEARCH;
-                }
-                // SAFETY: see above. Whoever comes here again goes on with the next scope.
-                unsafe { (*told).scope = n + 1 };
-                let bridge = Bridge { kind: Kind::Unwinding(told), context };
-                // SAFETY: the scope table names a function `void f(BOOLEAN abnormal, void *frame)`.
-                unsafe { bridge.call(base + u64::from(scope.handler), [1, frame, 0, 0]) };
-            }
-            // The scope that handles the exception: those around it are not left.
-            (true, block) if flags & TARGET_UNWIND != 0 && base + u64::from(block) == dispatcher.target => {
-                return CONTINUE_SEARCH;
-            }
-            (true, _) | (false, 0) => {}
-            (false, block) => {
-                let answer = match scope.handler {
-                    ALWAYS => 1,
-                    filter => ask(base + u64::from(filter), frame, record, context, told),
-                };
-                if answer < 0 {
-                    return CONTINUE_EXECUTION;
-                }
-                if answer > 0 {
-                    // SAFETY: see above.
-                    let value = unsafe { (*record).code }.into();
-                    let target = walk::Target { frame, ip: base + u64::from(block), value };
-                    // SAFETY: see above; unwinding begins where the exception was raised.
-                    let mut start = unsafe { *context };
-                    walk::unwind(target, record, &raw mut start);
+        if flags & (UNWINDING | EXIT_UNWIND) == 0 {
+            match scope.filter(at, frame, Pointers { record, context }, told) {
+                Answer::GoOn => return CONTINUE_EXECUTION,
+                Answer::Pass => {}
+                Answer::Handle => {
+                    let value = record.get().code.into();
+                    let target = walk::Target { frame, ip: at(scope.block), value };
+                    let mut start = context.get(); // unwinding begins where the exception was raised
+                    walk::unwind(target, record, local(&mut start));
                 }
             }
+        } else if flags & TARGET_UNWIND != 0 && targeted(&scope) {
+            return CONTINUE_SEARCH;
+        } else if scope.block == 0 {
+            told.set(Dispatcher { scope: n + 1, ..told.get() }); // whoever comes here again goes on with the next
+            let bridge = Bridge { kind: Kind::Unwinding(told), context };
+            bridge.call(at(scope.handler), [1, frame, 0, 0]); // void f(BOOLEAN abnormal, void *frame)
         }
     }
     CONTINUE_SEARCH
 }
 
-/// Asks a filter, `LONG f(EXCEPTION_POINTERS *, void *frame)`.
-fn ask(
-    filter: u64,
-    frame: u64,
-    record: *mut Record,
-    context: *mut ContextRecord,
-    told: *const Dispatcher,
-) -> i32 {
-    let pointers = Pointers { record, context };
-    let bridge = Bridge { kind: Kind::Asking(told), context };
-    let pointers = (&raw const pointers).expose_provenance() as u64;
-    // SAFETY: the scope table names a function of this type; the pointers are to frames further up.
-    (unsafe { bridge.call(filter, [pointers, frame, 0, 0]) }) as i32
+/// What a scope says of an exception.
+enum Answer {
+    /// Execution goes on where it was raised.
+    GoOn,
+    /// Somebody else may want it.
+    Pass,
+    /// The scope's block is to run.
+    Handle,
+}
+
+impl Scope {
+    /// Asks the filter, `LONG f(EXCEPTION_POINTERS *, void *frame)`; a `__finally` has none.
+    fn filter(
+        &self,
+        at: impl Fn(u32) -> u64,
+        frame: u64,
+        mut pointers: Pointers,
+        told: Ptr<Dispatcher>,
+    ) -> Answer {
+        if self.block == 0 {
+            return Answer::Pass;
+        }
+        let bridge = Bridge { kind: Kind::Asking(told), context: pointers.context };
+        let answer = match self.handler {
+            ALWAYS => 1,
+            filter => bridge.call(at(filter), [local(&mut pointers).addr() as u64, frame, 0, 0]) as i32,
+        };
+        match answer {
+            ..0 => Answer::GoOn,
+            0 => Answer::Pass,
+            1.. => Answer::Handle,
+        }
+    }
 }
 
 table! {

@@ -54,41 +54,40 @@ pub(crate) struct Handlers {
 }
 
 /// Calls a handler, `LONG f(EXCEPTION_POINTERS *)`.
-fn call(handler: u64, pointers: &Pointers) -> i32 {
-    let bridge = Bridge { kind: Kind::Calling, context: pointers.context };
-    let pointers = std::ptr::from_ref(pointers).expose_provenance() as u64;
-    // SAFETY: the guest registered a function of this type; the pointers are to frames further up.
-    (unsafe { bridge.call(handler, [pointers, 0, 0, 0]) }) as i32
+fn call(handler: u64, pointers: Ptr<Pointers>) -> i32 {
+    let bridge = Bridge { kind: Kind::Calling, context: pointers.get().context };
+    bridge.call(handler, [pointers.addr() as u64, 0, 0, 0]) as i32
 }
 
 /// Asks a list's handlers in order, until one lets execution go on.
-fn ask_list(list: fn(&Handlers) -> &List, pointers: &Pointers) -> bool {
+fn ask_list(list: fn(&Handlers) -> &List, pointers: Ptr<Pointers>) -> bool {
+    let next = |handle| list(&teb::process().handlers).after(handle);
     let mut handle = None;
-    while let Some((next, handler)) = list(&teb::process().handlers).after(handle) {
+    while let Some((this, handler)) = next(handle) {
         if call(handler, pointers) == CONTINUE_EXECUTION {
             return true;
         }
-        handle = Some(next);
+        handle = Some(this);
     }
     false
 }
 
 /// Asks the vectored handlers; `true` if execution goes on.
-pub(super) fn ask(pointers: &Pointers) -> bool {
+pub(super) fn ask(pointers: Ptr<Pointers>) -> bool {
     ask_list(|h| &h.exceptions, pointers)
 }
 
 /// Tells the handlers for going on.
-pub(super) fn ask_continuing(pointers: &Pointers) {
+pub(super) fn ask_continuing(pointers: Ptr<Pointers>) {
     ask_list(|h| &h.continuing, pointers);
 }
 
 /// Asks the filter for exceptions that nobody handles; `true` if execution goes on.
-pub(super) fn last_resort(pointers: &Pointers) -> bool {
+pub(super) fn last_resort(pointers: Ptr<Pointers>) -> bool {
     filter(pointers) == CONTINUE_EXECUTION
 }
 
-fn filter(pointers: &Pointers) -> i32 {
+fn filter(pointers: Ptr<Pointers>) -> i32 {
     let filter = teb::process().handlers.unhandled.load(Relaxed);
     if filter == 0 { EXECUTE_HANDLER } else { call(filter, pointers) }
 }
@@ -116,7 +115,7 @@ extern "win64" fn SetUnhandledExceptionFilter(filter: u64) -> u64 {
 
 /// Asks the filter that was set; without one, or where it passes the exception on, the answer is that the handler runs.
 extern "win64" fn UnhandledExceptionFilter(pointers: Ptr<Pointers>) -> i32 {
-    match filter(&pointers.get()) {
+    match filter(pointers) {
         0 => EXECUTE_HANDLER,
         answer => answer,
     }

@@ -4,9 +4,9 @@ use super::{
     Bridge, COLLIDED_UNWIND, ContextRecord, Dispatcher, EXIT_UNWIND, Kind, NESTED_CALL, NONCONTINUABLE,
     Pointers, RAX, Record, STACK_INVALID, TARGET_UNWIND, UNWINDING,
     functions::{self, Found},
-    registers, status, vectored,
+    local, registers, status, vectored,
 };
-use crate::teb;
+use crate::{guest::Ptr, teb};
 use loader_pe::unwind::{Frame, Handler, RSP};
 
 /// What a handler of a frame answers (`EXCEPTION_DISPOSITION`).
@@ -14,6 +14,7 @@ const CONTINUE_EXECUTION: u64 = 0;
 const CONTINUE_SEARCH: u64 = 1;
 
 /// What a context on a walk stands for.
+#[allow(clippy::large_enum_variant, reason = "nothing is allocated while somebody may hold the allocator")]
 enum Place {
     /// The guest's code, stepped out of.
     Code(Found, Frame),
@@ -47,7 +48,7 @@ fn dispatcher(
     frame: &Frame,
     handler: Handler,
     pc: u64,
-    context: &mut ContextRecord,
+    context: Ptr<ContextRecord>,
 ) -> Dispatcher {
     Dispatcher {
         pc,
@@ -64,69 +65,51 @@ fn dispatcher(
 }
 
 /// Asks or tells a frame's handler.
-fn call_handler(
-    record: *mut Record,
-    context: *mut ContextRecord,
-    kind: Kind,
-    dispatcher: &mut Dispatcher,
-) -> u64 {
-    let dispatcher: *mut Dispatcher = dispatcher;
-    // SAFETY: the caller's local.
-    let told = unsafe { *dispatcher };
-    let bridge = Bridge { kind, context };
-    let arguments = [
-        record.addr() as u64,
-        told.establisher,
-        context.addr() as u64,
-        dispatcher.expose_provenance() as u64,
-    ];
-    record.expose_provenance();
-    context.expose_provenance();
-    // SAFETY: unwind data names handlers of this type; all pointers are to locals of frames further up.
-    unsafe { bridge.call(told.routine, arguments) & 0xffff_ffff }
+fn call_handler(record: Ptr<Record>, context: Ptr<ContextRecord>, kind: Kind, told: Ptr<Dispatcher>) -> u64 {
+    let Dispatcher { establisher, routine, .. } = told.get();
+    let arguments = [record.addr() as u64, establisher, context.addr() as u64, told.addr() as u64];
+    Bridge { kind, context }.call(routine, arguments) & 0xffff_ffff
+}
+
+/// Changes the flags of an exception.
+fn flags(record: Ptr<Record>, clear: u32, set: u32) {
+    let old = record.get();
+    record.set(Record { flags: old.flags & !clear | set, ..old });
 }
 
 /// Tells everybody of an exception, in order, until somebody handles it; `true` if execution goes on with `context`.
 /// A frame that handles it otherwise does not return here.
-fn dispatch(record: *mut Record, context: *mut ContextRecord) -> bool {
-    let pointers = Pointers { record, context };
-    let handled = vectored::ask(&pointers) || ask_frames(record, context);
+fn dispatch(record: Ptr<Record>, context: Ptr<ContextRecord>) -> bool {
+    let mut pointers = Pointers { record, context };
+    let pointers = local(&mut pointers);
+    let handled = vectored::ask(pointers) || ask_frames(record, context);
     if handled {
-        vectored::ask_continuing(&pointers);
+        vectored::ask_continuing(pointers);
     }
     handled
 }
 
-fn ask_frames(record: *mut Record, context: *mut ContextRecord) -> bool {
-    // SAFETY (of the function): `record` and `context` are locals of frames further up, or the guest's, which keeps
-    // them during the call, as the functions that raise exceptions ask. They are used by one access at a time.
-    let mut current = unsafe { *context };
+fn ask_frames(record: Ptr<Record>, context: Ptr<ContextRecord>) -> bool {
+    let mut current = context.get();
+    // How many of the next frame's scopes have been asked, and up to which frame somebody is asked already.
     let (mut scope, mut nested) = (0, 0);
-    let flags = |set: u32, clear: u32| {
-        // SAFETY: see above.
-        let flags = unsafe { &mut (*record).flags };
-        *flags = *flags & !clear | set;
-    };
     loop {
         match place(&current) {
             Place::End | Place::Broken => return false,
+            Place::Bridge(Bridge { kind: Kind::Unwinding(other), .. }) => {
+                (current, scope) = (other.get().context.get(), other.get().scope);
+                continue;
+            }
             Place::Bridge(bridge) => {
-                match bridge.kind {
-                    Kind::Asking(other) => {
-                        // SAFETY: the bridge's pointers are valid while what was called over it runs.
-                        nested = nested.max(unsafe { (*other).establisher });
-                        flags(NESTED_CALL, 0);
-                        // SAFETY: as above.
-                        current = unsafe { *bridge.context };
-                    }
-                    Kind::Unwinding(other) => (current, scope) = collided(other),
-                    // SAFETY: as above.
-                    Kind::Calling => current = unsafe { *bridge.context },
+                if let Kind::Asking(other) = bridge.kind {
+                    nested = nested.max(other.get().establisher);
+                    flags(record, 0, NESTED_CALL);
                 }
+                current = bridge.context.get();
                 continue;
             }
             Place::Code(_, frame) if !on_stack(frame.establisher) => {
-                flags(STACK_INVALID, 0);
+                flags(record, 0, STACK_INVALID);
                 return false;
             }
             Place::Code(found, frame) => {
@@ -134,21 +117,19 @@ fn ask_frames(record: *mut Record, context: *mut ContextRecord) -> bool {
                 current.set(&frame.caller);
                 if let Some(handler) = frame.handler.filter(|h| h.exceptions) {
                     if frame.establisher > nested {
-                        flags(0, NESTED_CALL);
+                        flags(record, NESTED_CALL, 0);
                     }
-                    let mut told = dispatcher(&found, &frame, handler, pc, &mut current);
-                    told.scope = scope;
-                    let kind = Kind::Asking(&raw const told);
-                    match call_handler(record, context, kind, &mut told) {
+                    // The handler may write to the context it is shown.
+                    let mut shown = current;
+                    let told = dispatcher(&found, &frame, handler, pc, local(&mut shown));
+                    let mut told = Dispatcher { scope, ..told };
+                    let told = local(&mut told);
+                    match call_handler(record, context, Kind::Asking(told), told) {
                         CONTINUE_SEARCH => {}
-                        // SAFETY: see above.
-                        CONTINUE_EXECUTION if unsafe { (*record).flags } & NONCONTINUABLE == 0 => {
-                            return true;
-                        }
+                        CONTINUE_EXECUTION if record.get().flags & NONCONTINUABLE == 0 => return true,
                         CONTINUE_EXECUTION => raise_status(status::NONCONTINUABLE_EXCEPTION, record, context),
                         _ => raise_status(status::INVALID_DISPOSITION, record, context),
                     }
-                    current.set(&frame.caller);
                 }
             }
         }
@@ -156,62 +137,44 @@ fn ask_frames(record: *mut Record, context: *mut ContextRecord) -> bool {
     }
 }
 
-/// The frame whose unwinding was interrupted, and how many of its scopes have been told.
-fn collided(other: *const Dispatcher) -> (ContextRecord, u32) {
-    // SAFETY: the bridge's pointers are valid while what was called over it runs.
-    let other = unsafe { *other };
-    // SAFETY: as above; the context is the interrupted unwinding's own.
-    (unsafe { *other.context }, other.scope)
-}
-
-/// Raises an exception at a place; returns never: who handles it goes on elsewhere.
-fn raise(record: *mut Record, context: *mut ContextRecord) -> ! {
-    if dispatch(record, context) || vectored::last_resort(&Pointers { record, context }) {
-        // SAFETY: the context is that of the guest's code, as far as whoever handled it left it so.
-        unsafe { registers::restore(context) }
+/// Raises an exception at a place. Who handles it goes on elsewhere, or there.
+fn raise(record: Ptr<Record>, context: Ptr<ContextRecord>) -> ! {
+    let mut pointers = Pointers { record, context };
+    if dispatch(record, context) || vectored::last_resort(local(&mut pointers)) {
+        registers::resume(context)
     }
-    // SAFETY: as in `ask_frames`.
-    let record = unsafe { *record };
-    eprintln!("exception {:#010x} at {:#x}, and nobody handles it", record.code, record.address);
+    let Record { code, address, .. } = record.get();
+    eprintln!("exception {code:#010x} at {address:#x}, and nobody handles it");
     std::process::abort()
 }
 
 /// Raises an exception about the handling of another one.
-fn raise_status(code: u32, cause: *mut Record, context: *mut ContextRecord) -> ! {
-    // SAFETY: as in `ask_frames`.
-    let address = unsafe { (*context).rip };
-    let cause = cause.expose_provenance();
+fn raise_status(code: u32, cause: Ptr<Record>, context: Ptr<ContextRecord>) -> ! {
+    // A copy, because the first exception's handlers may look at theirs.
+    let mut context = context.get();
+    let (address, cause) = (context.rip, cause.addr());
     let mut record = Record { code, flags: NONCONTINUABLE, cause, address, ..Record::default() };
-    // SAFETY: as above; a copy, because the first exception's handlers may look at theirs.
-    let mut context = unsafe { *context };
-    raise(&raw mut record, &raw mut context)
+    raise(local(&mut record), local(&mut context))
 }
 
 /// `RaiseException(code, flags, count, arguments)`.
-pub(super) unsafe extern "win64" fn raise_exception(context: *mut ContextRecord, arguments: *const [u64; 4]) {
-    // SAFETY: `with_registers` passes the place of the arguments.
-    let [code, flags, count, from] = unsafe { *arguments };
-    // SAFETY: as above.
-    let address = unsafe { (*context).rip };
-    let mut record =
-        Record { code: code as u32, flags: flags as u32 & NONCONTINUABLE, address, ..Record::default() };
+pub(super) extern "win64" fn raise_exception(context: Ptr<ContextRecord>, arguments: Ptr<[u64; 4]>) {
+    let [code, flags, count, from] = arguments.get();
+    let (code, flags, address) = (code as u32, flags as u32 & NONCONTINUABLE, context.get().rip);
+    let mut record = Record { code, flags, address, ..Record::default() };
     if from != 0 {
         record.count = (count as u32).min(15);
         for (n, to) in record.information.iter_mut().enumerate().take(record.count as usize) {
             *to = functions::word(from + 8 * n as u64);
         }
     }
-    raise(&raw mut record, context)
+    raise(local(&mut record), context)
 }
 
 /// `RtlRaiseException(record)`.
-pub(super) unsafe extern "win64" fn raise_record(context: *mut ContextRecord, arguments: *const *mut Record) {
-    // SAFETY: `with_registers` passes the place of the arguments.
-    let record = unsafe { *arguments };
-    // SAFETY: as above.
-    let address = unsafe { (*context).rip };
-    // SAFETY: the caller passes a record that stays while the exception is handled.
-    unsafe { (*record).address = address };
+pub(super) extern "win64" fn raise_record(context: Ptr<ContextRecord>, arguments: Ptr<Ptr<Record>>) {
+    let record = arguments.get();
+    record.set(Record { address: context.get().rip, ..record.get() });
     raise(record, context)
 }
 
@@ -227,142 +190,113 @@ pub(super) struct Target {
 }
 
 /// `RtlUnwind(frame, ip, record, value)`.
-pub(super) unsafe extern "win64" fn unwind_plainly(start: *mut ContextRecord, arguments: *const [u64; 4]) {
-    // SAFETY: `with_registers` passes the place of the arguments.
-    let [frame, ip, record, value] = unsafe { *arguments };
-    // SAFETY: as above.
-    let mut context = unsafe { *start };
-    unwind(Target { frame, ip, value }, at(record), &raw mut context);
+pub(super) extern "win64" fn unwind_plainly(start: Ptr<ContextRecord>, arguments: Ptr<[u64; 4]>) {
+    let [frame, ip, record, value] = arguments.get();
+    unwind(Target { frame, ip, value }, Ptr::from_guest(record), start);
 }
 
-/// `RtlUnwindEx(frame, ip, record, value, context, history)`.
-pub(super) unsafe extern "win64" fn unwind_ex(start: *mut ContextRecord, arguments: *const [u64; 6]) {
-    // SAFETY: `with_registers` passes the place of the arguments.
-    let [frame, ip, record, value, context, _] = unsafe { *arguments };
-    let context: *mut ContextRecord = at(context);
-    // SAFETY: the caller passes room for a context, as the function asks; it may have been used before.
-    unsafe { context.copy_from_nonoverlapping(start, 1) };
-    unwind(Target { frame, ip, value }, at(record), context);
+/// `RtlUnwindEx(frame, ip, record, value, context, history)`: the context is room that the caller lends.
+pub(super) extern "win64" fn unwind_ex(start: Ptr<ContextRecord>, arguments: Ptr<[u64; 6]>) {
+    let [frame, ip, record, value, context, _] = arguments.get();
+    let context = Ptr::from_guest(context);
+    context.set(start.get());
+    unwind(Target { frame, ip, value }, Ptr::from_guest(record), context);
 }
 
 /// `longjmp(buffer, value)` with a frame in the buffer: whoever is jumped over is told.
-pub(super) unsafe extern "win64" fn long_jump(start: *mut ContextRecord, arguments: *const [u64; 2]) {
-    // SAFETY: `with_registers` passes the place of the arguments.
-    let [buffer, value] = unsafe { *arguments };
+pub(super) extern "win64" fn long_jump(start: Ptr<ContextRecord>, arguments: Ptr<[u64; 2]>) {
+    let [buffer, value] = arguments.get();
     let mut record = Record { code: status::LONGJUMP, count: 1, ..Record::default() };
     record.information[0] = buffer;
     let value = u64::from((value as u32).max(1));
     let (frame, ip) = (functions::word(buffer), functions::word(buffer + 0x50));
-    unwind(Target { frame, ip, value }, &raw mut record, start);
+    unwind(Target { frame, ip, value }, local(&mut record), start);
 }
 
-fn at<T>(address: u64) -> *mut T {
-    std::ptr::with_exposed_provenance_mut(address as usize)
-}
-
-/// Tells every frame from `current` to the target that it is unwound, and goes on there. Returns only if the end of the
+/// Tells every frame from `context` to the target that it is unwound, and goes on there. Returns only if the end of the
 /// stack was meant and reached.
-pub(super) fn unwind(target: Target, record: *mut Record, current: *mut ContextRecord) {
-    // SAFETY (of the function): as in `ask_frames`.
-    let rip = unsafe { (*current).rip };
-    let mut own = Record { code: status::UNWIND, address: rip, ..Record::default() };
-    let record = if record.is_null() { &raw mut own } else { record };
-    let mut passing = if target.frame == 0 { UNWINDING | EXIT_UNWIND } else { UNWINDING };
-    let mut scope = 0;
+pub(super) fn unwind(target: Target, record: Ptr<Record>, context: Ptr<ContextRecord>) {
+    let mut own = Record { code: status::UNWIND, address: context.get().rip, ..Record::default() };
+    let record = if record.is_null() { local(&mut own) } else { record };
+    let all = if target.frame == 0 { UNWINDING | EXIT_UNWIND } else { UNWINDING };
+    let (mut scope, mut again) = (0, 0);
     loop {
-        // SAFETY: see above.
-        match place(unsafe { &*current }) {
+        let mut current = context.get();
+        match place(&current) {
             Place::End if target.frame == 0 => return,
-            Place::End => return beyond(target, record, current),
-            Place::Broken => raise_status(status::BAD_FUNCTION_TABLE, record, current),
-            Place::Bridge(bridge) => {
-                let (next, told) = match bridge.kind {
-                    Kind::Unwinding(other) => {
-                        passing |= COLLIDED_UNWIND;
-                        collided(other)
-                    }
-                    // SAFETY: the bridge's pointers are valid while what was called over it runs.
-                    Kind::Asking(_) | Kind::Calling => (unsafe { *bridge.context }, 0),
-                };
-                scope = told;
-                // SAFETY: see above.
-                unsafe { *current = next };
+            Place::End => return beyond(target, record, context),
+            Place::Broken => raise_status(status::BAD_FUNCTION_TABLE, record, context),
+            Place::Bridge(Bridge { kind: Kind::Unwinding(other), .. }) => {
+                (scope, again) = (other.get().scope, COLLIDED_UNWIND);
+                context.set(other.get().context.get());
             }
+            Place::Bridge(bridge) => context.set(bridge.context.get()),
             Place::Code(_, frame) if !on_stack(frame.establisher) => {
-                raise_status(status::BAD_STACK, record, current)
+                raise_status(status::BAD_STACK, record, context)
             }
             Place::Code(_, frame) if target.frame != 0 && frame.establisher > target.frame => {
-                return beyond(target, record, current);
+                return beyond(target, record, context);
             }
             Place::Code(found, frame) => {
                 let last = frame.establisher == target.frame;
                 if let Some(handler) = frame.handler.filter(|h| h.terminations) {
-                    let flags = if last { passing | TARGET_UNWIND } else { passing };
-                    // SAFETY: see above.
-                    unsafe { (*record).flags = (*record).flags & !(TARGET_UNWIND | COLLIDED_UNWIND) | flags };
-                    // SAFETY: see above.
-                    let registers = unsafe { &mut *current };
-                    registers.integers[RAX] = target.value;
-                    let pc = registers.rip;
-                    let mut told = dispatcher(&found, &frame, handler, pc, registers);
-                    (told.target, told.scope) = (target.ip, scope);
-                    let kind = Kind::Unwinding(&raw const told);
-                    if call_handler(record, current, kind, &mut told) != CONTINUE_SEARCH {
-                        raise_status(status::INVALID_DISPOSITION, record, current);
+                    let last = if last { TARGET_UNWIND } else { 0 };
+                    flags(record, TARGET_UNWIND | COLLIDED_UNWIND, all | last | again);
+                    current.integers[RAX] = target.value;
+                    context.set(current);
+                    let told = dispatcher(&found, &frame, handler, current.rip, context);
+                    let mut told = Dispatcher { target: target.ip, scope, ..told };
+                    let told = local(&mut told);
+                    if call_handler(record, context, Kind::Unwinding(told), told) != CONTINUE_SEARCH {
+                        raise_status(status::INVALID_DISPOSITION, record, context);
                     }
                 }
-                (scope, passing) = (0, passing & !COLLIDED_UNWIND);
                 if last {
                     break;
                 }
-                // SAFETY: see above.
-                unsafe { (*current).set(&frame.caller) };
+                (scope, again) = (0, 0);
+                current.set(&frame.caller);
+                context.set(current);
             }
         }
     }
-    // SAFETY: see above.
-    let registers = unsafe { &mut *current };
+    let mut registers = context.get();
     registers.integers[RAX] = target.value;
-    // SAFETY: see above.
-    if unsafe { (*record).code } != status::UNWIND_CONSOLIDATE {
+    if record.get().code != status::UNWIND_CONSOLIDATE {
         registers.rip = target.ip;
     }
-    resume(current, record)
+    context.set(registers);
+    RtlRestoreContext(context, record)
 }
 
 /// The frame that was to be the last was not met. A jump needs none; everything else would go on in the wrong frame.
-fn beyond(target: Target, record: *mut Record, context: *mut ContextRecord) {
-    // SAFETY: as in `ask_frames`.
-    let code = unsafe { (*record).code };
-    match code {
-        status::LONGJUMP => {
-            // SAFETY: as above.
-            unsafe { (*context).integers[RAX] = target.value };
-            resume(context, record)
-        }
-        _ => raise_status(status::BAD_STACK, record, context),
+fn beyond(target: Target, record: Ptr<Record>, context: Ptr<ContextRecord>) {
+    if record.get().code != status::LONGJUMP {
+        raise_status(status::BAD_STACK, record, context);
     }
+    let mut registers = context.get();
+    registers.integers[RAX] = target.value;
+    context.set(registers);
+    RtlRestoreContext(context, record)
 }
 
-/// Goes on with the registers of a context, unless the record says with which.
-fn resume(context: *mut ContextRecord, record: *const Record) -> ! {
-    // SAFETY: null, or a record as in `ask_frames`.
-    if let Some(record) = unsafe { record.as_ref() } {
-        // SAFETY: as in `ask_frames`.
-        let registers = unsafe { &mut *context };
-        match (record.code, record.count) {
-            (status::LONGJUMP, 1..) => from_jump_buffer(registers, record.information[0]),
+/// Goes on with the registers of a context, unless the record says with which: those of a jump buffer, or where a
+/// function of the guest says.
+pub(crate) extern "win64" fn RtlRestoreContext(context: Ptr<ContextRecord>, record: Ptr<Record>) {
+    if !record.is_null() {
+        let Record { code, count, information, .. } = record.get();
+        let mut registers = context.get();
+        match (code, count) {
+            (status::LONGJUMP, 1..) => from_jump_buffer(&mut registers, information[0]),
             (status::UNWIND_CONSOLIDATE, 1..) => {
                 let bridge = Bridge { kind: Kind::Calling, context };
-                let arguments = [std::ptr::from_ref(record).expose_provenance() as u64, 0, 0, 0];
-                // SAFETY: the record names a function of this type; it may leave by an exception.
-                registers.rip = unsafe { bridge.call(record.information[0], arguments) };
+                registers.rip = bridge.call(information[0], [record.addr() as u64, 0, 0, 0]);
             }
             _ => {}
         }
+        context.set(registers);
     }
-    // SAFETY: the context is that of a frame of the guest further up the stack.
-    unsafe { registers::restore(context) }
+    registers::resume(context)
 }
 
 /// `_JUMP_BUFFER`: frame, RBX, RSP, RBP, RSI, RDI, R12 to R15, RIP, MXCSR, x87 control word, XMM6 to XMM15.
@@ -374,13 +308,8 @@ fn from_jump_buffer(context: &mut ContextRecord, buffer: u64) {
     context.rip = functions::word(buffer + 0x50);
     context.mxcsr = functions::half(buffer + 0x58);
     context.float[0] = context.float[0] & !0xffff | u128::from(functions::half(buffer + 0x5c) & 0xffff);
-    for n in 0..10 {
+    for (n, xmm) in context.xmm[6..].iter_mut().enumerate() {
         let at = buffer + 0x60 + 16 * n as u64;
-        context.xmm[6 + n] = u128::from(functions::word(at)) | u128::from(functions::word(at + 8)) << 64;
+        *xmm = u128::from(functions::word(at)) | u128::from(functions::word(at + 8)) << 64;
     }
-}
-
-/// Goes on with the registers of a context.
-pub(crate) unsafe extern "win64" fn RtlRestoreContext(context: *mut ContextRecord, record: *const Record) {
-    resume(context, record)
 }
