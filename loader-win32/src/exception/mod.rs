@@ -138,8 +138,9 @@ pub(crate) struct Dispatcher {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bridge {
     pub(crate) kind: Kind,
-    /// The guest's registers before the host came in between.
-    pub(crate) context: Ptr<ContextRecord>,
+    /// The guest's registers before the host came in between, or those of the frame that is unwound: a copy, because
+    /// what handlers are shown they may write to.
+    pub(crate) context: ContextRecord,
 }
 
 /// What the host called the guest for.

@@ -69,7 +69,7 @@ pub(crate) extern "win64" fn __C_specific_handler(
             return CONTINUE_SEARCH;
         } else if scope.block == 0 {
             told.set(Dispatcher { scope: n + 1, ..told.get() }); // whoever comes here again goes on with the next
-            let bridge = Bridge { kind: Kind::Unwinding(told), context };
+            let bridge = Bridge { kind: Kind::Unwinding(told), context: context.get() };
             bridge.call(at(scope.handler), [1, frame, 0, 0]); // void f(BOOLEAN abnormal, void *frame)
         }
     }
@@ -98,7 +98,7 @@ impl Scope {
         if self.block == 0 {
             return Answer::Pass;
         }
-        let bridge = Bridge { kind: Kind::Asking(told), context: pointers.context };
+        let bridge = Bridge { kind: Kind::Asking(told), context: pointers.context.get() };
         let answer = match self.handler {
             ALWAYS => 1,
             filter => bridge.call(at(filter), [local(&mut pointers).addr() as u64, frame, 0, 0]) as i32,

@@ -55,7 +55,7 @@ pub(crate) struct Handlers {
 
 /// Calls a handler, `LONG f(EXCEPTION_POINTERS *)`.
 fn call(handler: u64, pointers: Ptr<Pointers>) -> i32 {
-    let bridge = Bridge { kind: Kind::Calling, context: pointers.get().context };
+    let bridge = Bridge { kind: Kind::Calling, context: pointers.get().context.get() };
     bridge.call(handler, [pointers.addr() as u64, 0, 0, 0]) as i32
 }
 

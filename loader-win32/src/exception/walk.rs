@@ -68,7 +68,7 @@ fn dispatcher(
 fn call_handler(record: Ptr<Record>, context: Ptr<ContextRecord>, kind: Kind, told: Ptr<Dispatcher>) -> u64 {
     let Dispatcher { establisher, routine, .. } = told.get();
     let arguments = [record.addr() as u64, establisher, context.addr() as u64, told.addr() as u64];
-    Bridge { kind, context }.call(routine, arguments) & 0xffff_ffff
+    Bridge { kind, context: context.get() }.call(routine, arguments) & 0xffff_ffff
 }
 
 /// Changes the flags of an exception.
@@ -96,8 +96,8 @@ fn ask_frames(record: Ptr<Record>, context: Ptr<ContextRecord>) -> bool {
     loop {
         match place(&current) {
             Place::End | Place::Broken => return false,
-            Place::Bridge(Bridge { kind: Kind::Unwinding(other), .. }) => {
-                (current, scope) = (other.get().context.get(), other.get().scope);
+            Place::Bridge(Bridge { kind: Kind::Unwinding(other), context }) => {
+                (current, scope) = (context, other.get().scope);
                 continue;
             }
             Place::Bridge(bridge) => {
@@ -105,7 +105,7 @@ fn ask_frames(record: Ptr<Record>, context: Ptr<ContextRecord>) -> bool {
                     nested = nested.max(other.get().establisher);
                     flags(record, 0, NESTED_CALL);
                 }
-                current = bridge.context.get();
+                current = bridge.context;
                 continue;
             }
             Place::Code(_, frame) if !on_stack(frame.establisher) => {
@@ -226,11 +226,11 @@ pub(super) fn unwind(target: Target, record: Ptr<Record>, context: Ptr<ContextRe
             Place::End if target.frame == 0 => return,
             Place::End => return beyond(target, record, context),
             Place::Broken => raise_status(status::BAD_FUNCTION_TABLE, record, context),
-            Place::Bridge(Bridge { kind: Kind::Unwinding(other), .. }) => {
+            Place::Bridge(Bridge { kind: Kind::Unwinding(other), context: interrupted }) => {
                 (scope, again) = (other.get().scope, COLLIDED_UNWIND);
-                context.set(other.get().context.get());
+                context.set(interrupted);
             }
-            Place::Bridge(bridge) => context.set(bridge.context.get()),
+            Place::Bridge(bridge) => context.set(bridge.context),
             Place::Code(_, frame) if !on_stack(frame.establisher) => {
                 raise_status(status::BAD_STACK, record, context)
             }
@@ -289,7 +289,7 @@ pub(crate) extern "win64" fn RtlRestoreContext(context: Ptr<ContextRecord>, reco
         match (code, count) {
             (status::LONGJUMP, 1..) => from_jump_buffer(&mut registers, information[0]),
             (status::UNWIND_CONSOLIDATE, 1..) => {
-                let bridge = Bridge { kind: Kind::Calling, context };
+                let bridge = Bridge { kind: Kind::Calling, context: registers };
                 registers.rip = bridge.call(information[0], [record.addr() as u64, 0, 0, 0]);
             }
             _ => {}
