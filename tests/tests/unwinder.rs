@@ -389,7 +389,7 @@ fn differs(ours: &Context, theirs: &Context) -> String {
 }
 
 /// Every function of an image.
-fn compare(file: &PathBuf) -> Counts {
+fn compare(file: &Path) -> Counts {
     let mut counts = Counts::default();
     let Some(image) = Laid::read(file) else { return counts };
     counts.images = 1;
@@ -422,7 +422,7 @@ fn agrees_with_another_unwinder_on_every_function() {
     images_below(&corpus::root().join("pe"), &mut files);
     env::var_os("LOADER_DLLS").iter().for_each(|folder| images_below(Path::new(folder), &mut files));
     let mut all = Counts::default();
-    on_all_cores(&files, compare).into_iter().for_each(|counts| all += counts);
+    on_all_cores(&files, |file| compare(file)).into_iter().for_each(|counts| all += counts);
     println!(
         "{} images of {} files, {} functions: {} places, of them {} in epilogues, {} with a handler; asked again: {:?}",
         all.images,
