@@ -4,7 +4,8 @@
 //! load set. What a call may meet and what is promised then:
 //!
 //! * the callee opens, looks up and closes libraries: no lock is held that it could wait for;
-//! * it calls an import that nobody defines: [`guarded`] returns a typed error, frames in between are abandoned;
+//! * it calls an import that nobody defines, or raises a Windows exception that nobody handles: [`guarded`] returns a
+//!   typed error, frames in between are abandoned;
 //! * it unwinds (a C++ exception, a Rust panic), and is caught where its language says: in the same module, in another
 //!   one, in a function of the host. Every frame of this engine lets it pass;
 //! * it unwinds out of an initialiser: so it does out of `open`, which undoes itself on the way. Nothing that the open
@@ -17,7 +18,7 @@ mod native;
 mod raw;
 
 pub use native::Native;
-pub use raw::{Arg, Convention, MissingImport, guarded, invoke};
+pub use raw::{Arg, Convention, MissingImport, guarded, invoke, leave_for_exception};
 
 use crate::{
     Addr, Entry, EntryKind, ErrorKind, Format, Image, Placement, TlsHome, index::Listing, module::Identity,

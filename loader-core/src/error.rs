@@ -194,6 +194,13 @@ pub enum ErrorKind {
         /// The library that should have it, where the import says so.
         from: Option<Box<str>>,
     },
+    /// Code raised a Windows exception that nobody handled.
+    Exception {
+        /// Its status number.
+        code: u32,
+        /// The address where it was raised.
+        at: Addr,
+    },
     /// Another library of that name is loaded, with other contents.
     NameTaken,
     /// The handle was never given out, or was closed.
@@ -255,6 +262,7 @@ impl ErrorKind {
     /// | 213 | a missing function was called |
     /// | 214 | another library has that name |
     /// | 215 | static TLS exhausted |
+    /// | 216 | an exception that nobody handled |
     #[must_use]
     pub fn dlresultcode(&self, stage: Stage) -> u32 {
         let own = |detail: u32| 100 << 16 | detail;
@@ -284,6 +292,7 @@ impl ErrorKind {
             Self::MissingCalled { .. } => load(213),
             Self::NameTaken => load(214),
             Self::StaticTlsExhausted { .. } => load(215),
+            Self::Exception { .. } => load(216),
         }
     }
 
@@ -309,10 +318,12 @@ impl ErrorKind {
             Self::Io { os: libc::EACCES | libc::EPERM, .. } => 5,                 // ERROR_ACCESS_DENIED
             Self::Io { .. } => 126,
             Self::Space { .. } | Self::TlsExhausted { .. } | Self::StaticTlsExhausted { .. } => 8, // ERROR_NOT_ENOUGH_MEMORY
-            Self::BaseTaken { .. } => 487,              // ERROR_INVALID_ADDRESS
-            Self::Refused { .. } => 1114,               // ERROR_DLL_INIT_FAILED
-            Self::NameTaken => 183,                     // ERROR_ALREADY_EXISTS
-            Self::BadMode { .. } | Self::BadName => 87, // ERROR_INVALID_PARAMETER
+            Self::BaseTaken { .. } => 487, // ERROR_INVALID_ADDRESS
+            Self::Refused { .. } => 1114,  // ERROR_DLL_INIT_FAILED
+            Self::Exception { code: 0xc000_0005, .. } => 998, // ERROR_NOACCESS
+            Self::Exception { code, .. } => *code,
+            Self::NameTaken => 183,                              // ERROR_ALREADY_EXISTS
+            Self::BadMode { .. } | Self::BadName => 87,          // ERROR_INVALID_PARAMETER
             Self::Inconsistent { .. } | Self::Abandoned => 1359, // ERROR_INTERNAL_ERROR
         }
     }
@@ -381,6 +392,7 @@ impl fmt::Display for ErrorKind {
                 write!(f, "called a function that nobody defines: {symbol}")?;
                 from.iter().try_for_each(|m| write!(f, " (of {m})"))
             }
+            Self::Exception { code, at } => write!(f, "exception {code:#010x} at {at}, which nobody handled"),
             Self::NameTaken => f.write_str("a library of that name with other contents is loaded"),
             Self::InvalidHandle => f.write_str("invalid handle"),
             Self::SymbolNotFound { symbol } => write!(f, "symbol not found: {symbol}"),

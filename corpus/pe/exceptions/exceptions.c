@@ -97,6 +97,78 @@ EXPORT int nobody(void)
     return result;
 }
 
+/* Who wants to know walks the stack: from here to the first frame that is not this library's. */
+typedef struct { unsigned begin, end, unwind; } Entry;
+typedef struct { unsigned char registers[0x4d0]; } __attribute__((aligned(16))) Context;
+IMPORT void RtlCaptureContext(Context *);
+IMPORT const Entry *RtlLookupFunctionEntry(u64 at, u64 *base, void *history);
+IMPORT void *RtlVirtualUnwind(unsigned kind, u64 base, u64 at, const Entry *, Context *, void **data, u64 *frame, void *);
+IMPORT unsigned char RtlAddFunctionTable(const Entry *, unsigned count, u64 base);
+IMPORT unsigned char RtlDeleteFunctionTable(const Entry *);
+IMPORT void *VirtualAlloc(void *, u64 size, unsigned kind, unsigned rights);
+IMPORT int VirtualProtect(void *, u64 size, unsigned rights, unsigned *before);
+IMPORT int VirtualFree(void *, u64 size, unsigned kind);
+
+static u64 *rip(Context *context) { return (u64 *)(context->registers + 0xf8); }
+
+static __attribute__((noinline)) int count(int unused)
+{
+    Context context;
+    const Entry *entry;
+    u64 base, frame, last = 0;
+    void *data;
+    int frames = unused;
+    RtlCaptureContext(&context);
+    while ((entry = RtlLookupFunctionEntry(*rip(&context), &base, 0))) {
+        RtlVirtualUnwind(0, base, *rip(&context), entry, &context, &data, &frame, 0);
+        if (frame <= last)
+            return -1;
+        last = frame;
+        frames++;
+    }
+    return frames;
+}
+
+static __attribute__((noinline)) int deeper(int depth)
+{
+    int frames = depth ? deeper(depth - 1) : count(0);
+    __asm__ volatile("" : "+r"(frames)); /* no jump instead of a call */
+    return frames;
+}
+
+EXPORT int walked(int depth)
+{
+    int frames = deeper(depth);
+    __asm__ volatile("" : "+r"(frames));
+    return frames;
+}
+
+/* Code that was made at run time, a copy of `clobbering`, is unwound as its table says. */
+static int (*made_code)(Function, int);
+static int over_made_code(int code) { return made_code(raises, code); }
+
+EXPORT int caught_over_made_code(int code)
+{
+    u64 base;
+    const Entry *here = RtlLookupFunctionEntry((u64)clobbering, &base, 0);
+    unsigned char *made = VirtualAlloc(0, 4096, 0x3000, 4);
+    unsigned len = here->end - here->begin, before;
+    for (unsigned n = 0; n < len; n++)
+        made[n] = ((const unsigned char *)clobbering)[n];
+    for (unsigned n = 0; n < 256; n++)
+        made[1024 + n] = ((const unsigned char *)base)[here->unwind + n];
+    Entry *entry = (Entry *)(made + 2048);
+    entry->begin = 0, entry->end = len, entry->unwind = 1024;
+    VirtualProtect(made, 4096, 0x20, &before);
+    RtlAddFunctionTable(entry, 1, (u64)made);
+    made_code = (int (*)(Function, int))made;
+    int result = guarded(over_made_code, code);
+    result += RtlDeleteFunctionTable(entry) ? 0 : 1000;
+    result += RtlDeleteFunctionTable(entry) ? 1000 : 0;
+    VirtualFree(made, 0, 0x8000);
+    return result;
+}
+
 static u64 buffer[32] __attribute__((aligned(16)));
 
 static int jumps(int value)

@@ -48,12 +48,21 @@ unsafe extern "C" fn stub_handler() {
     naked_asm!("mov rdi, r11", "and rsp, -16", "call {f}", "ud2", f = sym missing_called)
 }
 
-/// A guard's saved stack pointer, and what a stub left for it.
+/// A guard's saved stack pointer, and why everything below it was left.
 #[repr(C)]
 struct Guard {
     rsp: u64,
     outer: *mut Guard,
-    missing: *const StubRecord,
+    left: Option<Left>,
+}
+
+/// Why a guarded call was left.
+#[derive(Clone, Copy)]
+enum Left {
+    /// A stub was called.
+    Missing(*const StubRecord),
+    /// An exception that nobody handles.
+    Exception { code: u32, at: Addr },
 }
 
 thread_local! {
@@ -69,9 +78,21 @@ unsafe extern "C" fn missing_called(record: *const StubRecord) -> ! {
         std::process::abort();
     }
     // SAFETY: the guard is a local of a `guarded` call further up this thread's stack.
-    unsafe { (*guard).missing = record };
+    unsafe { (*guard).left = Some(Left::Missing(record)) };
     // SAFETY: as above; the frames in between are foreign code and calls that own nothing (see `guarded`).
     unsafe { leave(guard) }
+}
+
+/// Leaves the innermost guarded call of this thread because of an exception that nobody handles; returns if there is no
+/// such call. What is abandoned is what [`guarded`] says.
+pub fn leave_for_exception(code: u32, at: Addr) {
+    let guard = INNERMOST.get();
+    if !guard.is_null() {
+        // SAFETY: the guard is a local of a `guarded` call further up this thread's stack.
+        unsafe { (*guard).left = Some(Left::Exception { code, at }) };
+        // SAFETY: as above; the frames in between are foreign code and calls that own nothing (see `guarded`).
+        unsafe { leave(guard) }
+    }
 }
 
 /// Calls `f(data)`; returns 0 when it returns, 1 when `leave` was called on the guard.
@@ -151,9 +172,10 @@ impl Drop for Chained {
     }
 }
 
-/// Runs `f`; a call of a missing import inside it comes back as a typed error.
+/// Runs `f`; a call of a missing import inside it comes back as a typed error, and so does a Windows exception that
+/// nobody handles.
 ///
-/// When that happens, everything between here and the stub is abandoned: foreign frames as if by `longjmp`, Rust
+/// When that happens, everything between here and there is abandoned: foreign frames as if by `longjmp`, Rust
 /// frames without running destructors. So `f` should do little but call into an image.
 ///
 /// ```
@@ -161,7 +183,7 @@ impl Drop for Chained {
 /// ```
 ///
 /// # Errors
-/// [`ErrorKind::MissingCalled`].
+/// [`ErrorKind::MissingCalled`], [`ErrorKind::Exception`].
 pub fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, ErrorKind> {
     struct Work<F, R>(Option<F>, Option<R>);
     unsafe extern "C-unwind" fn work<F: FnOnce() -> R, R>(data: *mut c_void) {
@@ -178,15 +200,17 @@ pub fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, ErrorKind> {
     let mut data = Work(Some(f), None);
     let call = trampoline(&data);
     let outer = INNERMOST.get();
-    let mut guard = Guard { rsp: 0, outer, missing: std::ptr::null() };
+    let mut guard = Guard { rsp: 0, outer, left: None };
     let chained = Chained(guard.outer);
     INNERMOST.set(&raw mut guard);
     // SAFETY: `call` fits `data`, and both outlive the call; the guard is the innermost one of this thread.
     let left = unsafe { enter(call, (&raw mut data).cast(), &raw mut guard) };
     drop(chained);
-    if left != 0 {
+    match guard.left.filter(|_| left != 0) {
         // SAFETY: `missing_called` stored the record of a stub whose module is still loaded.
-        return Err(unsafe { &(*guard.missing).import }.called());
+        Some(Left::Missing(record)) => return Err(unsafe { &(*record).import }.called()),
+        Some(Left::Exception { code, at }) => return Err(ErrorKind::Exception { code, at }),
+        None => {}
     }
     Ok(data.1.take().expect("`enter` returned 0, so the work was done"))
 }

@@ -137,13 +137,15 @@ fn ask_frames(record: Ptr<Record>, context: Ptr<ContextRecord>) -> bool {
     }
 }
 
-/// Raises an exception at a place. Who handles it goes on elsewhere, or there.
+/// Raises an exception at a place. Who handles it goes on elsewhere, or there; if nobody does, the call into Windows code
+/// that led here fails. A call that nobody guards ends with the process, as on Windows.
 fn raise(record: Ptr<Record>, context: Ptr<ContextRecord>) -> ! {
     let mut pointers = Pointers { record, context };
     if dispatch(record, context) || vectored::last_resort(local(&mut pointers)) {
         registers::resume(context)
     }
     let Record { code, address, .. } = record.get();
+    loader_core::call::leave_for_exception(code, loader_core::Addr(address));
     eprintln!("exception {code:#010x} at {address:#x}, and nobody handles it");
     std::process::abort()
 }
