@@ -203,7 +203,9 @@ fn with_body(info: [u8; 2], code: &[u8]) -> Made {
 
 #[test]
 fn what_is_left_of_an_epilogue_is_carried_out() {
-    let out: [(&[u8], u64, &[(usize, u64)]); 8] = [
+    /// Code, how far the stack pointer is from the return address, and where registers are popped from.
+    type Out<'a> = (&'a [u8], u64, &'a [(usize, u64)]);
+    let out: [Out<'_>; 8] = [
         (b"\x48\x83\xc4\x20\x5f\x5b\xc3", 0x30, &[(RDI, 0x20), (RBX, 0x28)]), // add rsp, 0x20; pop rdi; pop rbx; ret
         (b"\x48\x81\xc4\x20\0\0\0\x5f\x5b\xf3\xc3", 0x30, &[(RDI, 0x20), (RBX, 0x28)]), // ...; rep ret
         (b"\x5f\x5b\xc2\x08\0", 0x10, &[(RDI, 0), (RBX, 8)]),

@@ -8,7 +8,7 @@
 //!
 //! The DLLs are those of the corpus, and those below the folder that `LOADER_DLLS` names, if it names one.
 
-use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register as Iced};
+use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, Register as Iced};
 use loader_core::{Addr, Image as _, Source};
 use loader_pe::{
     PeImage,
@@ -210,7 +210,7 @@ impl Laid {
             let bytes = &self.bytes[(i.ip() - BASE) as usize..][..i.len()];
             reason = reason.or((i.ip() >= end).then_some(Reason::AcrossPieces));
             let known = match i.mnemonic() {
-                Mnemonic::Add if n == 0 && i.op1_kind() != OpKind::Register => {
+                Mnemonic::Add if n == 0 && i.try_immediate(1).is_ok() => {
                     let by = i.immediate(1) as i64;
                     match i.op0_register() {
                         Iced::RSP => {
