@@ -9,7 +9,10 @@ typedef int (*Handler)(Pointers *);
 IMPORT void RaiseException(unsigned code, unsigned flags, unsigned count, const u64 *information);
 IMPORT void *AddVectoredExceptionHandler(unsigned first, Handler);
 IMPORT unsigned RemoveVectoredExceptionHandler(void *);
+IMPORT void *AddVectoredContinueHandler(unsigned first, Handler);
+IMPORT unsigned RemoveVectoredContinueHandler(void *);
 IMPORT Handler SetUnhandledExceptionFilter(Handler);
+IMPORT void RtlRaiseException(Record *);
 IMPORT int _setjmp(void *, void *);
 IMPORT void longjmp(void *, int) __attribute__((noreturn));
 
@@ -53,6 +56,13 @@ static int raises(int code)
     return -code;
 }
 
+static int raises_record(int code)
+{
+    Record record = { code, 0, 0, 0, 2, { 11, 22 } };
+    RtlRaiseException(&record);
+    return -code;
+}
+
 static int raises_for_good(int code)
 {
     RaiseException(code, 1, 0, 0);
@@ -65,6 +75,7 @@ static int cleaned_twice(int code) { return cleaned(cleaned_up, code); }
 
 /* The code comes back as the result of the block of __except, in RAX. */
 EXPORT int caught(int code) { return guarded(raises, code); }
+EXPORT int caught_record(int code) { return guarded(raises_record, code); }
 EXPORT int caught_over_finally(int code) { return guarded(cleaned_twice, code); }
 EXPORT int registers_are_kept(int code) { return kept(code); }
 EXPORT int cannot_go_on(int code) { return guarded(raises_for_good, code); }
@@ -77,11 +88,15 @@ EXPORT int raised_while_unwinding(int code)
 static int first(Pointers *p) { return tlog(p->record->code == HANDLED ? "first" : "first: ?"), 0; }
 static int second(Pointers *p) { return tlog("second"), p->record->code == HANDLED ? -1 : 0; }
 
+static int told(Pointers *p) { return tlog(p->record->code == HANDLED ? "goes on" : "goes on: ?"), 0; }
+
 /* Vectored handlers come before those of frames, and may let execution go on. */
 EXPORT int vectored(void)
 {
     void *b = AddVectoredExceptionHandler(0, second), *a = AddVectoredExceptionHandler(1, first);
+    void *c = AddVectoredContinueHandler(0, told);
     int went_on = caught(HANDLED);
+    RemoveVectoredContinueHandler(c);
     RemoveVectoredExceptionHandler(a);
     RemoveVectoredExceptionHandler(b);
     return went_on == -HANDLED ? caught(HANDLED) : -100;
@@ -104,6 +119,8 @@ IMPORT void RtlCaptureContext(Context *);
 IMPORT const Entry *RtlLookupFunctionEntry(u64 at, u64 *base, void *history);
 IMPORT void *RtlVirtualUnwind(unsigned kind, u64 base, u64 at, const Entry *, Context *, void **data, u64 *frame, void *);
 IMPORT unsigned char RtlAddFunctionTable(const Entry *, unsigned count, u64 base);
+IMPORT unsigned char RtlInstallFunctionTableCallback(
+    u64 id, u64 base, unsigned len, const Entry *(*)(u64, void *), void *context, const void *dll);
 IMPORT unsigned char RtlDeleteFunctionTable(const Entry *);
 IMPORT void *VirtualAlloc(void *, u64 size, unsigned kind, unsigned rights);
 IMPORT int VirtualProtect(void *, u64 size, unsigned rights, unsigned *before);
@@ -147,7 +164,9 @@ EXPORT int walked(int depth)
 static int (*made_code)(Function, int);
 static int over_made_code(int code) { return made_code(raises, code); }
 
-EXPORT int caught_over_made_code(int code)
+static const Entry *tells(u64 at, void *entry) { return tlog("asked for the entry"), (void)at, entry; }
+
+EXPORT int caught_over_made_code(int code, int asks)
 {
     u64 base;
     const Entry *here = RtlLookupFunctionEntry((u64)clobbering, &base, 0);
@@ -160,11 +179,15 @@ EXPORT int caught_over_made_code(int code)
     Entry *entry = (Entry *)(made + 2048);
     entry->begin = 0, entry->end = len, entry->unwind = 1024;
     VirtualProtect(made, 4096, 0x20, &before);
-    RtlAddFunctionTable(entry, 1, (u64)made);
+    const Entry *id = asks ? (Entry *)((u64)made | 3) : entry;
+    if (asks)
+        RtlInstallFunctionTableCallback((u64)id, (u64)made, 4096, tells, entry, 0);
+    else
+        RtlAddFunctionTable(entry, 1, (u64)made);
     made_code = (int (*)(Function, int))made;
     int result = guarded(over_made_code, code);
-    result += RtlDeleteFunctionTable(entry) ? 0 : 1000;
-    result += RtlDeleteFunctionTable(entry) ? 1000 : 0;
+    result += RtlDeleteFunctionTable(id) ? 0 : 1000;
+    result += RtlDeleteFunctionTable(id) ? 1000 : 0;
     VirtualFree(made, 0, 0x8000);
     return result;
 }
