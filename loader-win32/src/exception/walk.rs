@@ -144,6 +144,10 @@ fn raise(record: Ptr<Record>, context: Ptr<ContextRecord>) -> ! {
     if dispatch(record, context) || vectored::last_resort(local(&mut pointers)) {
         registers::resume(context)
     }
+    nobody_handles(record)
+}
+
+fn nobody_handles(record: Ptr<Record>) -> ! {
     let Record { code, address, .. } = record.get();
     loader_core::call::leave_for_exception(code, loader_core::Addr(address));
     eprintln!("exception {code:#010x} at {address:#x}, and nobody handles it");
@@ -152,6 +156,9 @@ fn raise(record: Ptr<Record>, context: Ptr<ContextRecord>) -> ! {
 
 /// Raises an exception about the handling of another one.
 fn raise_status(code: u32, cause: Ptr<Record>, context: Ptr<ContextRecord>) -> ! {
+    if cause.get().code == code {
+        nobody_handles(cause); // whoever was asked would answer as before, for ever
+    }
     // A copy, because the first exception's handlers may look at theirs.
     let mut context = context.get();
     let (address, cause) = (context.rip, cause.addr());
