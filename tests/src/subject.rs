@@ -8,7 +8,7 @@ use loader::{
     Rules, StayPolicy, ThreadDestructors,
 };
 use loader_core::Query;
-use std::fs;
+use std::{fs, marker::PhantomData};
 
 /// The mark of a step after which a library stays; every other constant is about the order of lines.
 pub const UNIQUE_STAYS: &str = "UNIQUE_STAYS";
@@ -96,17 +96,44 @@ pub struct Ours {
     case: Case,
 }
 
-/// Our engine; every image of the case is given to it as bytes, and none has a path.
+/// Our engine, used in another manner.
 #[derive(Debug)]
-pub struct OursMemory(Ours);
+pub struct OursIn<M>(Ours, PhantomData<fn(M)>);
 
+/// What another manner changes.
+pub trait Manner {
+    /// What tests call it.
+    const NAME: &'static str;
+
+    /// The engine, made for it.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn make(case: &Case) -> Result<Ours, String>;
+
+    /// Opens an image.
+    ///
+    /// # Errors
+    /// Why it was refused.
+    fn open(ours: &Ours, open: &Open) -> Result<Library, Refused>;
+}
+
+/// Every image of the case is given to the engine as bytes, and none has a path.
+#[derive(Debug)]
+pub struct Memory;
 /// The same, but what the script opens is handed over in buffers, to be mapped out of them.
 #[derive(Debug)]
-pub struct OursBuffer(OursMemory);
-
-/// Our engine; every open asks for calls to be bound when they are first made.
+pub struct Buffers;
+/// Every open asks for calls to be bound when they are first made.
 #[derive(Debug)]
-pub struct OursLazy(Ours);
+pub struct Lazily;
+
+/// Our engine; images come as bytes.
+pub type OursMemory = OursIn<Memory>;
+/// Our engine; images come in buffers.
+pub type OursBuffer = OursIn<Buffers>;
+/// Our engine; calls are bound when they are first made.
+pub type OursLazy = OursIn<Lazily>;
 
 /// An engine that offers what the corpus' DLLs log through, and that knows what this process has loaded (it looks when
 /// something is first opened): from here on nothing is to come and stay.
@@ -193,83 +220,72 @@ impl Subject for Ours {
     }
 }
 
-impl Subject for OursMemory {
-    const NAME: &'static str = "ours-memory";
-    type Root = Library;
+/// The bytes of an image that a script opens.
+fn read(ours: &Ours, open: &Open) -> Result<Vec<u8>, Refused> {
+    fs::read(ours.case.path(&open.file)).map_err(|e| unread(open, &e))
+}
 
-    fn new(case: &Case) -> Result<Self, String> {
+fn unread(open: &Open, error: &std::io::Error) -> Refused {
+    Refused { sentence: format!("{}: {error}", open.file), win32: None }
+}
+
+impl Manner for Memory {
+    const NAME: &'static str = "ours-memory";
+
+    fn make(case: &Case) -> Result<Ours, String> {
         let ours = Ours::new(case)?;
         for file in case.committed() {
             ours.engine.provide(base_name(file), fs::read(case.path(file)).map_err(|e| e.to_string())?);
         }
-        Ok(Self(ours))
+        Ok(ours)
     }
 
-    fn open(&self, open: &Open) -> Result<Library, Refused> {
-        let file = &*open.file;
-        let unread = |e: std::io::Error| Refused { sentence: format!("{file}: {e}"), win32: None };
-        let bytes = fs::read(self.0.case.path(file)).map_err(unread)?;
-        let opened = self.0.engine.open_bytes_with(base_name(file), bytes, mode(open));
+    fn open(ours: &Ours, open: &Open) -> Result<Library, Refused> {
+        let opened = ours.engine.open_bytes_with(base_name(&open.file), read(ours, open)?, mode(open));
         opened.map_err(|error| refused(&error))
-    }
-
-    fn find(&self, root: &Library, symbol: &Symbol) -> Result<Option<(Addr, Convention)>, String> {
-        self.0.find(root, symbol)
-    }
-
-    fn close(&self, root: Library) -> Result<(), String> {
-        self.0.close(root)
-    }
-
-    fn loaded(&self) -> Vec<String> {
-        self.0.loaded()
     }
 }
 
-impl Subject for OursBuffer {
+impl Manner for Buffers {
     const NAME: &'static str = "ours-buffer";
-    type Root = Library;
 
-    fn new(case: &Case) -> Result<Self, String> {
-        OursMemory::new(case).map(Self)
+    fn make(case: &Case) -> Result<Ours, String> {
+        Memory::make(case)
     }
 
-    fn open(&self, open: &Open) -> Result<Library, Refused> {
-        let Self(OursMemory(ours)) = self;
-        let file = &*open.file;
-        let unread = |e: std::io::Error| Refused { sentence: format!("{file}: {e}"), win32: None };
-        let bytes = fs::read(ours.case.path(file)).map_err(unread)?;
-        let buffer = Buffer::read(&*bytes, bytes.len()).map_err(unread)?;
-        let opened = ours.engine.open_buffer_with(base_name(file), buffer, mode(open));
+    fn open(ours: &Ours, open: &Open) -> Result<Library, Refused> {
+        let bytes = read(ours, open)?;
+        let buffer = Buffer::read(&*bytes, bytes.len()).map_err(|e| unread(open, &e))?;
+        let opened = ours.engine.open_buffer_with(base_name(&open.file), buffer, mode(open));
         opened.map_err(|error| refused(&error))
-    }
-
-    fn find(&self, root: &Library, symbol: &Symbol) -> Result<Option<(Addr, Convention)>, String> {
-        self.0.find(root, symbol)
-    }
-
-    fn close(&self, root: Library) -> Result<(), String> {
-        self.0.close(root)
-    }
-
-    fn loaded(&self) -> Vec<String> {
-        self.0.loaded()
     }
 }
 
-impl Subject for OursLazy {
+impl Manner for Lazily {
     const NAME: &'static str = "ours-lazy";
-    type Root = Library;
 
-    fn new(case: &Case) -> Result<Self, String> {
+    fn make(case: &Case) -> Result<Ours, String> {
         let rules = if case.posix { POSIX } else { Rules::default() };
         let (dialect, binding) = (Dialect::Posix, Binding::Lazy);
-        Ours::with(case, Rules { dialect, binding, ..rules }).map(Self)
+        Ours::with(case, Rules { dialect, binding, ..rules })
+    }
+
+    fn open(ours: &Ours, open: &Open) -> Result<Library, Refused> {
+        let mode = open.mode & !Mode::NOW | Mode::LAZY;
+        ours.open(&Open { mode, ..open.clone() })
+    }
+}
+
+impl<M: Manner> Subject for OursIn<M> {
+    const NAME: &'static str = M::NAME;
+    type Root = Library;
+
+    fn new(case: &Case) -> Result<Self, String> {
+        Ok(Self(M::make(case)?, PhantomData))
     }
 
     fn open(&self, open: &Open) -> Result<Library, Refused> {
-        let mode = open.mode & !Mode::NOW | Mode::LAZY;
-        self.0.open(&Open { mode, ..open.clone() })
+        M::open(&self.0, open)
     }
 
     fn find(&self, root: &Library, symbol: &Symbol) -> Result<Option<(Addr, Convention)>, String> {
