@@ -13,6 +13,7 @@ use loader_core::{
     Source, Symbol, TlsHome, Wanted,
     module::{Identity, Module},
     space::Flat,
+    tls::TlsSlot,
 };
 use object::{Object, ObjectSymbol};
 use std::{
@@ -45,8 +46,6 @@ const LIMIT: Duration = Duration::from_secs(2);
 const ENDLESS: Duration = Duration::from_secs(60);
 /// What answers of `resolve` lead to: some place outside every image.
 const ELSEWHERE: Addr = Addr(0x5000_0000_1230);
-/// The thread-local block that images are told they have.
-const BLOCK: TlsHome = TlsHome::Slot(7);
 
 /// One of the six images.
 struct Sound {
@@ -127,7 +126,8 @@ fn walk(sound: &Sound, image: &dyn Image, bytes: &[u8], turn: usize) -> Result<(
     let mut late = Vec::new();
     let base = if let Wanted::Fixed(base) = plan.wanted() { base } else { BASE };
     let placement = Placement { link_base: plan.link_base(), base, len: plan.len().get() };
-    let tls = image.tls().map(|_| BLOCK);
+    let slot = slot(image)?;
+    let tls = slot.as_ref().map(TlsSlot::home);
     let mut mem =
         ImageMut { window: &mut window, start: plan.window().start, at: placement, tls, late: &mut late };
     image.relocate(&mut mem).map_err(at(Stage::Relocate))?;
@@ -149,6 +149,11 @@ fn walk(sound: &Sound, image: &dyn Image, bytes: &[u8], turn: usize) -> Result<(
     Ok(())
 }
 
+/// A thread-local slot for an image that asks for one.
+fn slot(image: &dyn Image) -> Result<Option<TlsSlot>, Stop> {
+    image.tls().map(TlsSlot::reserve).transpose().map_err(at(Stage::Map))
+}
+
 /// Lets calls wait until they are made; answers everything else with a place.
 struct Patient;
 
@@ -167,7 +172,8 @@ fn calls_hold(image: &dyn Image, bytes: &[u8]) -> Result<(), Stop> {
     let plan = image.plan();
     let (mut window, mut late) = (fill(plan, bytes), Vec::new());
     let placement = Placement { link_base: plan.link_base(), base: BASE, len: plan.len().get() };
-    let tls = image.tls().map(|_| BLOCK);
+    let slot = slot(image).map_or_else(|stop| is_refusal(stop).map(|()| None), Ok)?;
+    let tls = slot.as_ref().map(TlsSlot::home);
     let mut mem =
         ImageMut { window: &mut window, start: plan.window().start, at: placement, tls, late: &mut late };
     image.bind(&mut mem, &mut Patient).map(drop).map_err(at(Stage::Bind)).or_else(is_refusal)?;
