@@ -51,22 +51,18 @@ const WORDS: usize = 2048;
 
 /// Which GNU hashes a group of modules may define. It may say yes of one that nobody defines, never no of one that
 /// somebody does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct HashFilter {
-    words: Box<[u64; WORDS]>,
+    /// None at all before the first module is added.
+    words: Vec<u64>,
     /// A module could not list its hashes: nothing can be ruled out.
     open: bool,
-}
-
-impl Default for HashFilter {
-    fn default() -> Self {
-        Self { words: Box::new([0; WORDS]), open: false }
-    }
 }
 
 impl HashFilter {
     /// Adds a module's names.
     pub(crate) fn add(&mut self, image: &dyn Image) {
+        self.words.resize(WORDS, 0);
         match image.export_hashes() {
             Some(hashes) => {
                 hashes.for_each(|h| places(h).into_iter().for_each(|(w, bit)| self.words[w] |= bit))
@@ -78,7 +74,8 @@ impl HashFilter {
     /// Whether any of the modules may define a name of this hash.
     #[inline]
     pub(crate) fn may_have(&self, hash: u32) -> bool {
-        self.open || places(hash).into_iter().all(|(w, bit)| self.words[w] & bit != 0)
+        let is_set = |(word, bit): (usize, u64)| self.words.get(word).is_some_and(|word| word & bit != 0);
+        self.open || places(hash).into_iter().all(is_set)
     }
 }
 
