@@ -79,6 +79,12 @@ fn registry() -> MutexGuard<'static, Registry> {
     REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Makes what a process has once, unless it is made. Before a `fork`: its child would wait for ever for another thread
+/// of the parent that was making it.
+pub fn make_once() {
+    thread::make_once();
+}
+
 /// While what this gives lives, no other thread changes the registry: for the time of a `fork`.
 #[must_use]
 pub fn hold() -> impl Sized + use<> {

@@ -111,6 +111,12 @@ pub fn hide(bases: &[Addr]) {
     }
 }
 
+/// Makes the list, unless it is made. Before a `fork`: its child would wait for ever for another thread of the parent
+/// that was making it.
+pub fn make_once() {
+    list();
+}
+
 /// While what this gives lives, no other thread changes the list: for the time of a `fork`.
 #[must_use]
 pub fn hold() -> impl Sized + use<> {

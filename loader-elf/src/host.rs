@@ -26,6 +26,7 @@ use loader_core::{
     Addr, ErrorKind, Export, FileId, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, NameFilter,
     NearSymbol, Need, Placement, Query, Resolve, Rva, SearchPath, TlsHome, TlsTemplate, page_floor,
 };
+use once_cell::race::OnceBox;
 use std::{
     arch::asm,
     ffi::{CStr, CString, c_int, c_void},
@@ -34,7 +35,7 @@ use std::{
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     ptr, slice,
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 /// A library, or the main program, that the host process has loaded.
@@ -276,7 +277,7 @@ impl Loaded {
             plan,
             tables,
             bytes,
-            spots: OnceLock::new(),
+            spots: OnceBox::new(),
             _pin: pin,
         };
         let path = self.path();
@@ -439,7 +440,7 @@ pub struct HostImage {
     tables: Tables,
     bytes: &'static [u8], // valid while `_pin` is
     /// Made when the first address is looked up.
-    spots: OnceLock<Spots>,
+    spots: OnceBox<Spots>,
     _pin: Pin,
 }
 
@@ -505,7 +506,7 @@ impl Image for HostImage {
     }
 
     fn symbol_at(&self, at: Rva) -> Option<NearSymbol<'_>> {
-        let spots = self.spots.get_or_init(|| Spots::of(&self.tables, self.bytes, &self.plan));
+        let spots = self.spots.get_or_init(|| Box::new(Spots::of(&self.tables, self.bytes, &self.plan)));
         spots.symbol(at, &self.tables, self.bytes, &self.plan)
     }
 }

@@ -27,10 +27,8 @@ use loader_core::{
     ErrorKind, Export, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, NameFilter, NearSymbol,
     Need, NeededVersion, Outline, Query, Resolve, Rights, Rva, SearchPath, Source, Symbol, TlsTemplate,
 };
-use std::{
-    ops::Range,
-    sync::{Arc, OnceLock},
-};
+use once_cell::race::OnceBox;
+use std::{ops::Range, sync::Arc};
 
 /// A shared object for x86-64, parsed from its bytes; it knows nothing of live addresses.
 #[derive(Debug)]
@@ -51,7 +49,7 @@ pub struct ElfImage {
     unwind: Option<Rva>,
     dynamic: Option<Rva>,
     /// Made when the first address is looked up.
-    spots: OnceLock<Spots>,
+    spots: OnceBox<Spots>,
 }
 
 impl ElfImage {
@@ -84,7 +82,7 @@ impl ElfImage {
             unwind: place(segments.unwind.as_ref(), &plan),
             dynamic: place(segments.dynamic.as_ref(), &plan),
             headers,
-            spots: OnceLock::new(),
+            spots: OnceBox::new(),
             calls: Calls::read(&dynamic, &plan)?,
             source: Arc::clone(source),
             plan,
@@ -181,7 +179,7 @@ impl Image for ElfImage {
 
     fn symbol_at(&self, at: Rva) -> Option<NearSymbol<'_>> {
         let bytes = self.source.bytes();
-        let spots = self.spots.get_or_init(|| Spots::of(&self.tables, bytes, &self.plan));
+        let spots = self.spots.get_or_init(|| Box::new(Spots::of(&self.tables, bytes, &self.plan)));
         spots.symbol(at, &self.tables, bytes, &self.plan)
     }
 }

@@ -221,8 +221,7 @@ pub fn forks(time: Duration) -> Result<u64, String> {
     let start = Instant::now();
     thread::scope(|scope| {
         let threads: Vec<_> = (0..3).map(|_| scope.spawn(|| wander(&engine, &done, &opened))).collect();
-        let mut forks = 0;
-        let mut result = Ok(());
+        let (mut result, mut forks) = (fork(&engine), 1); // while the others do everything for the first time
         while result.is_ok() && start.elapsed() < time {
             result = fork(&engine);
             forks += 1;

@@ -1,7 +1,7 @@
 //! What holds for a long time: ten thousand opens leave nothing, threads that load at random meet no error and no
 //! deadlock, signals or none, and a fork while others load gives a child that can load too.
 //!
-//! The last three run for a few seconds; `LOADER_ENDURE=full` makes it a minute each.
+//! All but the first two run for a few seconds; `LOADER_ENDURE=full` makes it a minute each.
 
 use std::{env, path::Path, time::Duration};
 use tests::cores::child;
@@ -42,4 +42,11 @@ fn threads_that_signals_interrupt_all_the_time_do_just_as_well() {
 #[test]
 fn a_child_of_fork_can_load_whatever_other_threads_of_its_parent_were_loading() {
     run(&["forks", seconds()]);
+}
+
+/// One fork for each process: what a process makes once is being made at that moment, in one of these runs or another.
+#[test]
+fn a_child_of_a_fork_in_the_first_moments_of_a_process_can_load_too() {
+    let processes = if env::var_os("LOADER_ENDURE").is_some() { 1000 } else { 100 };
+    (0..processes).for_each(|_| run(&["forks", "0"]));
 }

@@ -29,6 +29,7 @@ impl Native {
     /// A caller that needs no preparation for any format.
     #[must_use]
     pub fn new() -> Self {
+        arguments(); // made now: a child of `fork` would wait for ever for a thread of its parent that was making it
         Self::default()
     }
 

@@ -94,6 +94,18 @@ fn key() -> libc::pthread_key_t {
     })
 }
 
+/// From the thread pointer to the word for [`CELL`], where there is one.
+fn cell() -> Option<i64> {
+    static KNOWN: OnceLock<Option<i64>> = OnceLock::new();
+    *KNOWN.get_or_init(reserve::cell)
+}
+
+/// Makes both of the above, unless they are made.
+pub(super) fn make_once() {
+    key();
+    cell();
+}
+
 /// Foreign code cannot be told that there is no memory for its thread-local variables.
 pub(super) fn fail(what: &str, error: i32) -> ! {
     log::error!("cannot {what}: {}", std::io::Error::from_raw_os_error(error));
@@ -125,8 +137,7 @@ impl Thread {
         let pages = pages.unwrap_or_else(|e| fail("map a table of thread-local blocks", e.raw_os_error()));
         // SAFETY: zeroed pages are a valid `Thread`; they stay mapped until the thread's end.
         let thread: &'static Thread = unsafe { &*pages.cast::<Thread>() };
-        let cell = *OnceLock::get_or_init(&CELL_KNOWN, reserve::cell);
-        if let Some(cell) = cell {
+        if let Some(cell) = cell() {
             CELL.store(cell, Relaxed);
             // SAFETY: the offset is of a word that every thread has and only this engine uses.
             unsafe { word(cell).write(pages.expose_provenance() ^ BIAS) };
@@ -141,8 +152,6 @@ impl Thread {
         thread
     }
 }
-
-static CELL_KNOWN: OnceLock<Option<i64>> = OnceLock::new();
 
 /// The calling thread's word at a distance from the thread pointer.
 fn word(offset: i64) -> *mut usize {

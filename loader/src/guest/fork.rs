@@ -160,6 +160,8 @@ pub(super) fn prepare_once() {
 
 extern "C" fn prepare() {
     call_prepare();
+    tls::make_once();
+    loader_elf::debugger::make_once();
     // The sets first: who builds may ask for the tables.
     let sets: Vec<Arc<LoadSet>> =
         engines().iter().filter_map(|engine| engine.upgrade()?.set.upgrade()).collect();

@@ -67,6 +67,8 @@ impl Guests {
         rules: Rules,
         host: Arc<HostLibraries>,
     ) -> Result<Arc<Self>, Error> {
+        fork::prepare_once();
+        exit::prepare_once();
         let tls_get_addr = loader_core::tls::tls_get_addr as *const ();
         let module = HostModule::new("(engine)").global().function("__tls_get_addr", tls_get_addr);
         let module = [dl::offer, address::offer, exit::offer, thread_end::offer, fork::offer, keys::offer]
@@ -78,8 +80,6 @@ impl Guests {
             fork::withdraw(base);
             keys::withdraw(base);
         });
-        exit::prepare_once();
-        fork::prepare_once();
         let guests = Arc::new(Self { set: Arc::downgrade(set), rules, host, own });
         engines_to_change().push(Arc::downgrade(&guests));
         Ok(guests)
