@@ -12,6 +12,9 @@ pub struct NameFilter {
     shift: u32,
 }
 
+/// So many names make one in sixteen others pass.
+const NAMES_IN_A_WORD: usize = 8;
+
 impl NameFilter {
     /// A filter that rules nothing out.
     #[must_use]
@@ -25,18 +28,37 @@ impl NameFilter {
         Self { words: [0].into(), shift: 0 }
     }
 
+    /// The filter of names with these GNU hashes.
+    #[must_use]
+    pub fn of(hashes: impl ExactSizeIterator<Item = u32>) -> Self {
+        let words = vec![0; (hashes.len() / NAMES_IN_A_WORD + 1).next_power_of_two()];
+        let mut filter = Self { words: words.into(), shift: u32::BITS - 6 };
+        hashes.for_each(|hash| {
+            let (word, bits) = filter.place(hash);
+            filter.words[word] |= bits;
+        });
+        filter
+    }
+
     /// The filter of a GNU hash table; `None` for a shape that such a table cannot have.
     #[must_use]
     pub fn gnu(words: Box<[u64]>, shift: u32) -> Option<Self> {
         (words.len().is_power_of_two() && shift < u32::BITS).then_some(Self { words, shift })
     }
 
+    /// The word of a hash, and its two bits there.
+    #[inline]
+    fn place(&self, hash: u32) -> (usize, u64) {
+        let word = (hash / 64) as usize & (self.words.len() - 1);
+        (word, 1 << (hash % 64) | 1 << ((hash >> self.shift) % 64))
+    }
+
     /// Whether the module may define a name of this GNU hash.
     #[inline]
     #[must_use]
     pub fn may_have(&self, hash: u32) -> bool {
-        let word = self.words[(hash / 64) as usize & (self.words.len() - 1)];
-        (word >> (hash % 64)) & (word >> ((hash >> self.shift) % 64)) & 1 != 0
+        let (word, bits) = self.place(hash);
+        self.words[word] & bits == bits
     }
 
     /// The same for a hash out of a GNU hash table's chains, whose lowest bit is not known.
@@ -153,6 +175,18 @@ mod tests {
         assert!(names.iter().all(|n| filter.may_have(gnu_hash(n.as_bytes()))));
         let others = (0..4000).filter(|n| filter.may_have(gnu_hash(format!("other_{n}").as_bytes()))).count();
         assert!(others < 100, "{others} of 4000 strangers were let in"); // 8,000 bits of 131,072: 0.4 % expected
+    }
+
+    #[test]
+    fn a_filter_of_hashes_lets_these_names_in_and_few_others() {
+        let hashes =
+            |what: &str| (0..1000).map(move |n| gnu_hash(format!("{what}_{n}").as_bytes())).collect();
+        let (names, others): (Vec<u32>, Vec<u32>) = (hashes("function"), hashes("other"));
+        let filter = NameFilter::of(names.iter().copied());
+        assert!(names.iter().all(|&hash| filter.may_have(hash)));
+        let let_in = others.iter().filter(|&&hash| filter.may_have(hash)).count();
+        assert!(let_in < 100, "{let_in} of 1000 strangers were let in"); // (1,000 * 2 / 8,192)^2: 60 expected
+        assert!(!NameFilter::of([].into_iter()).may_have(names[0]));
     }
 
     #[test]

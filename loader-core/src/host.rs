@@ -4,8 +4,8 @@
 //! trace as what a file provides.
 
 use crate::{
-    ErrorKind, Export, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, Need, Query, Resolve,
-    Symbol, TlsTemplate, image::gnu_hash,
+    ErrorKind, Export, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, NameFilter, Need, Query,
+    Resolve, Symbol, TlsTemplate, image::gnu_hash,
 };
 use std::{collections::HashMap, fmt};
 
@@ -164,6 +164,12 @@ impl Image for HostModule {
             Symbol::Ordinal(n) => self.ordinals.get(&n),
         };
         Ok(found.map(|f| Export::Absolute(f.addr())))
+    }
+    fn names(&self) -> NameFilter {
+        match self.ordinals.is_empty() {
+            true => NameFilter::of(self.table.keys().map(|n| gnu_hash(n.as_bytes()))),
+            false => NameFilter::open(), // an ordinal has no hash
+        }
     }
     fn export_hashes(&self) -> Option<Box<dyn Iterator<Item = u32> + '_>> {
         Some(Box::new(self.table.keys().map(|n| gnu_hash(n.as_bytes()))))

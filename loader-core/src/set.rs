@@ -40,7 +40,7 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     fmt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
         atomic::{
@@ -508,11 +508,7 @@ impl LoadSet {
     /// The module that a request means, where that can be told without looking for a file.
     fn loaded(&self, request: &Request<'_>) -> Result<Option<ModuleId>> {
         let state = self.lock();
-        let known = state.by_key(&request.need.key).or_else(|| {
-            let path = Path::new(&*request.need.name);
-            let is_path = request.source.is_none() && request.need.name.contains('/');
-            is_path.then(|| FileId::at(path)).flatten().and_then(|id| state.by_file(id))
-        });
+        let known = state.by_key(&request.need.key);
         let (Some(id), Some(source)) = (known, &request.source) else {
             return Ok(known);
         };

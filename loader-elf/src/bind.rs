@@ -80,12 +80,15 @@ fn needs_a_name(r: &Rela) -> bool {
     !matches!(r.kind, R_X86_64_NONE | R_X86_64_RELATIVE | R_X86_64_RELATIVE64 | R_X86_64_IRELATIVE)
 }
 
+/// In the place of an address: the symbol was asked for, and is none.
+const OTHER: u64 = 1;
+
 /// One image while it is bound.
 struct Binding<'a, 'm, 'w, 'r> {
     parts: Parts<'a>,
     mem: &'m mut ImageMut<'w>,
     resolve: Resolve<'r>,
-    /// By symbol number: its address, or 0 where it has not been asked for or is no address.
+    /// By symbol number: its address, 0 where it has not been asked for, or [`OTHER`].
     known: Vec<u64>,
     /// Symbols that are no addresses.
     others: HashMap<u32, Resolution>,
@@ -156,7 +159,7 @@ impl Binding<'_, '_, '_, '_> {
     #[inline]
     fn pointer(&mut self, r: &Rela, at: Rva) -> Result<(), ErrorKind> {
         match self.known.get(r.symbol as usize) {
-            Some(&address) if address != 0 => self.mem.write_u64(at, address.wrapping_add(r.addend)),
+            Some(&address) if address > OTHER => self.mem.write_u64(at, address.wrapping_add(r.addend)),
             _ => self.unknown_pointer(r, at),
         }
     }
@@ -217,13 +220,10 @@ impl Binding<'_, '_, '_, '_> {
     /// What a symbol is. Asked once for each.
     fn answer(&mut self, index: u32) -> Result<Resolution, ErrorKind> {
         match self.known.get(index as usize) {
-            Some(0) => {}
-            Some(&address) => return Ok(Resolution::At(Addr(address))),
-            None => return Err(malformed("symbol number", index.into())),
-        }
-        match self.others.get(&index) {
-            Some(&answer) => Ok(answer),
-            None => self.ask(index),
+            Some(0) => self.ask(index),
+            Some(&OTHER) => self.others.get(&index).copied().map_or_else(|| self.ask(index), Ok),
+            Some(&address) => Ok(Resolution::At(Addr(address))),
+            None => Err(malformed("symbol number", index.into())),
         }
     }
 
@@ -237,9 +237,15 @@ impl Binding<'_, '_, '_, '_> {
             let query = self.parts.query(index, &symbol)?;
             self.resolve.resolve(&query).map_err(|e| self.linked_to(index, e))?
         };
-        match (answer, self.known.get_mut(index as usize)) {
-            (Resolution::At(Addr(address)), Some(known)) if address != 0 => *known = address,
-            _ => _ = self.others.insert(index, answer),
+        let known = match answer {
+            Resolution::At(Addr(address)) if address > OTHER => address,
+            other => {
+                self.others.insert(index, other);
+                OTHER
+            }
+        };
+        if let Some(place) = self.known.get_mut(index as usize) {
+            *place = known;
         }
         Ok(answer)
     }

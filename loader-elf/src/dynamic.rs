@@ -26,6 +26,9 @@ pub(crate) const DT_AUXILIARY: u64 = 0x7fff_fffd;
 /// A library that is searched in place of this one.
 pub(crate) const DT_FILTER: u64 = 0x7fff_ffff;
 
+/// Few dynamic sections have more entries.
+const USUAL: usize = 48;
+
 /// The entries of a dynamic section, up to `DT_NULL` or the end of its bytes.
 #[derive(Debug)]
 pub(crate) struct Dynamic(Vec<(u64, u64)>);
@@ -35,7 +38,9 @@ impl Dynamic {
     pub(crate) fn read(table: &[u8]) -> Self {
         let pair = |e: &[u8; 16]| Some((u64_at(e, 0)?, u64_at(e, 8)?));
         let entries = table.as_chunks().0.iter().map_while(pair);
-        Self(entries.take_while(|e| e.0 != DT_NULL).collect())
+        let mut all = Vec::with_capacity(USUAL.min(table.len() / 16));
+        all.extend(entries.take_while(|e| e.0 != DT_NULL));
+        Self(all)
     }
 
     /// Reads the section of a 32-bit image.

@@ -2,7 +2,12 @@
 //! no crate wraps; it changes no memory.
 #![allow(unsafe_code)]
 
-use std::{ffi::CString, ops::Range};
+use std::{
+    ffi::CString,
+    io,
+    ops::Range,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 /// The longest name that the kernel takes, in bytes.
 const LONGEST: usize = 79;
@@ -10,9 +15,13 @@ const LONGEST: usize = 79;
 /// Names the anonymous mappings of a range up to the first that has a file. Kernels before 5.17, and those built
 /// without `CONFIG_ANON_VMA_NAME`, have no names to give: nothing happens then.
 pub(super) fn name(range: Range<usize>, name: &str) {
+    static UNKNOWN: AtomicBool = AtomicBool::new(false);
+    if UNKNOWN.load(Relaxed) {
+        return;
+    }
     let name = accepted(name);
     // SAFETY: the call attaches a text, copied by the kernel, to mappings; what they hold and allow stays.
-    unsafe {
+    let done = unsafe {
         libc::prctl(
             libc::PR_SET_VMA,
             libc::PR_SET_VMA_ANON_NAME as libc::c_ulong,
@@ -21,6 +30,8 @@ pub(super) fn name(range: Range<usize>, name: &str) {
             name.as_ptr(),
         )
     };
+    // Of a name that it takes and pages that are mapped, only a kernel without names says so.
+    UNKNOWN.store(done != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL), Relaxed);
 }
 
 /// The last part of a name, with a mark for each character that the kernel refuses.
