@@ -23,6 +23,9 @@ const LIBRARIES: [(&str, &CStr, &str); 6] = [
     ("libLLVM-14.so.1", c"LLVMContextCreate", "libllvm14"), // last: a fork is slow once its bytes are read
 ];
 
+/// The name of [`thread_local`].
+const THREAD_LOCAL: &str = "elf-tls";
+
 /// Name, file, a symbol, and the file that it needs.
 const CASES: [(&str, &str, &CStr, Option<&str>); 5] = [
     ("elf-plain", "elf/plain/libplain.so", c"plain_add", None),
@@ -125,6 +128,13 @@ pub fn small(format: Format) -> Image {
     with_needs.find(|i| i.format == format).expect("there is one of each format")
 }
 
+/// An image with thread-local variables; its symbol is a function that counts one of them up.
+#[must_use]
+pub fn thread_local() -> Image {
+    let file = corpus::root().join("elf/tls/libtls.so");
+    Image::new(THREAD_LOCAL, Format::Elf, file, c"tls_next")
+}
+
 /// The libraries of the system that are installed. The others are named, with what they need.
 #[must_use]
 pub fn libraries() -> Vec<Image> {
@@ -147,5 +157,5 @@ pub fn all() -> Vec<Image> {
 
 /// The names of everything that could be measured, in order.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    CASES.iter().map(|c| c.0).chain(LIBRARIES.iter().map(|l| l.0))
+    CASES.iter().map(|c| c.0).chain([THREAD_LOCAL]).chain(LIBRARIES.iter().map(|l| l.0))
 }

@@ -6,6 +6,7 @@
 //! cargo bench -p benches --bench table    only the table, of the last results
 //! ```
 //! * `benches/open.rs`: opening and closing, from a file and from bytes, first in a process and again in one.
+//! * `benches/access.rs`: whose an address is; thread-local variables.
 //! * `benches/relocate.rs`: nanoseconds a fixup.
 //! * `benches/symbol.rs`: looking a name up.
 //! * `benches/table.rs`: the ratios.

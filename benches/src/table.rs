@@ -40,7 +40,7 @@ const WAYS: &[Column] = &[
     Ratio("bytes/bytes", "ours-bytes", "elf_loader-bytes"),
 ];
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 8] = [
     Part {
         title: "Open, the first time, in a forked child of a warm process (us)",
         group: "open",
@@ -67,6 +67,23 @@ const PARTS: [Part; 6] = [
             Of("e_l miss", "elf_loader-miss"),
             Ratio("hit/glibc", "ours-hit", "glibc-hit"),
             Ratio("miss/glibc", "ours-miss", "glibc-miss"),
+        ],
+    },
+    Part {
+        title: "Whose an address is, by dladdr (ns)",
+        group: "dladdr",
+        unit: 1.0,
+        columns: &[Of("ours", "ours"), Of("glibc", "glibc"), Ratio("ours/glibc", "ours", "glibc")],
+    },
+    Part {
+        title: "A call that counts a thread-local variable up, found by __tls_get_addr (ns)",
+        group: "tls",
+        unit: 1.0,
+        columns: &[
+            Of("ours", "ours"),
+            Of("glibc", "glibc"),
+            Of("elf_loader", "elf_loader"),
+            Ratio("ours/glibc", "ours", "glibc"),
         ],
     },
     Part {

@@ -51,6 +51,17 @@ impl Ours {
     }
 }
 
+impl Ours {
+    /// Where the `dladdr` is that loaded code gets.
+    #[must_use]
+    pub fn dladdr(&self) -> Option<usize> {
+        let set = self.files.load_set();
+        let engine = set.module_named("(engine)")?;
+        let found = set.symbol_in(engine.id, &Query::name(b"dladdr")).ok()?;
+        Some(found.at.0 as usize)
+    }
+}
+
 /// Where the images of the corpus say what they do.
 extern "win64" fn log(_: *const c_char) {}
 
