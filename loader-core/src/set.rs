@@ -44,7 +44,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
         atomic::{
-            AtomicU64,
+            AtomicBool, AtomicU64,
             Ordering::{Acquire, Release},
         },
     },
@@ -208,6 +208,8 @@ pub struct LoadSet {
     tools: Option<Box<dyn Tools>>,
     /// How often handles were closed.
     closes: AtomicU64,
+    /// Whether the process is about to end.
+    ending: AtomicBool,
     /// Which threads are in which entries.
     inside: Mutex<Vec<lifecycle::Entered>>,
     /// What ifunc resolvers of live modules answered.
@@ -242,6 +244,7 @@ impl LoadSet {
             observers: RwLock::default(),
             tools: None,
             closes: AtomicU64::default(),
+            ending: AtomicBool::default(),
             inside: Mutex::default(),
             resolved: Mutex::default(),
             afterlife: Mutex::default(),

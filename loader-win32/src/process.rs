@@ -107,6 +107,25 @@ impl Process {
         self.memory.guard_hit(at.0, image.map(|image| image.id))
     }
 
+    /// The process ends: values of fiber-local slots of this thread go to their callbacks, every library is told, and
+    /// then the host process ends as Rust's and C's programs do.
+    pub fn exit(self: &Arc<Self>, code: u32) -> ! {
+        if self.enter().is_ok() {
+            kernel32::tls::run_callbacks();
+        }
+        if let Some(services) = self.services() {
+            services.process_ends();
+        }
+        std::process::exit(code.cast_signed())
+    }
+
+    /// The process ends at once, and nobody is told.
+    #[allow(unsafe_code)]
+    pub fn terminate(code: u32) -> ! {
+        // SAFETY: ends the process; nothing runs afterwards.
+        unsafe { libc::_exit(code.cast_signed()) }
+    }
+
     pub(crate) fn peb(&self) -> &peb::Block {
         &self.peb
     }

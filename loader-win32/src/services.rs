@@ -82,6 +82,9 @@ pub trait Services: Send + Sync {
     /// The calling thread, for which [`Services::thread_starts`] was called, will run no more guest code.
     fn thread_ends(&self);
 
+    /// The process is about to end, in this thread: every library is told, and none is unloaded.
+    fn process_ends(&self);
+
     /// Guest code did something that a lint may want to know (`LoadLibrary`, `CreateThread`, a wait).
     fn note(&self, what: &'static str);
 }

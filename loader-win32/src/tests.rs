@@ -74,6 +74,9 @@ impl Services for Engine {
     fn thread_ends(&self) {
         self.say("end");
     }
+    fn process_ends(&self) {
+        self.say("process ends");
+    }
     fn note(&self, what: &'static str) {
         self.say(what);
     }

@@ -113,6 +113,9 @@ impl Services for Modules {
     }
 
     fn free_library(&self, base: Addr) -> Result<(), u32> {
+        if self.set()?.is_ending() {
+            return Ok(()); // nothing is unloaded any more
+        }
         let (set, info) = self.module(base)?;
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let handle = taken.get_mut(&base).and_then(Vec::pop);
@@ -206,6 +209,12 @@ impl Services for Modules {
         }
     }
 
+    fn process_ends(&self) {
+        if let Ok(set) = self.set() {
+            set.process_ends();
+        }
+    }
+
     fn note(&self, what: &'static str) {
         if let Ok(set) = self.set() {
             set.advise(what);
@@ -242,6 +251,16 @@ pub fn get_proc_address(engine: &Engine, module: Addr, symbol: &SymbolName) -> R
 #[must_use]
 pub fn get_module_handle(engine: &Engine, name: Option<&str>) -> Option<Addr> {
     engine.windows().services.module_handle(name)
+}
+
+/// `ExitProcess`: every library is told that the process ends, and it does. The host process is the Windows process.
+pub fn exit_process(engine: &Engine, code: u32) -> ! {
+    engine.windows().process.exit(code)
+}
+
+/// `TerminateProcess` of this process: at once, and nobody is told.
+pub fn terminate_process(code: u32) -> ! {
+    Process::terminate(code)
 }
 
 /// How much memory the engine's Windows process has reserved, committed, mapped and locked.

@@ -13,6 +13,7 @@ pub mod cores;
 pub mod endure;
 pub mod guest;
 pub mod model;
+pub mod oracle;
 pub mod process;
 pub mod real;
 pub mod runner;

@@ -11,7 +11,7 @@ use crate::{
 };
 use std::{
     mem,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
     thread::{self, ThreadId},
 };
 
@@ -79,6 +79,8 @@ impl LoadSet {
             Origin::Host | Origin::Program => Occasion::LoadedWithProgram,
         };
         info.tls.map_or(Ok(()), tls::spread).map_err(blame)?;
+        // Windows lists a module before it calls it: what its entry point loads comes after it, and goes before it.
+        let turn = (info.image.format() == Format::Pe).then(|| self.lock().turn());
         self.enter(info.image.format()).map_err(blame)?;
         for entry in &lifecycle.attach {
             if !self.call(info, *entry, occasion, verbose).map_err(blame)? {
@@ -87,7 +89,7 @@ impl LoadSet {
                 return Err(blame(ErrorKind::Refused { what: entry.kind }));
             }
         }
-        self.lock().attached(id);
+        self.lock().attached(id, turn);
         self.settled.notify_all();
         self.emit(verbose, &Event::Attached { name: &info.identity.name });
         Ok(())
@@ -267,6 +269,33 @@ impl LoadSet {
     /// whoever still holds it. All handles are invalid afterwards.
     pub fn program_ends(&self) {
         self.bury(self.take_all(), |_| Occasion::ProgramEnds);
+    }
+
+    /// The process ends: everything is terminated where it is, the last attached first, and told so. Nothing is
+    /// unloaded: other threads may be in it, and nobody will need the memory. They wait for ever when they come to the
+    /// loader lock. Only the first call does anything.
+    pub fn process_ends(&self) {
+        mem::forget(self.entry_points.enter(|| {}));
+        if self.ending.swap(true, Relaxed) {
+            return;
+        }
+        let order = self.lock().in_attach_order();
+        for id in order.into_iter().rev() {
+            let leaves = |m: &Loaded| (m.info.clone(), m.lifecycle.clone());
+            let Some((info, lifecycle)) = self.lock().modules.get(id).map(leaves) else {
+                continue;
+            };
+            if self.enter(info.image.format()).is_ok() {
+                self.terminate(&info, &lifecycle, Occasion::ProgramEnds);
+            }
+            self.withdraw(&info);
+        }
+    }
+
+    /// Whether [`LoadSet::process_ends`] was called.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Relaxed)
     }
 
     /// Unloads everything but what the host has, whoever still holds it: modules that came with the program are told

@@ -361,14 +361,21 @@ impl State {
         post_order(root, |&id, nth| self.modules[id].needs.get(nth).map(|&n| Some(n)))
     }
 
-    pub(crate) fn attached(&mut self, id: ModuleId) {
+    /// The next place in the order in which modules attach.
+    pub(crate) fn turn(&mut self) -> u64 {
         self.attaches += 1;
+        self.attaches
+    }
+
+    /// The initialisers of a module have run; its place in the order is the one that it took, or the next.
+    pub(crate) fn attached(&mut self, id: ModuleId, turn: Option<u64>) {
+        let turn = turn.unwrap_or_else(|| self.turn());
         let m = &mut self.modules[id];
-        m.attached = Some(self.attaches);
+        m.attached = Some(turn);
         m.phase = Phase::Live;
     }
 
-    /// Modules whose initialisers have run, in the order in which they had.
+    /// Modules whose initialisers have run, in their order.
     pub(crate) fn in_attach_order(&self) -> Vec<ModuleId> {
         let attached = |&id: &ModuleId| self.modules[id].attached.map(|n| (n, id));
         let mut list: Vec<(u64, ModuleId)> = self.order.values().filter_map(attached).collect();

@@ -2,6 +2,7 @@
 
 use super::{Bool, FALSE, TRUE, answer, error::code, fail, wait::object};
 use crate::{
+    Process,
     guest::Ptr,
     object::{Kind, PROCESS_ALL_ACCESS},
     peb::VERSION,
@@ -293,18 +294,15 @@ extern "win64" fn GetProcessId(handle: usize) -> u32 {
 }
 
 /// `TerminateProcess` of this process: at once, and nobody is told.
-#[allow(unsafe_code)]
 extern "win64" fn TerminateProcess(handle: usize, code: u32) -> Bool {
-    if let Err(e) = is_this_process(handle) {
-        return fail(e);
+    match is_this_process(handle) {
+        Ok(()) => Process::terminate(code),
+        Err(e) => fail(e),
     }
-    // SAFETY: ends the process; nothing runs afterwards.
-    unsafe { libc::_exit(code.cast_signed()) }
 }
 
-/// The program ends as Rust's and C's do: what is registered to run at exit does.
 extern "win64" fn ExitProcess(code: u32) {
-    std::process::exit(code.cast_signed())
+    teb::process().exit(code)
 }
 
 /// No debugger that Windows code could talk to.
