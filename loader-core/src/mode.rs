@@ -36,6 +36,9 @@ pub enum Load {
     Lazy,
     /// Never load: a handle if it is loaded, else an error.
     Never,
+    /// Put it into memory, and no more: what it needs is not loaded, its imports are not bound, its code is not called
+    /// (`DONT_RESOLVE_DLL_REFERENCES`). It stays so if it is opened again meanwhile.
+    Bare,
 }
 
 /// Who sees the symbols of what an open brings in.

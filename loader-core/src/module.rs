@@ -165,7 +165,24 @@ impl Module<Relocated> {
         // Resolvers without a name are the image's own and come last: they may call whatever it is bound to.
         mem.late.extend(nameless);
         let lifecycle = image.lifecycle(&mem).map_err(&blame)?;
-        // The template is data of the image: fixups may have changed it, so it is read after them.
+        self.arm().map_err(&blame)?;
+        Ok(Self::to(self.identity, image, Bound(self.stage.0, lifecycle)))
+    }
+
+    /// Applies no more fixups, and calls nothing.
+    ///
+    /// # Errors
+    /// What the image says of its thread-local data.
+    pub fn leave_unbound(mut self) -> Result<Module<Bound>> {
+        self.stage.0.late.clear();
+        self.arm().map_err(self.blame(Stage::Bind))?;
+        Ok(Self::to(self.identity, self.image, Bound(self.stage.0, Lifecycle::default())))
+    }
+
+    /// Gives the thread-local slot its template. That is data of the image: fixups may have changed it, so it is read
+    /// after them.
+    fn arm(&mut self) -> Result<(), ErrorKind> {
+        let image = self.image.clone();
         let body = &mut self.stage.0;
         if let (Some(slot), Some(template)) = (&body.slot, image.tls()) {
             let at = template.init.start.0;
@@ -176,9 +193,9 @@ impl Module<Relocated> {
                 from => from.and_then(|i| window.get(i as usize..)?.get(..len)),
             };
             let outside = ErrorKind::Malformed { what: "thread-local template outside the data", at };
-            init.ok_or(outside).and_then(|init| slot.arm(init)).map_err(&blame)?;
+            return init.ok_or(outside).and_then(|init| slot.arm(init));
         }
-        Ok(Self::to(self.identity, image, Bound(self.stage.0, lifecycle)))
+        Ok(())
     }
 }
 

@@ -8,10 +8,10 @@ use crate::{
     Stage, Symbol, SymbolName,
     call::{MissingImport, Stubs},
     event::Topics,
-    mode::{Dialect, MissingPolicy, Rules, Scope},
+    mode::{Dialect, Load, MissingPolicy, Rules, Scope},
     module::{Bound, Identity, Mapped, Module, Parsed, Relocated, Sealed},
     set::{
-        Globals, Hold, Info, LazyCalls, LazyScope, LoadSet, Member, Origin, Owner, Pins, Place, Planned,
+        Globals, Hold, Info, LazyCalls, LazyScope, LoadSet, Member, Origin, Owner, Phase, Pins, Place, Planned,
         Request,
     },
 };
@@ -19,6 +19,7 @@ use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
     sync::Arc,
+    thread,
 };
 
 /// A forwarder may lead to a forwarder, but not for ever.
@@ -65,6 +66,8 @@ pub(crate) struct Session<'s> {
     scope: Scope,
     /// Whether calls are bound when they are first made.
     lazy: bool,
+    /// Whether the root is put into memory and no more.
+    bare: bool,
     verbose: Topics,
     told: Topics,
     globals: Arc<Globals>,
@@ -87,6 +90,7 @@ impl<'s> Session<'s> {
             by: request.by,
             scope: request.mode.scope,
             lazy: request.rules.binds_lazily(&request.mode),
+            bare: request.mode.load == Load::Bare,
             verbose: request.mode.verbose,
             told: set.told(request.mode.verbose),
             globals: Arc::default(),
@@ -122,6 +126,9 @@ impl<'s> Session<'s> {
             Err(error) => return Err(error),
         };
         debug_assert_eq!(root, 0);
+        if self.bare {
+            return Ok(Root::Fresh(found));
+        }
         let mut next = 0;
         while next < found.len() {
             let image = found[next].image.clone();
@@ -425,6 +432,9 @@ impl<'s> Session<'s> {
     }
 
     pub(crate) fn bind(&mut self, modules: Vec<Module<Relocated>>) -> Result<Vec<Module<Bound>>> {
+        if self.bare {
+            return modules.into_iter().map(Module::leave_unbound).collect();
+        }
         let lazy = self.lazy_scope();
         let mut bound = Vec::with_capacity(modules.len());
         for (n, module) in modules.into_iter().enumerate() {
@@ -717,10 +727,14 @@ impl<'s> Session<'s> {
     ) -> Result<(ModuleId, Vec<Arc<Info>>)> {
         let modules = modules.into_iter().zip(self.fresh.iter().cloned()).collect();
         self.globals = Arc::default(); // so that the set need not copy its list to change it
+        let phase = match self.bare {
+            true => Phase::Live,
+            false => Phase::Pending(thread::current().id()),
+        };
         let mut state = self.set.lock();
         // Under the TNS/R rules all join the global list; elsewhere the mode says who does.
         let global = self.rules.dialect == Dialect::TnsR;
-        let ids = state.insert(modules, &self.links, &self.edges, global, origin);
+        let ids = state.insert(modules, &self.links, &self.edges, global, origin, phase);
         let ids = ids.map_err(|kind| Error::new(&self.fresh[0].identity.name, Stage::Seal, kind))?;
         let root = ids[0];
         let owners = state.claim_singles(self.singles.take().into_iter().map(|(name, (_, at))| (name, at)));

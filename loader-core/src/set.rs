@@ -17,7 +17,7 @@ pub(crate) use globals::{Globals, Member};
 pub use lazy::LazyCalls;
 pub(crate) use lazy::LazyScope;
 pub use scope::Owner;
-pub(crate) use state::{Info, Loaded, Pins, State, post_order};
+pub(crate) use state::{Info, Loaded, Phase, Pins, State, post_order};
 pub use state::{ModuleInfo, Origin};
 
 use crate::{
@@ -205,7 +205,7 @@ pub struct LoadSet {
     caller: Arc<dyn Caller>,
     locator: Box<dyn Locator>,
     observers: RwLock<Vec<Arc<dyn Observer>>>,
-    tools: Option<Box<dyn Tools>>,
+    tools: RwLock<Vec<Arc<dyn Tools>>>,
     /// How often handles were closed.
     closes: AtomicU64,
     /// Whether the process is about to end.
@@ -242,7 +242,7 @@ impl LoadSet {
             caller,
             locator: Box::new(locator),
             observers: RwLock::default(),
-            tools: None,
+            tools: RwLock::default(),
             closes: AtomicU64::default(),
             ending: AtomicBool::default(),
             inside: Mutex::default(),
@@ -262,11 +262,14 @@ impl LoadSet {
         })
     }
 
-    /// The same load set, whose modules are shown to tools outside the process.
-    #[must_use]
-    pub fn with_tools(mut self, tools: impl Tools + 'static) -> Self {
-        self.tools = Some(Box::new(tools));
-        self
+    /// Tells `tools` of every module from now on.
+    pub fn tell(&self, tools: impl Tools + 'static) {
+        self.tools.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(tools));
+    }
+
+    /// Those who are told, in no lock: they may run foreign code.
+    fn tools(&self) -> Vec<Arc<dyn Tools>> {
+        self.tools.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Shows everything that is loaded, less what the host has; nothing of it goes meanwhile.
@@ -285,11 +288,14 @@ impl LoadSet {
         self.collect();
     }
 
-    fn came(&self, modules: &[Arc<Info>]) {
-        if let Some(tools) = self.tools.as_ref().filter(|_| !modules.is_empty()) {
-            let shown: Vec<InMemory<'_>> = modules.iter().map(|info| info.shown()).collect();
-            tools.came(&shown);
+    fn came(&self, modules: &[Arc<Info>], verbose: Topics) {
+        if modules.is_empty() {
+            return;
         }
+        let windows = modules.iter().find(|info| info.image.format() == Format::Pe);
+        let _entry = windows.and_then(|info| self.entry_point(info, verbose));
+        let shown: Vec<InMemory<'_>> = modules.iter().map(|info| info.shown()).collect();
+        self.tools().iter().for_each(|tools| tools.came(&shown));
     }
 
     /// Adds an observer; it hears of everything from now on.
@@ -426,7 +432,7 @@ impl LoadSet {
         let handle = self.hand_out(root, request.mode.verbose);
         let promoted = self.apply_mode(root, request);
         drop(building);
-        self.came(&fresh);
+        self.came(&fresh, request.mode.verbose);
         let mut undo = lifecycle::Undo::of(self, root, handle, &promoted);
         // From here on foreign code runs, and no lock is held that others wait for. It may unwind out of this call.
         let attached = self.attach(root, request);
@@ -637,12 +643,12 @@ impl LoadSet {
         Ok(self.seek(&list.0, query)?.map(|found| (found.at, found.format)))
     }
 
-    /// Looks a symbol up in one module only, as `GetProcAddress` does.
+    /// Looks a symbol up in one module only, as `GetProcAddress` does; also in one whose terminators run.
     ///
     /// # Errors
     /// As [`LoadSet::symbol`].
     pub fn symbol_in(&self, id: ModuleId, query: &Query<'_>) -> Result<FoundSymbol> {
-        let info = self.lock().modules.get(id).map(|m| m.info.clone());
+        let info = self.lock().info_of(id).cloned();
         let info = info.ok_or(Error::new("", Stage::Symbol, ErrorKind::InvalidHandle))?;
         self.first_in(std::slice::from_ref(&info), query)
     }

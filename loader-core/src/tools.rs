@@ -1,4 +1,5 @@
-//! Programs that look into this one from outside, debuggers and profilers: who tells them what is in memory.
+//! Who keeps lists of what is in memory: for programs that look into this one from outside, debuggers and profilers, and
+//! for Windows code, which finds such lists in its process block.
 //!
 //! A load set tells its [`Tools`] of every module that an open brought, before any of its initialisers runs, and again
 //! before its memory goes. Without tools, nobody is told: images on [`Flat`](crate::space::Flat) are in no process.
@@ -19,10 +20,13 @@ pub struct InMemory<'a> {
     pub image: &'a dyn Image,
 }
 
-/// Whoever tells tools. Called with no lock held; it must not open or close.
+/// Whoever keeps a list. Called with no lock held but, where Windows images are among the modules, the loader lock.
 pub trait Tools: Send + Sync + fmt::Debug {
     /// An open brought these modules; they are in memory.
     fn came(&self, modules: &[InMemory<'_>]);
+
+    /// The initialisers of the module at this base are about to run.
+    fn starting(&self, _base: Addr) {}
 
     /// None of the modules at these bases runs any more; their memory is about to be given back.
     fn going(&self, bases: &[Addr]);

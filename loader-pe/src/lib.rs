@@ -31,7 +31,7 @@ mod view;
 
 pub use image::PeImage;
 pub use inspect::{Inspection, inspect};
-pub use search::{Search, key};
+pub use search::{Search, file_name, key};
 
 use loader_core::ErrorKind;
 

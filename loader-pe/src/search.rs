@@ -48,7 +48,7 @@ pub fn key(name: &str) -> Box<str> {
 /// A [`key`] that leaves API sets alone: the name that a file has for itself.
 pub(crate) fn plain_key(name: &str) -> Box<str> {
     let last = name.rsplit(['/', '\\']).next().unwrap_or(name);
-    with_extension(last).to_ascii_lowercase().into()
+    file_name(last).to_ascii_lowercase().into()
 }
 
 /// The library behind an API set.
@@ -57,8 +57,9 @@ fn api_set(key: &str) -> Option<&'static str> {
     host.map(|&(_, host)| host)
 }
 
-/// `foo` is `foo.dll`, and `foo.` is `foo`.
-fn with_extension(name: &str) -> String {
+/// The file that `LoadLibrary` means by a name: `foo` is `foo.dll`, and `foo.` is `foo`.
+#[must_use]
+pub fn file_name(name: &str) -> String {
     match name.strip_suffix('.') {
         Some(bare) => bare.into(),
         None if name.contains('.') => name.into(),
@@ -89,7 +90,7 @@ impl Search {
         let split = exact.as_deref().and_then(split);
         let file = match api_set(&plain_key(name)) {
             Some(host) => host.to_owned(),
-            None => with_extension(&slashed),
+            None => file_name(&slashed),
         };
         let other_case = split.into_iter().flat_map(|(dir, file)| other_cases(&dir, &file));
         let in_dirs = folder.into_iter().chain(dirs.cloned());

@@ -30,6 +30,7 @@ mod guest;
 mod heap;
 mod jump;
 mod kernel32;
+mod ldr;
 mod memory;
 mod ntdll;
 mod object;
@@ -47,7 +48,9 @@ mod tests;
 mod text;
 mod variadic;
 
+pub use ldr::Listed;
 pub use memory::book::MemoryUse;
+pub use path::to_host as host_path;
 pub use process::{Process, substitutes};
 pub use services::{ImagePages, Services};
 

@@ -4,6 +4,7 @@
 use crate::{
     exception::{functions::*, registers::*, scope::__C_specific_handler, vectored::*, walk},
     guest::Ptr,
+    ldr::{LdrRegisterDllNotification, LdrUnregisterDllNotification},
     kernel32::{code::*, heaps::*, list::*, module, sync::*, system},
 };
 use loader_core::HostTable;
@@ -41,10 +42,10 @@ table! {
         RtlAcquireSRWLockExclusive = AcquireSRWLockExclusive, RtlAcquireSRWLockShared = AcquireSRWLockShared,
         RtlAddFunctionTable, RtlAddVectoredContinueHandler = AddVectoredContinueHandler,
         RtlAddVectoredExceptionHandler = AddVectoredExceptionHandler, RtlAllocateHeap = HeapAlloc,
-        RtlCaptureContext = crate::jump::RtlCaptureContext,
+        RtlCaptureContext = crate::jump::RtlCaptureContext, RtlCaptureStackBackTrace,
         RtlDecodePointer = DecodePointer, RtlDeleteCriticalSection = DeleteCriticalSection, RtlDeleteFunctionTable,
         RtlEncodePointer = EncodePointer, RtlEnterCriticalSection = EnterCriticalSection, RtlFreeHeap = HeapFree,
-        RtlGetVersion, RtlInitializeConditionVariable = InitializeConditionVariable,
+        RtlGetVersion, LdrRegisterDllNotification, LdrUnregisterDllNotification, RtlInitializeConditionVariable = InitializeConditionVariable,
         RtlInitializeCriticalSection = InitializeCriticalSection, RtlInitializeSListHead = InitializeSListHead,
         RtlInitializeSRWLock = InitializeSRWLock, RtlInterlockedFlushSList = InterlockedFlushSList,
         RtlInterlockedPopEntrySList = InterlockedPopEntrySList, RtlInterlockedPushEntrySList = InterlockedPushEntrySList,

@@ -1,7 +1,8 @@
 //! Windows paths and host paths: the host's tree is drive `Z:`.
 
 /// The host path that a Windows path means, or `None` for a drive that does not exist.
-pub(crate) fn to_host(path: &str) -> Option<String> {
+#[must_use]
+pub fn to_host(path: &str) -> Option<String> {
     let path = path.strip_prefix(r"\\?\").or_else(|| path.strip_prefix(r"\\.\")).unwrap_or(path);
     match path.to_ascii_uppercase().as_str() {
         "NUL" => return Some("/dev/null".into()),

@@ -3,6 +3,7 @@
 //! Unsafe because both live in pages of their own that images read by offset without asking anyone.
 #![allow(unsafe_code)]
 
+use crate::ldr::Link;
 use loader_core::ErrorKind;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use std::{mem::offset_of, ptr};
@@ -41,18 +42,19 @@ pub(crate) struct Peb {
     _134: [u8; 0x7c8 - 0x134],
 }
 
-/// The loader's lists. They are empty: built-in and loaded modules are found by asking.
+/// The loader's lists, of images: built-in modules have none, and are found by asking.
 #[repr(C)]
 pub(crate) struct Ldr {
     length: u32,
     initialized: u32,
     handle: usize,
-    lists: [[usize; 2]; 3],
+    /// In load order, by address (that is: in load order, too), in the order of initialisation.
+    pub(crate) lists: [Link; 3],
 }
 
 /// A counted wide text.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct UnicodeString {
     /// Length in bytes.
     pub length: u16,
@@ -139,14 +141,12 @@ impl Block {
         parameters.length = size_of::<Parameters>() as u32;
         parameters.maximum_length = parameters.length;
         parameters.std_handles = crate::object::STD_HANDLES;
-        parameters.image_path = counted(image);
-        parameters.command_line = counted(command);
+        parameters.image_path = UnicodeString::of(image);
+        parameters.command_line = UnicodeString::of(command);
         parameters.environment = environment.as_ptr();
         ldr_ref.length = size_of::<Ldr>() as u32;
         ldr_ref.initialized = 1;
-        for list in &mut ldr_ref.lists {
-            *list = [ptr::from_ref(list).addr(); 2];
-        }
+        ldr_ref.lists.iter().for_each(Link::close);
         self.write_program();
     }
 
@@ -179,6 +179,12 @@ impl Block {
         self.pages.cast()
     }
 
+    /// The loader's lists.
+    pub(crate) fn ldr(&self) -> &Ldr {
+        // SAFETY: `write` made it there; the links are atomic, and nothing else of it changes.
+        unsafe { &*self.pages.wrapping_add(LDR_AT).cast() }
+    }
+
     /// The address of the page that stands for the program's image.
     pub(crate) fn program(&self) -> usize {
         self.pages.wrapping_add(PROGRAM_AT).expose_provenance()
@@ -197,11 +203,10 @@ impl Drop for Block {
     }
 }
 
-fn counted(text: &[u16]) -> UnicodeString {
-    let bytes = |n: usize| u16::try_from(n * 2).unwrap_or(u16::MAX - 1);
-    UnicodeString {
-        length: bytes(text.len().saturating_sub(1)),
-        maximum: bytes(text.len()),
-        buffer: text.as_ptr(),
+impl UnicodeString {
+    /// Text with its terminator.
+    pub(crate) fn of(text: &[u16]) -> Self {
+        let bytes = |n: usize| u16::try_from(n * 2).unwrap_or(u16::MAX - 1);
+        Self { length: bytes(text.len().saturating_sub(1)), maximum: bytes(text.len()), buffer: text.as_ptr() }
     }
 }

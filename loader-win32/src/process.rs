@@ -5,6 +5,7 @@ use crate::{
     exception::{self, vectored::Handlers},
     heap::Heaps,
     kernel32::{self, environment::Environment},
+    ldr::{Listed, Lists},
     memory::{Memory, book::MemoryUse},
     ntdll,
     object::Objects,
@@ -28,6 +29,7 @@ pub struct Process {
     pub(crate) environment: Environment,
     pub(crate) handlers: Handlers,
     pub(crate) runtime: crt::Runtime,
+    pub(crate) lists: Lists,
 }
 
 impl fmt::Debug for Process {
@@ -57,6 +59,7 @@ impl Process {
             environment,
             handlers: Handlers::default(),
             runtime: crt::Runtime::default(),
+            lists: Lists::default(),
         }))
     }
 
@@ -105,6 +108,30 @@ impl Process {
     pub fn guard_hit(&self, at: Addr) -> bool {
         let image = self.services().and_then(|s| s.image_pages(at));
         self.memory.guard_hit(at.0, image.map(|image| image.id))
+    }
+
+    /// Libraries came: they are in memory, and nothing of them has run.
+    pub fn came(self: &Arc<Self>, modules: &[Listed]) {
+        self.ready_to_tell();
+        self.lists.add(self.peb.ldr(), modules);
+    }
+
+    /// The entry point of the library at a base is about to be called for the first time.
+    pub fn starts(&self, base: Addr) {
+        self.lists.starts(self.peb.ldr(), base);
+    }
+
+    /// The libraries at these bases go: nothing of them runs any more.
+    pub fn going(self: &Arc<Self>, bases: &[Addr]) {
+        self.ready_to_tell();
+        self.lists.remove(bases);
+    }
+
+    /// Who is told runs in this thread. Where it cannot be made ready, nobody can have registered in it.
+    fn ready_to_tell(self: &Arc<Self>) {
+        if self.lists.has_listeners() {
+            let _ = self.enter();
+        }
     }
 
     /// The process ends: values of fiber-local slots of this thread go to their callbacks, every library is told, and

@@ -329,6 +329,18 @@ pub(crate) fn clear_tls_slot(slot: usize) {
     }
 }
 
+/// Takes the values of a fiber-local slot out of every thread.
+pub(crate) fn take_fls(slot: usize) -> Vec<usize> {
+    let value = |&block: &usize| {
+        // SAFETY: blocks leave the list before they go, and the list is locked.
+        let teb = unsafe { &*ptr::with_exposed_provenance::<Teb>(block) };
+        // SAFETY: as above; the table goes only after its block has left the list, and its slots are atomic.
+        let table = unsafe { teb.fls.load(Relaxed).as_ref() };
+        table.and_then(|t| t.get(slot)).map_or(0, |s| s.swap(0, Relaxed))
+    };
+    lock(&ALL).iter().map(value).filter(|&value| value != 0).collect()
+}
+
 /// How many threads have a block: for tests.
 #[cfg(test)]
 pub(crate) fn count() -> usize {

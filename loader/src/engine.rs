@@ -147,7 +147,8 @@ impl Builder {
         let files = Arc::new(Files::new(self.dll_dirs));
         let native = Arc::new(Native::new());
         let set = LoadSet::new(Local, native.clone(), Shared(files.clone()));
-        let set = set.with_tools(self.outside).shared();
+        let set = set.shared();
+        set.tell(self.outside);
         set.set_unloading(self.unloading);
         for observer in self.observers {
             set.observe(move |event: &crate::Event<'_>| observer.event(event));

@@ -48,7 +48,7 @@ pub(crate) fn need(name: &str) -> Need {
 
 fn is_dll_name(name: &str) -> bool {
     let extension = Path::new(name).extension().unwrap_or_default();
-    ["dll", "pyd", "drv", "ocx"].iter().any(|e| extension.eq_ignore_ascii_case(e))
+    ["dll", "exe", "pyd", "drv", "ocx"].iter().any(|e| extension.eq_ignore_ascii_case(e))
 }
 
 /// The engine's locator.

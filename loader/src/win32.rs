@@ -5,17 +5,21 @@
 //! `free_library` gives one back.
 
 use crate::{
-    Engine, Error, ErrorKind, Handle, Mode, ModuleInfo, Origin, Rules, Stage, SymbolName, locator::need,
+    Engine, Error, ErrorKind, Handle, Load, Mode, Origin, Rules, Stage, SymbolName, locator::need,
 };
-use loader_core::{Addr, Format, LoadSet, Query, Request, Rights, Rva, Symbol, call::Native};
+use loader_core::{
+    Addr, EntryKind, Format, InMemory, LoadSet, Need, Owner, Query, Request, Rights, Rva, Symbol, Tools, call::Native,
+};
 pub use loader_win32::MemoryUse;
-use loader_win32::{ImagePages, Process, Services};
+use loader_win32::{ImagePages, Listed, Process, Services, host_path};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ops::Range,
+    path::Path,
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
+const DONT_RESOLVE_DLL_REFERENCES: u32 = 1;
 const MOD_NOT_FOUND: u32 = 126;
 const INVALID_HANDLE: u32 = 6;
 
@@ -31,6 +35,8 @@ struct Modules {
     rules: Rules,
     /// References that were taken by address; the handles behind them are interchangeable.
     taken: Mutex<HashMap<Addr, Vec<Handle>>>,
+    /// Modules that were freed in their own PROCESS_ATTACH, before the load had a reference to give.
+    spurned: Mutex<HashSet<Addr>>,
     program: Mutex<Addr>,
 }
 
@@ -41,6 +47,7 @@ impl Windows {
             set: Arc::downgrade(set),
             rules,
             taken: Mutex::default(),
+            spurned: Mutex::default(),
             program: Mutex::new(Addr(0)),
         });
         let dynamic: Arc<dyn Services> = services.clone();
@@ -54,6 +61,7 @@ impl Windows {
             Some(process) => process.enter(),
             None => Err(ErrorKind::Inconsistent { what: "Windows code after its engine" }),
         });
+        set.tell(Lists(Arc::downgrade(&process)));
         Ok(Arc::new(Self { process, services }))
     }
 }
@@ -64,18 +72,45 @@ impl std::fmt::Debug for Windows {
     }
 }
 
+/// The loader's lists in the process block follow what comes and goes.
+#[derive(Debug)]
+struct Lists(Weak<Process>);
+
+impl Tools for Lists {
+    fn came(&self, modules: &[InMemory<'_>]) {
+        let images = modules.iter().filter(|m| m.image.format() == Format::Pe);
+        let file = |m: &InMemory<'_>| m.path.map_or_else(|| m.name.into(), Path::to_path_buf);
+        let listed = images.map(|m| Listed { base: m.at.base, len: m.at.len, file: file(m) });
+        let _ = self.0.upgrade().map(|process| process.came(&listed.collect::<Vec<_>>()));
+    }
+
+    fn starting(&self, base: Addr) {
+        let _ = self.0.upgrade().map(|process| process.starts(base));
+    }
+
+    fn going(&self, bases: &[Addr]) {
+        let _ = self.0.upgrade().map(|process| process.going(bases));
+    }
+}
+
 impl Modules {
     fn set(&self) -> Result<Arc<LoadSet>, u32> {
         self.set.upgrade().ok_or(MOD_NOT_FOUND)
     }
 
-    fn module(&self, base: Addr) -> Result<(Arc<LoadSet>, ModuleInfo), u32> {
+    fn program(&self) -> Addr {
+        *self.program.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The module at a base; also one whose terminators run, which ask for themselves.
+    fn module(&self, base: Addr) -> Result<(Arc<LoadSet>, Owner), u32> {
         let set = self.set()?;
         if base.0 == 0 {
             return Err(INVALID_HANDLE);
         }
-        let info = set.module_at(base).filter(|m| m.at.base == base).ok_or(MOD_NOT_FOUND)?;
-        Ok((set, info))
+        let is_it = |m: &Owner| m.at().base == base && m.format() != Format::Elf;
+        let module = set.holder(base).filter(is_it).ok_or(MOD_NOT_FOUND)?;
+        Ok((set, module))
     }
 
     fn take(&self, set: &LoadSet, handle: Handle) -> Option<Addr> {
@@ -85,91 +120,110 @@ impl Modules {
         Some(base)
     }
 
-    fn named(&self, name: &str) -> Option<ModuleInfo> {
+    fn named(&self, name: &str) -> Option<Owner> {
         let set = self.set().ok()?;
-        let slashed = name.replace('\\', "/");
-        let by_path = slashed.contains('/').then(|| set.module_named(&slashed)).flatten();
-        by_path.or_else(|| set.module_named(&loader_pe::key(name)))
+        let found = match name.contains(['/', '\\']) {
+            true => set.holder_named(&host_path(name)?),
+            false => set.holder_named(&loader_pe::key(name)),
+        };
+        found.filter(|m| m.format() != Format::Elf)
     }
 }
 
 impl Services for Modules {
-    fn load_library(&self, name: &str, _flags: u32) -> Result<Addr, Error> {
+    fn load_library(&self, name: &str, flags: u32) -> Result<Addr, Error> {
         let inconsistent = |what| Error::new(name, Stage::Request, ErrorKind::Inconsistent { what });
         let set = self.set().map_err(|_| inconsistent("the engine is gone"))?;
         let need = match name.contains(['/', '\\']) {
-            true => need(&name.replace('\\', "/")),
-            false => loader_core::Need { name: name.into(), key: loader_pe::key(name), reexported: false },
+            true => need(&host_file(name)),
+            false => Need { name: loader_pe::file_name(name).into(), key: loader_pe::key(name), reexported: false },
+        };
+        let load = match flags & DONT_RESOLVE_DLL_REFERENCES {
+            0 => Load::Now,
+            _ => Load::Bare,
         };
         let handle = set.open(&Request {
             need,
             source: None,
-            mode: Mode::default(),
+            mode: Mode { load, ..Mode::default() },
             rules: self.rules,
             origin: Origin::Open,
             by: None,
         })?;
-        self.take(&set, handle).ok_or_else(|| inconsistent("an open library without an address"))
+        let base = self.take(&set, handle).ok_or_else(|| inconsistent("an open library without an address"))?;
+        if self.spurned.lock().unwrap_or_else(PoisonError::into_inner).remove(&base) {
+            let _ = self.free_library(base);
+            let refused = ErrorKind::Refused { what: EntryKind::DllMain };
+            return Err(Error::new(name, Stage::Attach, refused));
+        }
+        Ok(base)
     }
 
     fn free_library(&self, base: Addr) -> Result<(), u32> {
         if self.set()?.is_ending() {
             return Ok(()); // nothing is unloaded any more
         }
-        let (set, info) = self.module(base)?;
+        let (set, module) = self.module(base)?;
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let handle = taken.get_mut(&base).and_then(Vec::pop);
         taken.retain(|_, handles| !handles.is_empty());
         drop(taken);
         match handle {
             Some(handle) => set.close(handle).map(drop).map_err(|e| e.win32()),
-            None if info.pinned => Ok(()), // freed in vain, for ever, as on Windows
+            None if set.module_at(base).is_some_and(|m| m.pinned) => Ok(()), // freed in vain, for ever, as on Windows
+            // Its load is not finished: the reference that it will have is given back then.
+            None if set.is_attaching(module.id()) => {
+                let mut spurned = self.spurned.lock().unwrap_or_else(PoisonError::into_inner);
+                if spurned.insert(base) { Ok(()) } else { Err(MOD_NOT_FOUND) }
+            }
             None => Err(MOD_NOT_FOUND),
         }
     }
 
     fn get_proc_address(&self, base: Addr, symbol: Symbol<'_>) -> Result<Addr, Error> {
-        let (set, info) =
-            self.module(base).map_err(|_| Error::new("", Stage::Symbol, ErrorKind::InvalidHandle))?;
+        let blame = |kind| Error::new("", Stage::Symbol, kind);
+        if base == self.program() {
+            return Err(blame(ErrorKind::SymbolNotFound { symbol: symbol.to_name() })); // it exports nothing
+        }
+        let (set, module) = self.module(base).map_err(|_| blame(ErrorKind::InvalidHandle))?;
         let query = match symbol {
             Symbol::Name(name) => Query::name(name),
             Symbol::Ordinal(ordinal) => Query::ordinal(ordinal),
         };
-        set.symbol_in(info.id, &query).map(|found| found.at)
+        set.symbol_in(module.id(), &query).map(|found| found.at)
     }
 
     fn module_handle(&self, name: Option<&str>) -> Option<Addr> {
         match name {
-            None => Some(*self.program.lock().unwrap_or_else(PoisonError::into_inner)),
-            Some(name) => self.named(name).filter(|m| m.format != Format::Elf).map(|m| m.at.base),
+            None => Some(self.program()),
+            Some(name) => self.named(name).map(|m| m.at().base),
         }
     }
 
     fn add_ref(&self, base: Addr) -> Result<(), u32> {
-        let (set, info) = self.module(base)?;
-        let handle = set.open_again(info.id).map_err(|e| e.win32())?;
+        let (set, module) = self.module(base)?;
+        let handle = set.open_again(module.id()).map_err(|e| e.win32())?;
         self.take(&set, handle).map(drop).ok_or(MOD_NOT_FOUND)
     }
 
     fn pin(&self, base: Addr) -> Result<(), u32> {
-        let (set, info) = self.module(base)?;
-        set.pin(info.id);
+        let (set, module) = self.module(base)?;
+        set.pin(module.id());
         Ok(())
     }
 
     fn module_file_name(&self, base: Option<Addr>) -> Option<String> {
-        let program = *self.program.lock().unwrap_or_else(PoisonError::into_inner);
-        match base.filter(|&b| b != program) {
+        match base.filter(|&b| b != self.program()) {
             None => std::env::current_exe().ok().map(|p| p.to_string_lossy().into_owned()),
             Some(base) => {
-                let (_, info) = self.module(base).ok()?;
-                Some(info.path.map_or_else(|| info.name.to_string(), |p| p.to_string_lossy().into_owned()))
+                let (_, module) = self.module(base).ok()?;
+                Some(module.path().map_or_else(|| module.name().into(), |p| p.to_string_lossy().into_owned()))
             }
         }
     }
 
     fn module_at(&self, at: Addr) -> Option<Addr> {
-        self.set().ok()?.module_at(at).filter(|m| m.format != Format::Elf).map(|m| m.at.base)
+        self.set().ok()?.holder(at).filter(|m| m.format() != Format::Elf).map(|m| m.at().base)
     }
 
     fn image_pages(&self, at: Addr) -> Option<ImagePages> {
@@ -186,12 +240,12 @@ impl Services for Modules {
     }
 
     fn is_loaded(&self, at: Addr) -> bool {
-        self.set().is_ok_and(|set| set.module_at(at).is_some())
+        self.set().is_ok_and(|set| set.holder(at).is_some())
     }
 
     fn disable_thread_library_calls(&self, base: Addr) -> Result<(), u32> {
-        let (set, info) = self.module(base)?;
-        match set.disable_thread_calls(info.id) {
+        let (set, module) = self.module(base)?;
+        match set.disable_thread_calls(module.id()) {
             true => Ok(()),
             false => Err(MOD_NOT_FOUND),
         }
@@ -219,6 +273,15 @@ impl Services for Modules {
         if let Ok(set) = self.set() {
             set.advise(what);
         }
+    }
+}
+
+/// The host's path of the file that a Windows path means; one on a drive that does not exist is as it was.
+fn host_file(path: &str) -> String {
+    let host = host_path(path).unwrap_or_else(|| path.into());
+    match host.rsplit_once('/') {
+        Some((folder, file)) => format!("{folder}/{}", loader_pe::file_name(file)),
+        None => host,
     }
 }
 

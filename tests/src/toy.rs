@@ -550,21 +550,22 @@ impl Toy {
     /// When a text is not of the format.
     #[must_use]
     pub fn viewed(files: &[(&str, &str)]) -> Self {
-        Self::made(parsed(files), |set, script| set.with_tools(Viewer(script)))
+        Self::made(parsed(files), |set, script| set.tell(Viewer(script)))
     }
 
     /// A world of files.
     #[must_use]
     pub fn of(files: Files) -> Self {
-        Self::made(files, |set, _| set)
+        Self::made(files, |_, _| {})
     }
 
-    fn made(files: Files, finish: impl FnOnce(LoadSet, Arc<Script>) -> LoadSet) -> Self {
+    fn made(files: Files, finish: impl FnOnce(&LoadSet, Arc<Script>)) -> Self {
         let script = Arc::new(Script { files: Mutex::new(files), ..Script::default() });
         let space = Space::default();
         let live = space.live.clone();
         let set = LoadSet::new(space, Arc::new(Player(script.clone())), Folder(script.clone()));
-        let set = Arc::new(finish(set, script.clone()));
+        let set = Arc::new(set);
+        finish(&set, script.clone());
         let _ = script.set.set(Arc::downgrade(&set));
         let ear = script.clone();
         set.observe(move |event: &Event<'_>| ear.hear(event));

@@ -82,6 +82,7 @@ impl LoadSet {
         // Windows lists a module before it calls it: what its entry point loads comes after it, and goes before it.
         let turn = (info.image.format() == Format::Pe).then(|| self.lock().turn());
         self.enter(info.image.format()).map_err(blame)?;
+        self.tools().iter().for_each(|tools| tools.starting(info.at.base));
         for entry in &lifecycle.attach {
             if !self.call(info, *entry, occasion, verbose).map_err(blame)? {
                 // Told FALSE, the entry point is called at once with PROCESS_DETACH (DllMain reference).
@@ -112,7 +113,7 @@ impl LoadSet {
     }
 
     /// The loader lock, for Windows images.
-    fn entry_point(&self, info: &Info, verbose: Topics) -> Option<Pass<'_>> {
+    pub(super) fn entry_point(&self, info: &Info, verbose: Topics) -> Option<Pass<'_>> {
         let waiting = || self.emit(verbose, &Event::Waiting { name: &info.identity.name });
         (info.image.format() == Format::Pe).then(|| self.entry_points.enter(waiting))
     }
@@ -259,10 +260,10 @@ impl LoadSet {
             return;
         }
         self.lock().left(gone);
-        if let Some(tools) = &self.tools {
-            let bases: Vec<Addr> = gone.iter().map(|m| m.info.at.base).collect();
-            tools.going(&bases);
-        }
+        let windows = gone.iter().find(|m| m.info.image.format() == Format::Pe);
+        let _entry = windows.and_then(|m| self.entry_point(&m.info, Topics::all()));
+        let bases: Vec<Addr> = gone.iter().map(|m| m.info.at.base).collect();
+        self.tools().iter().for_each(|tools| tools.going(&bases));
     }
 
     /// The program ends: everything is terminated, the last attached first, and told so (`lpvReserved` not null),
@@ -306,6 +307,13 @@ impl LoadSet {
             Origin::Program => Occasion::ProgramEnds,
             Origin::Host | Origin::Open => Occasion::Unloaded,
         });
+    }
+
+    /// Whether the calling thread runs the initialisers of a module that is the root of its open.
+    #[must_use]
+    pub fn is_attaching(&self, id: ModuleId) -> bool {
+        let me = thread::current().id();
+        self.lock().modules.get(id).is_some_and(|m| m.phase == Phase::Running(me) && m.opens() > 0)
     }
 
     /// Turns thread notices off for a module; false where it has thread-local storage, for which Windows refuses.

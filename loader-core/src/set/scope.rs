@@ -1,8 +1,8 @@
 //! Lookups on behalf of a loaded module: what its code sees when it asks for a name at run time.
 
 use super::{FoundSymbol, Info, LoadSet, ModuleId};
-use crate::{Addr, Error, ErrorKind, Format, Placement, Query, Requester, Result, Rights, Rva, Stage};
-use std::{ops::Range, sync::Arc};
+use crate::{Addr, Error, ErrorKind, FileId, Format, Placement, Query, Requester, Result, Rights, Rva, Stage};
+use std::{ops::Range, path::Path, sync::Arc};
 
 /// The module that some code is part of.
 #[derive(Clone, Debug)]
@@ -28,6 +28,18 @@ impl Owner {
     #[must_use]
     pub fn at(&self) -> Placement {
         self.info.at
+    }
+
+    /// Its format.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.info.image.format()
+    }
+
+    /// Its file, where it has one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.info.identity.path.as_deref()
     }
 
     /// The rights of its pages once it is sealed, lowest first.
@@ -57,6 +69,14 @@ impl LoadSet {
         let state = self.lock();
         let loaded = state.at(at).map(|id| Owner { id, info: state.info(id).clone() });
         loaded.or_else(|| state.owner(at))
+    }
+
+    /// The module that answers to a name in key form, or that was loaded from the file at a path; also one whose
+    /// terminators run.
+    #[must_use]
+    pub fn holder_named(&self, name: &str) -> Option<Owner> {
+        let file = name.contains('/').then(|| FileId::at(Path::new(name))).flatten();
+        self.lock().named(name, file)
     }
 
     /// The module whose initialiser or terminator the calling thread is in: the innermost.

@@ -227,6 +227,22 @@ impl State {
         })
     }
 
+    /// The module that answers to a name, or is the file's; also one whose terminators run.
+    pub(crate) fn named(&self, key: &str, file: Option<FileId>) -> Option<Owner> {
+        let id = self.by_key(key).or_else(|| self.by_file(file?));
+        let loaded = id.map(|id| Owner { id, info: self.info(id).clone() });
+        loaded.or_else(|| {
+            let is_it = |m: &&Identity| m.keys.iter().any(|k| &**k == key) || file.is_some() && m.file == file;
+            let (&id, m) = self.leaving.iter().find(|(_, m)| is_it(&&*m.info.identity))?;
+            Some(Owner { id, info: m.info.clone() })
+        })
+    }
+
+    /// What a module is, loaded or leaving.
+    pub(crate) fn info_of(&self, id: ModuleId) -> Option<&Arc<Info>> {
+        self.seen(id).map(|(info, ..)| info)
+    }
+
     /// The group that a module was loaded with, breadth first, or itself and what it needs where the first of that
     /// group is gone.
     pub(crate) fn group(&self, id: ModuleId) -> Vec<Arc<Info>> {
@@ -433,6 +449,7 @@ impl State {
         edges: &[Vec<Node>],
         global: bool,
         origin: Origin,
+        phase: Phase,
     ) -> Result<Vec<ModuleId>, ErrorKind> {
         let needed = links.iter().flatten().map(|l| l.node).chain(edges.iter().flatten().copied());
         for node in needed {
@@ -444,7 +461,6 @@ impl State {
                 });
             }
         }
-        let me = std::thread::current().id();
         let ids: Vec<ModuleId> = modules
             .into_iter()
             .map(|(module, info)| {
@@ -454,7 +470,7 @@ impl State {
                     info,
                     lifecycle: Arc::new(lifecycle),
                     origin,
-                    phase: Phase::Pending(me),
+                    phase,
                     attached: None,
                     pins: Pins::empty(),
                     thread_calls: true,
@@ -831,6 +847,11 @@ impl Loaded {
 
     fn is_busy(&self) -> bool {
         matches!(self.phase, Phase::Pending(_) | Phase::Running(_))
+    }
+
+    /// How many handles are outstanding for it.
+    pub(crate) fn opens(&self) -> u32 {
+        self.opens
     }
 
     /// Where its code is, in live addresses.

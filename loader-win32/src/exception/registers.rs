@@ -44,6 +44,7 @@ with_registers! {
     RtlUnwind => walk::unwind_plainly;
     RtlUnwindEx => walk::unwind_ex;
     long_jump => walk::long_jump;
+    RtlCaptureStackBackTrace => walk::back_trace;
 }
 
 /// Goes on with the registers of a context. Flags, RIP, RAX and RCX go over the stack that they belong to: what lies
@@ -137,5 +138,6 @@ pub(super) fn bridge(context: &ContextRecord) -> Option<Bridge> {
 table! {
     /// Exceptions.
     pub(crate) TABLE:
-        RaiseException, RtlRaiseException, RtlUnwind, RtlUnwindEx, RtlRestoreContext = walk::RtlRestoreContext
+        RaiseException, RtlRaiseException, RtlUnwind, RtlUnwindEx, RtlRestoreContext = walk::RtlRestoreContext,
+        RtlCaptureStackBackTrace
 }

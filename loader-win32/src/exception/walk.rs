@@ -187,6 +187,32 @@ pub(super) extern "win64" fn raise_record(context: Ptr<ContextRecord>, arguments
     raise(record, context)
 }
 
+/// `RtlCaptureStackBackTrace(skip, count, addresses, hash)`: where the frames of the guest's code go on, innermost first,
+/// and how many there were.
+pub(super) extern "win64" fn back_trace(start: Ptr<ContextRecord>, arguments: Ptr<[u64; 4]>) -> u64 {
+    let [skip, count, addresses, hash] = arguments.get();
+    let (skip, count) = (u64::from(skip as u32), u64::from(count as u32).min(u64::from(u16::MAX)));
+    let addresses = Ptr::<u64>::from_guest(addresses);
+    let (mut current, mut seen, mut sum) = (start.get(), 0, 0u64);
+    while seen < skip + count {
+        match place(&current) {
+            Place::End | Place::Broken => break,
+            Place::Bridge(bridge) => current = bridge.context,
+            Place::Code(_, frame) if !on_stack(frame.establisher) => break,
+            Place::Code(_, frame) => {
+                if seen >= skip {
+                    addresses.at((seen - skip) as usize).set(current.rip);
+                    sum = sum.wrapping_add(current.rip);
+                }
+                seen += 1;
+                current.set(&frame.caller);
+            }
+        }
+    }
+    Ptr::<u32>::from_guest(hash).put(sum as u32);
+    seen.saturating_sub(skip)
+}
+
 /// Where an unwinding goes.
 #[derive(Clone, Copy)]
 pub(super) struct Target {

@@ -305,6 +305,11 @@ extern "win64" fn ExitProcess(code: u32) {
     teb::process().exit(code)
 }
 
+/// No other Windows process can be started.
+extern "win64" fn CreateProcess() -> Bool {
+    fail(120) // ERROR_CALL_NOT_IMPLEMENTED
+}
+
 /// No debugger that Windows code could talk to.
 extern "win64" fn IsDebuggerPresent() -> Bool {
     FALSE
@@ -369,7 +374,7 @@ table! {
         GetSystemInfo, GetNativeSystemInfo = GetSystemInfo, IsProcessorFeaturePresent, GetVersionExW, GetVersion,
         VerSetConditionMask, VerifyVersionInfoW, GetPhysicallyInstalledSystemMemory, GlobalMemoryStatusEx,
         GetProcessAffinityMask, GetActiveProcessorCount, OpenProcess, GetProcessId, TerminateProcess, ExitProcess,
-        IsDebuggerPresent, CheckRemoteDebuggerPresent, IsWow64Process, GetComputerNameA, GetComputerNameW,
+        CreateProcessA = CreateProcess, CreateProcessW = CreateProcess, IsDebuggerPresent, CheckRemoteDebuggerPresent, IsWow64Process, GetComputerNameA, GetComputerNameW,
         GetSystemDirectoryW, GetSystemDirectoryA, GetWindowsDirectoryW, GetSystemWindowsDirectoryW = GetWindowsDirectoryW,
         SetErrorMode
 }

@@ -96,10 +96,9 @@ fn take(index: usize) -> usize {
     })
 }
 
-/// Calls a slot's callback with the calling thread's value, if there is one.
+/// Calls a slot's callback with a value, if there is one.
 #[allow(unsafe_code)]
-fn call(index: usize, callback: Option<Callback>) {
-    let value = take(index);
+fn call(callback: Option<Callback>, value: usize) {
     let loaded = |c: &Callback| {
         let at = Addr(*c as *const () as u64);
         teb::process().services().is_some_and(|s| s.is_loaded(at))
@@ -112,13 +111,13 @@ fn call(index: usize, callback: Option<Callback>) {
     }
 }
 
-/// The callback runs for the calling thread; the values of other threads are forgotten with the threads.
+/// The callback runs for the values of all threads, in this one.
 pub(crate) extern "win64" fn FlsFree(index: u32) -> Bool {
     let index = index as usize;
     let Some(callback) = lock(&FLS).get_mut(index).and_then(Option::take) else {
         return fail(code::INVALID_PARAMETER);
     };
-    call(index, callback);
+    teb::take_fls(index).into_iter().for_each(|value| call(callback, value));
     TRUE
 }
 
@@ -148,7 +147,7 @@ pub(crate) extern "win64" fn FlsSetValue(index: u32, value: usize) -> Bool {
 pub(crate) fn run_callbacks() {
     for index in 1..FLS_SLOTS {
         let callback = lock(&FLS)[index];
-        call(index, callback.flatten());
+        call(callback.flatten(), take(index));
     }
 }
 
