@@ -117,6 +117,11 @@ pub trait Image: Send + Sync + fmt::Debug {
         None
     }
 
+    /// Whether the file is a program. Opened like a library it is put into memory and no more, as Windows does.
+    fn is_program(&self) -> bool {
+        false
+    }
+
     /// Whether the file wants to stay loaded once it is (ELF: `DF_1_NODELETE`).
     fn wants_to_stay(&self) -> bool {
         false

@@ -38,12 +38,12 @@ pub struct Mapped(Body);
 /// The fixups that need no names are done.
 #[derive(Debug)]
 pub struct Relocated(Body);
-/// Nothing is undefined.
+/// Nothing is undefined; or nothing was bound, and nothing will be called.
 #[derive(Debug)]
-pub struct Bound(Body, Lifecycle);
+pub struct Bound(Body, Option<Lifecycle>);
 /// Nobody may write to it any more: there is no way back to `Block::window`.
 #[derive(Debug)]
-pub struct Sealed(Body, Lifecycle);
+pub struct Sealed(Body, Option<Lifecycle>);
 
 /// What a module has from `map` on. Dropped as it is, it takes everything back.
 #[derive(Debug)]
@@ -166,7 +166,7 @@ impl Module<Relocated> {
         mem.late.extend(nameless);
         let lifecycle = image.lifecycle(&mem).map_err(&blame)?;
         self.arm().map_err(&blame)?;
-        Ok(Self::to(self.identity, image, Bound(self.stage.0, lifecycle)))
+        Ok(Self::to(self.identity, image, Bound(self.stage.0, Some(lifecycle))))
     }
 
     /// Applies no more fixups, and calls nothing.
@@ -176,7 +176,7 @@ impl Module<Relocated> {
     pub fn leave_unbound(mut self) -> Result<Module<Bound>> {
         self.stage.0.late.clear();
         self.arm().map_err(self.blame(Stage::Bind))?;
-        Ok(Self::to(self.identity, self.image, Bound(self.stage.0, Lifecycle::default())))
+        Ok(Self::to(self.identity, self.image, Bound(self.stage.0, None)))
     }
 
     /// Gives the thread-local slot its template. That is data of the image: fixups may have changed it, so it is read
@@ -261,7 +261,7 @@ impl Module<Bound> {
 }
 
 impl Module<Sealed> {
-    pub(crate) fn into_parts(self) -> (Body, Lifecycle) {
+    pub(crate) fn into_parts(self) -> (Body, Option<Lifecycle>) {
         (self.stage.0, self.stage.1)
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     mode::{Dialect, Load, MissingPolicy, Rules, Scope},
     module::{Bound, Identity, Mapped, Module, Parsed, Relocated, Sealed},
     set::{
-        Globals, Hold, Info, LazyCalls, LazyScope, LoadSet, Member, Origin, Owner, Phase, Pins, Place, Planned,
+        Globals, Hold, Info, LazyCalls, LazyScope, LoadSet, Member, Origin, Owner, Pins, Place, Planned,
         Request,
     },
 };
@@ -19,7 +19,6 @@ use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
     sync::Arc,
-    thread,
 };
 
 /// A forwarder may lead to a forwarder, but not for ever.
@@ -109,6 +108,11 @@ impl<'s> Session<'s> {
         self.set.emit(self.verbose, event);
     }
 
+    /// Whether an image is put into memory and no more.
+    fn stays_bare(&self, image: &dyn Image) -> bool {
+        self.bare || image.is_program()
+    }
+
     pub(crate) fn into_gaps(self) -> Gaps {
         self.gaps
     }
@@ -126,12 +130,13 @@ impl<'s> Session<'s> {
             Err(error) => return Err(error),
         };
         debug_assert_eq!(root, 0);
-        if self.bare {
-            return Ok(Root::Fresh(found));
-        }
         let mut next = 0;
         while next < found.len() {
             let image = found[next].image.clone();
+            if self.stays_bare(&*image) {
+                next += 1;
+                continue;
+            }
             for need in image.needs() {
                 self.link(&mut found, next, need)?;
             }
@@ -432,12 +437,13 @@ impl<'s> Session<'s> {
     }
 
     pub(crate) fn bind(&mut self, modules: Vec<Module<Relocated>>) -> Result<Vec<Module<Bound>>> {
-        if self.bare {
-            return modules.into_iter().map(Module::leave_unbound).collect();
-        }
         let lazy = self.lazy_scope();
         let mut bound = Vec::with_capacity(modules.len());
         for (n, module) in modules.into_iter().enumerate() {
+            if self.stays_bare(&*module.image) {
+                bound.push(module.leave_unbound()?);
+                continue;
+            }
             let earlier = self.earlier(n);
             let lazy = lazy.as_ref();
             let mut importer = Importer { session: self, n, earlier, lazy, calls: None, stubs: None };
@@ -727,14 +733,10 @@ impl<'s> Session<'s> {
     ) -> Result<(ModuleId, Vec<Arc<Info>>)> {
         let modules = modules.into_iter().zip(self.fresh.iter().cloned()).collect();
         self.globals = Arc::default(); // so that the set need not copy its list to change it
-        let phase = match self.bare {
-            true => Phase::Live,
-            false => Phase::Pending(thread::current().id()),
-        };
         let mut state = self.set.lock();
         // Under the TNS/R rules all join the global list; elsewhere the mode says who does.
         let global = self.rules.dialect == Dialect::TnsR;
-        let ids = state.insert(modules, &self.links, &self.edges, global, origin, phase);
+        let ids = state.insert(modules, &self.links, &self.edges, global, origin);
         let ids = ids.map_err(|kind| Error::new(&self.fresh[0].identity.name, Stage::Seal, kind))?;
         let root = ids[0];
         let owners = state.claim_singles(self.singles.take().into_iter().map(|(name, (_, at))| (name, at)));

@@ -17,7 +17,7 @@ pub(crate) use globals::{Globals, Member};
 pub use lazy::LazyCalls;
 pub(crate) use lazy::LazyScope;
 pub use scope::Owner;
-pub(crate) use state::{Info, Loaded, Phase, Pins, State, post_order};
+pub(crate) use state::{Info, Loaded, Pins, State, post_order};
 pub use state::{ModuleInfo, Origin};
 
 use crate::{

@@ -42,6 +42,7 @@ pub struct PeImage {
     functions: Range<Rva>,
     delayed: Option<Directory>,
     resources: Option<Directory>,
+    program: bool,
 }
 
 impl PeImage {
@@ -84,6 +85,7 @@ impl PeImage {
             functions,
             delayed: directory(pe::IMAGE_DIRECTORY_ENTRY_DELAY_IMPORT),
             resources: directory(pe::IMAGE_DIRECTORY_ENTRY_RESOURCE),
+            program: headers.file.characteristics.get(LE).0 & characteristic::IMAGE_FILE_DLL == 0,
             plan,
         }))
     }
@@ -129,6 +131,10 @@ impl Image for PeImage {
 
     fn own_name(&self) -> Option<&str> {
         self.exports.as_ref()?.name.as_deref()
+    }
+
+    fn is_program(&self) -> bool {
+        self.program
     }
 
     fn plan(&self) -> &MapPlan {
@@ -199,7 +205,7 @@ pub(crate) struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    /// Finds the headers and refuses what is no DLL for this machine.
+    /// Finds the headers and refuses what cannot be put into memory on this machine.
     fn read(bytes: &'a [u8]) -> Result<Self, ErrorKind> {
         let at = new_header(bytes)?;
         let (file, rest) = take::<pe::ImageFileHeader>(bytes, at + 4, "file header")?;
@@ -220,19 +226,16 @@ impl<'a> Headers<'a> {
             sections: take_slice(bytes, end, sections, "section headers")?,
             directories: take_slice(bytes, tail, count, "data directories")?,
         };
-        headers.is_dll().map(|()| headers)
+        headers.is_whole().map(|()| headers)
     }
 
-    fn is_dll(&self) -> Result<(), ErrorKind> {
+    fn is_whole(&self) -> Result<(), ErrorKind> {
         let flags = self.file.characteristics.get(LE).0;
         let align = self.optional.section_alignment.get(LE);
         let unsupported = |what, value| Err(ErrorKind::Unsupported { what, value });
         match () {
             () if flags & characteristic::IMAGE_FILE_EXECUTABLE_IMAGE == 0 => {
                 unsupported("an image with unresolved references", flags.into())
-            }
-            () if flags & characteristic::IMAGE_FILE_DLL == 0 => {
-                unsupported("an executable program", flags.into())
             }
             () if !align.is_power_of_two() => malformed("section alignment", align),
             () if u64::from(align) < loader_core::PAGE => {

@@ -244,8 +244,10 @@ fn what_is_no_library_is_refused_in_words() {
         ErrorKind::Unsupported { what, .. } => what,
         other => panic!("{other}"),
     };
+    let flags = pe::IMAGE_FILE_DLL;
+    assert_eq!(unsupported(&Spec { flags, ..Spec::default() }), "an image with unresolved references");
     let flags = pe::IMAGE_FILE_EXECUTABLE_IMAGE;
-    assert_eq!(unsupported(&Spec { flags, ..Spec::default() }), "an executable program");
+    assert!(parse(&dll(&Spec { flags, ..Spec::default() })).unwrap().is_program());
     let section_alignment = 0x200;
     assert_eq!(unsupported(&Spec { section_alignment, ..Spec::default() }), "sections that share pages");
     let text_flags = Spec::default().text_flags | pe::IMAGE_SCN_MEM_WRITE;

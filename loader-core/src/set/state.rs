@@ -449,7 +449,6 @@ impl State {
         edges: &[Vec<Node>],
         global: bool,
         origin: Origin,
-        phase: Phase,
     ) -> Result<Vec<ModuleId>, ErrorKind> {
         let needed = links.iter().flatten().map(|l| l.node).chain(edges.iter().flatten().copied());
         for node in needed {
@@ -461,6 +460,7 @@ impl State {
                 });
             }
         }
+        let me = std::thread::current().id();
         let ids: Vec<ModuleId> = modules
             .into_iter()
             .map(|(module, info)| {
@@ -468,9 +468,9 @@ impl State {
                 let visible = global && info.image.format() == Format::Elf;
                 let loaded = Loaded {
                     info,
-                    lifecycle: Arc::new(lifecycle),
+                    phase: if lifecycle.is_some() { Phase::Pending(me) } else { Phase::Live },
+                    lifecycle: Arc::new(lifecycle.unwrap_or_default()),
                     origin,
-                    phase,
                     attached: None,
                     pins: Pins::empty(),
                     thread_calls: true,
