@@ -159,6 +159,18 @@ struct Seen<'l> {
     format: Format,
 }
 
+/// The lock under which entry points of Windows images run. To wait for it keeps no load set alive.
+#[derive(Clone, Debug)]
+pub struct LoaderLock(Arc<Turnstile>);
+
+impl LoaderLock {
+    /// Calls `f` while no other thread is in an entry point; in one of the calling thread's own, at once.
+    pub fn held<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _pass = self.0.enter(|| {});
+        f()
+    }
+}
+
 /// What would be missing if a library were opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MissingReport {
@@ -200,7 +212,7 @@ pub struct LoadSet {
     /// Taken while a session builds and while a close decides. No foreign code runs under it but ifunc resolvers.
     building: Turnstile,
     /// The loader lock: entry points of Windows images run one at a time (DllMain reference).
-    entry_points: Turnstile,
+    entry_points: Arc<Turnstile>,
     space: Box<dyn AddressSpace>,
     caller: Arc<dyn Caller>,
     locator: Box<dyn Locator>,
@@ -237,7 +249,7 @@ impl LoadSet {
             state: Mutex::default(),
             settled: Signal::default(),
             building: Turnstile::default(),
-            entry_points: Turnstile::default(),
+            entry_points: Arc::default(),
             space: Box::new(space),
             caller,
             locator: Box::new(locator),

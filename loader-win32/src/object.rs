@@ -65,6 +65,8 @@ pub(crate) struct Thread {
     pub priority: AtomicI32,
     /// How often it was suspended; it starts when this is zero.
     pub suspended: AtomicU32,
+    /// It is in code of the guest, or may be; not while it waits to tell the modules that it starts or ends.
+    inside: AtomicBool,
     /// Somebody asked it to end: it does at its next wait.
     pub doomed: AtomicBool,
     gone: AtomicBool,
@@ -112,7 +114,29 @@ impl Object {
         });
     }
 
-    /// Asks the thread to end at its next wait.
+    /// The thread goes into code of the guest; false where it was asked to end before that.
+    pub(crate) fn goes_in(&self) -> bool {
+        self.change(|kind| match kind {
+            Kind::Thread(t) if !t.doomed.load(SeqCst) => {
+                t.inside.store(true, SeqCst);
+                true
+            }
+            _ => false,
+        })
+    }
+
+    /// The thread is out of the guest's code, and comes back only through [`Object::goes_in`].
+    pub(crate) fn comes_out(&self) {
+        self.change(|kind| {
+            if let Kind::Thread(t) = kind {
+                t.inside.store(false, SeqCst);
+                t.gone.store(t.doomed.load(SeqCst), SeqCst);
+            }
+        });
+    }
+
+    /// Asks the thread to end at its next wait. One that is not in code of the guest never will be: for the guest it is
+    /// gone already.
     pub(crate) fn doom(&self, code: u32) {
         self.change(|kind| {
             if let Kind::Thread(t) = kind
@@ -120,6 +144,7 @@ impl Object {
             {
                 t.exit_code.store(code, SeqCst);
                 t.doomed.store(true, SeqCst);
+                t.gone.store(!t.inside.load(SeqCst), SeqCst);
                 lock(&t.parked).iter().for_each(|p| p.wake());
             }
         });
@@ -256,6 +281,7 @@ impl Objects {
             let mut mine = own.thread.borrow_mut();
             Arc::clone(mine.get_or_insert_with(|| {
                 let new = self.new_thread(0);
+                new.goes_in();
                 new.thread().iter().for_each(|t| t.id.store(current_thread_id(), Relaxed));
                 new
             }))

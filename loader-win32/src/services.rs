@@ -76,11 +76,13 @@ pub trait Services: Send + Sync {
     /// The Win32 error number (126 for a library with static thread-local storage).
     fn disable_thread_library_calls(&self, base: Addr) -> Result<(), u32>;
 
-    /// The calling thread was made by guest code and is about to run its start routine.
-    fn thread_starts(&self);
+    /// The calling thread was made by guest code and is about to run its start routine: the modules are told, if
+    /// `goes_on` says so when it is this thread's turn to tell them. Whether they were.
+    fn thread_starts(&self, goes_on: &dyn Fn() -> bool) -> bool;
 
-    /// The calling thread, for which [`Services::thread_starts`] was called, will run no more guest code.
-    fn thread_ends(&self);
+    /// The calling thread, for which [`Services::thread_starts`] was called, has left its start routine: the modules are
+    /// told, if `goes_on` says so when it is this thread's turn.
+    fn thread_ends(&self, goes_on: &dyn Fn() -> bool);
 
     /// The process is about to end, in this thread: every library is told, and none is unloaded.
     fn process_ends(&self);

@@ -12,17 +12,24 @@ use std::{
         atomic::{AtomicU32, Ordering::SeqCst},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 /// An engine with one module, at 0x1000, that has one function.
 #[derive(Default)]
 struct Engine {
     noted: Mutex<Vec<String>>,
+    /// The loader lock.
+    turn: Mutex<()>,
 }
 
 impl Engine {
     fn say(&self, what: &str) {
         self.noted.lock().unwrap().push(what.into());
+    }
+
+    fn count(&self, what: &str) -> usize {
+        self.noted.lock().unwrap().iter().filter(|said| *said == what).count()
     }
 }
 
@@ -68,11 +75,19 @@ impl Services for Engine {
     fn disable_thread_library_calls(&self, _base: Addr) -> Result<(), u32> {
         Ok(())
     }
-    fn thread_starts(&self) {
-        self.say("start");
+    fn thread_starts(&self, goes_on: &dyn Fn() -> bool) -> bool {
+        let _turn = self.turn.lock().unwrap();
+        let told = goes_on();
+        if told {
+            self.say("start");
+        }
+        told
     }
-    fn thread_ends(&self) {
-        self.say("end");
+    fn thread_ends(&self, goes_on: &dyn Fn() -> bool) {
+        let _turn = self.turn.lock().unwrap();
+        if goes_on() {
+            self.say("end");
+        }
     }
     fn process_ends(&self) {
         self.say("process ends");
@@ -230,7 +245,7 @@ fn callbacks_of_fiber_slots() {
         if FORGOTTEN.load(SeqCst) != 0 {
             break;
         }
-        thread::sleep(std::time::Duration::from_millis(1));
+        thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(FORGOTTEN.load(SeqCst), 30);
     kernel32!(w, "FlsSetValue", slot, 12);
@@ -355,7 +370,7 @@ fn events_semaphores_mutexes() {
     thread::scope(|t| {
         t.spawn(|| {
             w.process.enter().unwrap();
-            thread::sleep(std::time::Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(10));
             kernel32!(w, "SetEvent", automatic);
         });
         assert_eq!(kernel32!(w, "WaitForMultipleObjects", 2, all.as_ptr(), 1, u32::MAX) as u32, 0);
@@ -404,12 +419,51 @@ fn threads() {
     assert_eq!(kernel32!(w, "ResumeThread", three) as u32, 1);
     assert_eq!((join(three), exit_code(three)), (0, 8));
     let four = create(sleep_for_ever as *const (), &raw const w as u64, 0);
+    while w.engine.count("start") < 4 {
+        thread::yield_now();
+    }
     assert_eq!(kernel32!(w, "TerminateThread", four, 9) as i32, 1);
     assert_eq!((join(four), exit_code(four)), (0, 9));
-    let said = w.engine.noted.lock().unwrap().clone();
-    let count = |what: &str| said.iter().filter(|s| *s == what).count();
     // "TerminateThread … the DLLs of that thread do not receive DLL_THREAD_DETACH" (DllMain reference): three ended cleanly.
-    assert_eq!((count("CreateThread"), count("start"), count("end")), (4, 4, 3));
+    assert_eq!((w.engine.count("CreateThread"), w.engine.count("start"), w.engine.count("end")), (4, 4, 3));
+}
+
+/// In a DllMain, threads that were just made wait for the loader lock: one that is terminated there never runs.
+#[test]
+fn a_thread_that_is_terminated_before_it_begins() {
+    let w = world();
+    let lock = w.engine.turn.lock().unwrap();
+    let thread = kernel32!(w, "CreateThread", 0, 0, sleep_for_ever as *const (), 0, 0, 0);
+    let before = Instant::now();
+    assert_eq!(kernel32!(w, "TerminateThread", thread, 9) as i32, 1);
+    assert_eq!(kernel32!(w, "WaitForSingleObject", thread, u32::MAX) as u32, 0);
+    assert!(before.elapsed() < Duration::from_millis(100));
+    let mut code = 0u32;
+    assert_eq!(kernel32!(w, "GetExitCodeThread", thread, &raw mut code) as i32, 1);
+    assert_eq!(code, 9);
+    drop(lock);
+    thread::sleep(Duration::from_millis(20));
+    assert_eq!((w.engine.count("start"), w.engine.count("end")), (0, 0));
+}
+
+/// The same at the other end: a thread that waits to tell that it ends is gone at once, and tells nobody.
+#[test]
+fn a_thread_that_is_terminated_when_its_work_is_done() {
+    let w = world();
+    extern "win64" fn take_the_lock(w: &World) -> u32 {
+        std::mem::forget(w.engine.turn.lock());
+        3
+    }
+    let thread = kernel32!(w, "CreateThread", 0, 0, take_the_lock as *const (), &raw const w, 0, 0);
+    while w.engine.turn.try_lock().is_ok() {
+        thread::yield_now();
+    }
+    thread::sleep(Duration::from_millis(20));
+    assert_eq!(kernel32!(w, "WaitForSingleObject", thread, 0) as u32, 258);
+    assert_eq!(kernel32!(w, "TerminateThread", thread, 9) as i32, 1);
+    assert_eq!(kernel32!(w, "WaitForSingleObject", thread, 0) as u32, 0);
+    assert_eq!((w.engine.count("start"), w.engine.count("end")), (1, 0));
+    std::mem::forget(w); // the thread waits for ever
 }
 
 #[test]

@@ -120,6 +120,13 @@ impl Modules {
         Some(base)
     }
 
+    /// Waits for the loader lock, and tells the modules if the thread still goes on then. A thread that waits keeps
+    /// nothing alive: the engine may go meanwhile.
+    fn in_turn(&self, goes_on: &dyn Fn() -> bool, tell: impl FnOnce(&LoadSet)) -> bool {
+        let Ok(lock) = self.set().map(|set| set.loader_lock()) else { return false };
+        lock.held(|| goes_on() && self.set().inspect(|set| tell(set)).is_ok())
+    }
+
     fn named(&self, name: &str) -> Option<Owner> {
         let set = self.set().ok()?;
         let found = match name.contains(['/', '\\']) {
@@ -251,16 +258,12 @@ impl Services for Modules {
         }
     }
 
-    fn thread_starts(&self) {
-        if let Ok(set) = self.set() {
-            set.thread_starts();
-        }
+    fn thread_starts(&self, goes_on: &dyn Fn() -> bool) -> bool {
+        self.in_turn(goes_on, LoadSet::thread_starts)
     }
 
-    fn thread_ends(&self) {
-        if let Ok(set) = self.set() {
-            set.thread_ends();
-        }
+    fn thread_ends(&self, goes_on: &dyn Fn() -> bool) {
+        self.in_turn(goes_on, LoadSet::thread_ends);
     }
 
     fn process_ends(&self) {

@@ -2,7 +2,7 @@
 //! other threads wait for a module's phase, or for the loader lock where the module is a Windows image.
 
 use super::{
-    Closed, Handle, Hold, LoadSet, ModuleId, Origin, Request, Stayed,
+    Closed, Handle, Hold, LoadSet, LoaderLock, ModuleId, Origin, Request, Stayed,
     state::{Info, Loaded, Phase},
 };
 use crate::{
@@ -325,6 +325,12 @@ impl LoadSet {
             }
             _ => false,
         }
+    }
+
+    /// The lock under which entry points of Windows images run.
+    #[must_use]
+    pub fn loader_lock(&self) -> LoaderLock {
+        LoaderLock(self.entry_points.clone())
     }
 
     /// A thread starts: every attached module that wants to know is told, in attach order, in this thread.

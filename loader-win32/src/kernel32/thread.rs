@@ -88,15 +88,19 @@ impl Birth {
         teb::own(|o| o.thread.replace(Some(Arc::clone(&object))));
         wait_until_resumed(thread);
         let services = process.services();
-        services.iter().for_each(|s| s.thread_starts());
+        let goes_on = || object.goes_in();
+        if !services.as_ref().is_some_and(|s| s.thread_starts(&goes_on)) {
+            return; // terminated before it began, or the engine is gone
+        }
         if !thread.doomed.load(SeqCst) {
             let code = run(start, argument);
             let _ = thread.exit_code.compare_exchange(STILL_ACTIVE, code, SeqCst, SeqCst);
         }
-        // A thread that was terminated, perhaps before it began, tells nobody: what it would tell may be gone.
+        // A thread that was terminated tells nobody: what it would tell may be gone.
         if !thread.doomed.load(SeqCst) {
             super::tls::run_callbacks();
-            services.iter().for_each(|s| s.thread_ends());
+            object.comes_out();
+            services.iter().for_each(|s| s.thread_ends(&goes_on));
         }
     }
 }
