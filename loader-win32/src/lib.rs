@@ -47,6 +47,7 @@ mod teb;
 mod tests;
 mod text;
 mod variadic;
+mod version;
 
 pub use ldr::Listed;
 pub use memory::book::MemoryUse;

@@ -9,7 +9,7 @@ use crate::{
     memory::{Memory, book::MemoryUse},
     ntdll,
     object::Objects,
-    ole, peb, sockets, teb, text,
+    ole, peb, sockets, teb, text, version,
 };
 use loader_core::{Addr, ErrorKind, HostModule, HostTable};
 use std::{
@@ -191,6 +191,7 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
             ("ADVAPI32.dll", vec![bcrypt::ADVAPI32]),
             ("OLEAUT32.dll", vec![ole::OLEAUT32]),
             ("ole32.dll", vec![ole::OLE32]),
+            ("VERSION.dll", vec![version::VERSION]),
             (SOCKETS, vec![sockets::WS2_32]),
         ]
     })

@@ -11,6 +11,7 @@ pub(crate) mod locale;
 pub(crate) mod math;
 pub(crate) mod memory;
 pub(crate) mod print;
+pub(crate) mod rtti;
 pub(crate) mod signal;
 pub(crate) mod sort;
 pub(crate) mod startup;

@@ -45,6 +45,8 @@ with_registers! {
     RtlUnwindEx => walk::unwind_ex;
     long_jump => walk::long_jump;
     RtlCaptureStackBackTrace => walk::back_trace;
+    __RTDynamicCast => crate::crt::rtti::dynamic_cast;
+    __RTtypeid => crate::crt::rtti::type_of;
 }
 
 /// Goes on with the registers of a context. Flags, RIP, RAX and RCX go over the stack that they belong to: what lies

@@ -166,6 +166,12 @@ fn raise_status(code: u32, cause: Ptr<Record>, context: Ptr<ContextRecord>) -> !
     raise(local(&mut record), local(&mut context))
 }
 
+/// An exception without arguments, for which execution cannot go on.
+pub(crate) fn raise_code(code: u32, context: Ptr<ContextRecord>) -> ! {
+    let mut record = Record { code, flags: NONCONTINUABLE, address: context.get().rip, ..Record::default() };
+    raise(local(&mut record), context)
+}
+
 /// `RaiseException(code, flags, count, arguments)`.
 pub(super) extern "win64" fn raise_exception(context: Ptr<ContextRecord>, arguments: Ptr<[u64; 4]>) {
     let [code, flags, count, from] = arguments.get();
