@@ -219,6 +219,8 @@ pub enum ErrorKind {
     BadName,
     /// `NOLOAD` was given and the library is not loaded.
     NotLoaded,
+    /// A declared function's library was loaded and is not any more.
+    Unloaded,
     /// The engine found its own book-keeping contradictory.
     Inconsistent {
         /// Where.
@@ -263,6 +265,7 @@ impl ErrorKind {
     /// | 214 | another library has that name |
     /// | 215 | static TLS exhausted |
     /// | 216 | an exception that nobody handled |
+    /// | 217 | a declared function's library was unloaded |
     #[must_use]
     pub fn dlresultcode(&self, stage: Stage) -> u32 {
         let own = |detail: u32| 100 << 16 | detail;
@@ -293,6 +296,7 @@ impl ErrorKind {
             Self::NameTaken => load(214),
             Self::StaticTlsExhausted { .. } => load(215),
             Self::Exception { .. } => load(216),
+            Self::Unloaded => load(217),
         }
     }
 
@@ -300,14 +304,14 @@ impl ErrorKind {
     #[must_use]
     pub fn win32(&self) -> u32 {
         match self {
-            Self::NotFound { .. } | Self::NotLoaded | Self::InvalidHandle => 126, // ERROR_MOD_NOT_FOUND
-            Self::Undefined { symbol: SymbolName::Ordinal(_), .. } => 182,        // ERROR_INVALID_ORDINAL
+            Self::NotFound { .. } | Self::NotLoaded | Self::Unloaded | Self::InvalidHandle => 126, // ERROR_MOD_NOT_FOUND
+            Self::Undefined { symbol: SymbolName::Ordinal(_), .. } => 182, // ERROR_INVALID_ORDINAL
             Self::Undefined { .. }
             | Self::VersionNotFound { .. }
             | Self::SymbolNotFound { .. }
             | Self::MissingCalled { .. }
             | Self::ForwardLoop { .. } => 127, // ERROR_PROC_NOT_FOUND
-            Self::NotALoadfile { found: "an empty file" } => 1006,                // ERROR_FILE_INVALID
+            Self::NotALoadfile { found: "an empty file" } => 1006,         // ERROR_FILE_INVALID
             Self::NotALoadfile { .. }
             | Self::WrongMachine { .. }
             | Self::Unsupported { .. }
@@ -315,7 +319,7 @@ impl ErrorKind {
             | Self::WritableCode { .. }
             | Self::WriteOutside { .. }
             | Self::Overflow { .. } => 193, // ERROR_BAD_EXE_FORMAT
-            Self::Io { os: libc::EACCES | libc::EPERM, .. } => 5,                 // ERROR_ACCESS_DENIED
+            Self::Io { os: libc::EACCES | libc::EPERM, .. } => 5,          // ERROR_ACCESS_DENIED
             Self::Io { .. } => 126,
             Self::Space { .. } | Self::TlsExhausted { .. } | Self::StaticTlsExhausted { .. } => 8, // ERROR_NOT_ENOUGH_MEMORY
             Self::BaseTaken { .. } => 487, // ERROR_INVALID_ADDRESS
@@ -399,6 +403,7 @@ impl fmt::Display for ErrorKind {
             Self::BadMode { mode } => write!(f, "unrecognised mode: {mode:#x}"),
             Self::BadName => f.write_str("not a usable name: empty, not UTF-8, or with a zero byte in it"),
             Self::NotLoaded => f.write_str("not loaded, and NOLOAD was given"),
+            Self::Unloaded => f.write_str("was unloaded since the function was declared"),
             Self::Inconsistent { what } => write!(f, "inconsistent loader state: {what}"),
             Self::Abandoned => f.write_str("abandoned by the thread that was loading it"),
         }

@@ -4,8 +4,8 @@
 use crate::{
     exception::{functions::*, registers::*, scope::__C_specific_handler, vectored::*, walk},
     guest::Ptr,
-    ldr::{LdrRegisterDllNotification, LdrUnregisterDllNotification},
     kernel32::{code::*, heaps::*, list::*, module, sync::*, system},
+    ldr::{LdrRegisterDllNotification, LdrUnregisterDllNotification},
 };
 use loader_core::HostTable;
 

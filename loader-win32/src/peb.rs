@@ -207,6 +207,10 @@ impl UnicodeString {
     /// Text with its terminator.
     pub(crate) fn of(text: &[u16]) -> Self {
         let bytes = |n: usize| u16::try_from(n * 2).unwrap_or(u16::MAX - 1);
-        Self { length: bytes(text.len().saturating_sub(1)), maximum: bytes(text.len()), buffer: text.as_ptr() }
+        Self {
+            length: bytes(text.len().saturating_sub(1)),
+            maximum: bytes(text.len()),
+            buffer: text.as_ptr(),
+        }
     }
 }

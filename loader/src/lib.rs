@@ -15,6 +15,7 @@
 //! ```
 //!
 //! * [`Engine`] is a load set with its rules; [`Library`] is one open handle; [`Symbol`] is a function or a variable.
+//! * A [`Domain`] has functions that are declared now and looked for when they are first used.
 //! * [`dl`] has `dlopen` … `dlresultcode` with the rules of TNS/R; [`win32`] has `LoadLibrary` and its kin. Both work
 //!   on the same load set.
 //! * [`HostModule`] offers functions of your program to what you load; an [`Observer`] hears of every [`Event`].
@@ -26,6 +27,7 @@
 //! which running a program is. Run what you do not trust in a child process (`loader-sandbox`, the `loader` command).
 
 pub mod dl;
+mod domain;
 mod engine;
 mod guest;
 mod host;
@@ -34,6 +36,7 @@ mod locator;
 mod tools;
 pub mod win32;
 
+pub use domain::{Declared, Domain, EntryPoint};
 pub use engine::{Builder, Engine};
 pub use library::{Library, Symbol};
 pub use loader_core::{

@@ -140,12 +140,9 @@ impl Library {
     }
 
     fn lookup<F: Copy>(&self, query: &Query<'_>) -> Result<Symbol<'_, F>, Error> {
-        const { assert!(size_of::<F>() == size_of::<*const ()>(), "a symbol is an address") };
         match self.look(query)? {
-            Some((at, format)) if at.0 != 0 => {
-                let value = read_as(at.0 as usize);
-                Ok(Symbol { value, format, engine: &self.engine, library: PhantomData })
-            }
+            // SAFETY: the caller of `get` promised that the symbol is an `F`.
+            Some((at, format)) if at.0 != 0 => Ok(unsafe { Symbol::new(at, format, &self.engine) }),
             _ => Err(self.nowhere(query)), // null is no function pointer
         }
     }
@@ -185,6 +182,15 @@ pub struct Symbol<'lib, F> {
     library: PhantomData<&'lib Library>,
 }
 
+impl<'lib, F: Copy> Symbol<'lib, F> {
+    /// # Safety
+    /// At `at`, which is not null, is an `F` of code of that format.
+    pub(crate) unsafe fn new(at: Addr, format: Format, engine: &'lib Engine) -> Self {
+        const { assert!(size_of::<F>() == size_of::<*const ()>(), "a symbol is an address") };
+        Self { value: read_as(at.0 as usize), format, engine, library: PhantomData }
+    }
+}
+
 impl<F> Symbol<'_, F> {
     /// The address itself. What it is used for must end before the library is closed.
     #[must_use]
@@ -220,7 +226,7 @@ mod raw {
     use std::mem::ManuallyDrop;
 
     pub(super) fn read_as<F: Copy>(address: usize) -> F {
-        // SAFETY: `F` is as large as an address (`lookup` asserts it), and the caller of `get` promised that the
+        // SAFETY: `F` is as large as an address (`Symbol::new` asserts it), and the caller of that promised that the
         // symbol is an `F`; the address is not null.
         unsafe { std::mem::transmute_copy(&address) }
     }

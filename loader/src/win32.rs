@@ -5,10 +5,11 @@
 //! `free_library` gives one back.
 
 use crate::{
-    Engine, Error, ErrorKind, Handle, Load, Mode, Origin, Rules, Stage, SymbolName, locator::need,
+    Closed, Engine, Error, ErrorKind, Handle, Load, Mode, Origin, Rules, Stage, SymbolName, locator::need,
 };
 use loader_core::{
-    Addr, EntryKind, Format, InMemory, LoadSet, Need, Owner, Query, Request, Rights, Rva, Symbol, Tools, call::Native,
+    Addr, EntryKind, Format, InMemory, LoadSet, Need, Owner, Query, Request, Rights, Rva, Symbol, Tools,
+    call::Native,
 };
 pub use loader_win32::MemoryUse;
 use loader_win32::{ImagePages, Listed, Process, Services, host_path};
@@ -63,6 +64,24 @@ impl Windows {
         });
         set.tell(Lists(Arc::downgrade(&process)));
         Ok(Arc::new(Self { process, services }))
+    }
+
+    /// Lets `FreeLibrary` take a handle, as the last of its module's.
+    pub(crate) fn lend(&self, handle: Handle) {
+        let Some(module) = self.services.set().ok().and_then(|set| set.target(handle)) else { return };
+        let mut taken = self.services.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.entry(module.at.base).or_default().insert(0, handle);
+    }
+
+    /// Closes a handle that was lent; `None` where `FreeLibrary` took it.
+    pub(crate) fn take_back(&self, handle: Handle) -> Option<Result<Closed, Error>> {
+        let mut taken = self.services.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, handles) = taken.iter_mut().find(|(_, handles)| handles.contains(&handle))?;
+        handles.retain(|&h| h != handle);
+        taken.retain(|_, handles| !handles.is_empty());
+        drop(taken);
+        let set = self.services.set().ok()?;
+        Some(set.close(handle))
     }
 }
 
@@ -143,7 +162,9 @@ impl Services for Modules {
         let set = self.set().map_err(|_| inconsistent("the engine is gone"))?;
         let need = match name.contains(['/', '\\']) {
             true => need(&host_file(name)),
-            false => Need { name: loader_pe::file_name(name).into(), key: loader_pe::key(name), reexported: false },
+            false => {
+                Need { name: loader_pe::file_name(name).into(), key: loader_pe::key(name), reexported: false }
+            }
         };
         let load = match flags & DONT_RESOLVE_DLL_REFERENCES {
             0 => Load::Now,
@@ -157,7 +178,8 @@ impl Services for Modules {
             origin: Origin::Open,
             by: None,
         })?;
-        let base = self.take(&set, handle).ok_or_else(|| inconsistent("an open library without an address"))?;
+        let base =
+            self.take(&set, handle).ok_or_else(|| inconsistent("an open library without an address"))?;
         if self.spurned.lock().unwrap_or_else(PoisonError::into_inner).remove(&base) {
             let _ = self.free_library(base);
             let refused = ErrorKind::Refused { what: EntryKind::DllMain };

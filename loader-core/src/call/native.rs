@@ -59,7 +59,8 @@ impl Caller for Native {
     #[inline]
     fn enter(&self, format: Format) -> Result<(), ErrorKind> {
         match (format, self.enter_pe.get()) {
-            (Format::Pe, Some(enter)) => enter(),
+            // Functions of the host may be those that stand for Windows' own.
+            (Format::Pe | Format::Host, Some(enter)) => enter(),
             _ => Ok(()),
         }
     }

@@ -1,7 +1,9 @@
 //! Lookups on behalf of a loaded module: what its code sees when it asks for a name at run time.
 
 use super::{FoundSymbol, Info, LoadSet, ModuleId};
-use crate::{Addr, Error, ErrorKind, FileId, Format, Placement, Query, Requester, Result, Rights, Rva, Stage};
+use crate::{
+    Addr, Error, ErrorKind, FileId, Format, Placement, Query, Requester, Result, Rights, Rva, Stage,
+};
 use std::{ops::Range, path::Path, sync::Arc};
 
 /// The module that some code is part of.

@@ -232,7 +232,8 @@ impl State {
         let id = self.by_key(key).or_else(|| self.by_file(file?));
         let loaded = id.map(|id| Owner { id, info: self.info(id).clone() });
         loaded.or_else(|| {
-            let is_it = |m: &&Identity| m.keys.iter().any(|k| &**k == key) || file.is_some() && m.file == file;
+            let is_it =
+                |m: &&Identity| m.keys.iter().any(|k| &**k == key) || file.is_some() && m.file == file;
             let (&id, m) = self.leaving.iter().find(|(_, m)| is_it(&&*m.info.identity))?;
             Some(Owner { id, info: m.info.clone() })
         })

@@ -8,10 +8,7 @@
 //! ```
 //! Anything else is the line itself.
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-};
+use std::{collections::BTreeSet, fmt};
 
 /// What a trace must look like: blocks in order, of lines in any order.
 #[derive(Clone, Debug)]
@@ -83,7 +80,11 @@ impl Pattern {
         for (n, line) in trace.iter().enumerate() {
             let next: BTreeSet<State> = states.iter().flat_map(|state| self.after(state, line)).collect();
             if next.is_empty() {
-                return Err(Difference { line: n + 1, wanted: self.wanted(&states), got: Some(line.clone()) });
+                return Err(Difference {
+                    line: n + 1,
+                    wanted: self.wanted(&states),
+                    got: Some(line.clone()),
+                });
             }
             states = self.passing(next);
         }

@@ -5,7 +5,8 @@
 #![allow(unsafe_code)]
 
 use loader::{
-    Addr, Arg, Convention, Engine, Error, ErrorKind, Format, HostModule, MissingPolicy, Mode, Origin, Rules, win32,
+    Addr, Arg, Convention, Engine, Error, ErrorKind, Format, HostModule, MissingPolicy, Mode, Origin, Rules,
+    win32,
 };
 use loader_core::{Need, Query, Request};
 use std::{
