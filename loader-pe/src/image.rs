@@ -7,7 +7,9 @@ use crate::{
     exports::{self, Exports},
     key, lifecycle, malformed,
     needs::{self, Imports},
-    plan, relocate, resources, tls, unwind,
+    plan, relocate,
+    resources::{Resource, Tree},
+    tls, unwind,
     view::View,
 };
 use goblin::pe::{characteristic, header as coff};
@@ -115,8 +117,18 @@ impl PeImage {
     ///
     /// # Errors
     /// [`ErrorKind::Malformed`].
-    pub fn resources(&self) -> Result<Vec<resources::Resource>, ErrorKind> {
-        resources::resources(self.view(), self.resources)
+    pub fn resources(&self) -> Result<Vec<Resource>, ErrorKind> {
+        self.resource_tree()?.map_or(Ok(Vec::new()), |tree| tree.leaves())
+    }
+
+    /// The resource tree, where there is one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Malformed`] for one outside the image.
+    pub fn resource_tree(&self) -> Result<Option<Tree<'_>>, ErrorKind> {
+        let Some(at) = self.resources else { return Ok(None) };
+        let span = self.view().at(at.at, "resource directory")?;
+        Ok(Some(Tree::new(span.raw, Rva(at.at.into()))))
     }
 
     /// The bytes of the image at `at`, as far as the file has all of them.

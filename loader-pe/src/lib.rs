@@ -6,7 +6,7 @@
 //! ```
 //! [`PeImage::parse`] reads the headers and every table that a load needs, once; the answers are address-free, so one
 //! image can be placed many times. Start at [`image`], then `view.rs` (how an image position becomes file bytes), then
-//! the files in the order of the picture. [`unwind`] walks stacks by what `.pdata` says. Only `cookie`, `resources` and `inspect` have no counterpart for ELF.
+//! the files in the order of the picture. [`unwind`] walks stacks by what `.pdata` says. Only `cookie`, `resources`, `version` and `inspect` have no counterpart for ELF.
 //!
 //! Images of other machines than x86-64 are refused by [`PeImage::parse`]; [`inspect`](inspect::inspect) reads them,
 //! and [`relocate`](relocate::relocate) knows the fixups of the 32-bit machines.
@@ -19,6 +19,7 @@ pub mod relocate;
 pub mod resources;
 pub mod search;
 pub mod unwind;
+pub mod version;
 
 mod bind;
 mod cookie;
