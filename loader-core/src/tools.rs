@@ -4,7 +4,7 @@
 //! A load set tells its [`Tools`] of every module that an open brought, before any of its initialisers runs, and again
 //! before its memory goes. Without tools, nobody is told: images on [`Flat`](crate::space::Flat) are in no process.
 
-use crate::{Addr, Image, Placement};
+use crate::{Image, Placement};
 use std::{fmt, path::Path};
 
 /// A module that is in memory.
@@ -25,9 +25,9 @@ pub trait Tools: Send + Sync + fmt::Debug {
     /// An open brought these modules; they are in memory.
     fn came(&self, modules: &[InMemory<'_>]);
 
-    /// The initialisers of the module at this base are about to run.
-    fn starting(&self, _base: Addr) {}
+    /// The initialisers of this module are about to run.
+    fn starting(&self, _module: &InMemory<'_>) {}
 
-    /// None of the modules at these bases runs any more; their memory is about to be given back.
-    fn going(&self, bases: &[Addr]);
+    /// None of these modules runs any more; their memory is about to be given back.
+    fn going(&self, modules: &[InMemory<'_>]);
 }

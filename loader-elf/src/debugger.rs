@@ -104,10 +104,10 @@ pub fn show(modules: &[InMemory<'_>], copies: bool) {
     }
 }
 
-/// Takes the images at these bases off the list, where they are on it.
-pub fn hide(bases: &[Addr]) {
+/// Takes images off the list, where they are on it.
+pub fn hide(modules: &[InMemory<'_>]) {
     if let Some(Some(list)) = LIST.get() {
-        list.remove(bases);
+        list.remove(modules.iter().map(|m| m.at.base));
     }
 }
 
@@ -181,11 +181,11 @@ impl List {
         });
     }
 
-    fn remove(&self, bases: &[Addr]) {
+    fn remove(&self, bases: impl Iterator<Item = Addr>) {
         self.change(DELETE, |entries| {
             for base in bases {
-                if let Some(gone) = entries.remove(base) {
-                    let (before, after) = neighbours(entries, *base);
+                if let Some(gone) = entries.remove(&base) {
+                    let (before, after) = neighbours(entries, base);
                     self.after(before).store(gone.map.next.load(Ordering::Relaxed), Ordering::Release);
                     if let Some(after) = after {
                         after.map.prev.store(gone.map.prev.load(Ordering::Relaxed), Ordering::Release);

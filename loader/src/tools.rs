@@ -1,6 +1,6 @@
 //! What debuggers and profilers are told of loaded libraries.
 
-use loader_core::{Addr, InMemory, Tools};
+use loader_core::{InMemory, Tools};
 use loader_elf::{debugger, perf};
 
 /// What of loaded ELF libraries a debugger (gdb 12 or later, with glibc 2.35 or later) is shown: breakpoints by source
@@ -44,7 +44,7 @@ impl Tools for Outside {
         }
     }
 
-    fn going(&self, bases: &[Addr]) {
-        debugger::hide(bases);
+    fn going(&self, modules: &[InMemory<'_>]) {
+        debugger::hide(modules);
     }
 }

@@ -97,19 +97,30 @@ struct Lists(Weak<Process>);
 
 impl Tools for Lists {
     fn came(&self, modules: &[InMemory<'_>]) {
-        let images = modules.iter().filter(|m| m.image.format() == Format::Pe);
         let file = |m: &InMemory<'_>| m.path.map_or_else(|| m.name.into(), Path::to_path_buf);
-        let listed = images.map(|m| Listed { base: m.at.base, len: m.at.len, file: file(m) });
-        let _ = self.0.upgrade().map(|process| process.came(&listed.collect::<Vec<_>>()));
+        let listed = |m: &InMemory<'_>| Listed { base: m.at.base, len: m.at.len, file: file(m) };
+        let listed: Vec<Listed> = modules.iter().filter(is_windows).map(listed).collect();
+        if !listed.is_empty() {
+            let _ = self.0.upgrade().map(|process| process.came(&listed));
+        }
     }
 
-    fn starting(&self, base: Addr) {
-        let _ = self.0.upgrade().map(|process| process.starts(base));
+    fn starting(&self, module: &InMemory<'_>) {
+        if is_windows(&module) {
+            let _ = self.0.upgrade().map(|process| process.starts(module.at.base));
+        }
     }
 
-    fn going(&self, bases: &[Addr]) {
-        let _ = self.0.upgrade().map(|process| process.going(bases));
+    fn going(&self, modules: &[InMemory<'_>]) {
+        let bases: Vec<Addr> = modules.iter().filter(is_windows).map(|m| m.at.base).collect();
+        if !bases.is_empty() {
+            let _ = self.0.upgrade().map(|process| process.going(&bases));
+        }
     }
+}
+
+fn is_windows(module: &&InMemory<'_>) -> bool {
+    module.image.format() == Format::Pe
 }
 
 impl Modules {

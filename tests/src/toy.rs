@@ -504,10 +504,9 @@ impl Tools for Viewer {
             self.0.say(format!("shown {}", m.name));
         }
     }
-    fn going(&self, bases: &[Addr]) {
-        for base in bases {
-            let name = lock(&self.0.names).get(base).cloned().unwrap_or_default();
-            self.0.say(format!("hidden {name}"));
+    fn going(&self, modules: &[InMemory<'_>]) {
+        for m in modules {
+            self.0.say(format!("hidden {}", m.name));
         }
     }
 }

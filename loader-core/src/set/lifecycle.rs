@@ -6,8 +6,8 @@ use super::{
     state::{Info, Loaded, Phase},
 };
 use crate::{
-    Addr, Entry, Error, ErrorKind, Event, Format, Lifecycle, Result, Stage, call::Occasion, event::Topics,
-    quarantine::Quarantine, threads, tls, turnstile::Pass,
+    Entry, Error, ErrorKind, Event, Format, InMemory, Lifecycle, Result, Stage, call::Occasion,
+    event::Topics, quarantine::Quarantine, threads, tls, turnstile::Pass,
 };
 use std::{
     mem,
@@ -82,7 +82,7 @@ impl LoadSet {
         // Windows lists a module before it calls it: what its entry point loads comes after it, and goes before it.
         let turn = (info.image.format() == Format::Pe).then(|| self.lock().turn());
         self.enter(info.image.format()).map_err(blame)?;
-        self.tools().iter().for_each(|tools| tools.starting(info.at.base));
+        self.tools().iter().for_each(|tools| tools.starting(&info.shown()));
         for entry in &lifecycle.attach {
             if !self.call(info, *entry, occasion, verbose).map_err(blame)? {
                 // Told FALSE, the entry point is called at once with PROCESS_DETACH (DllMain reference).
@@ -262,8 +262,8 @@ impl LoadSet {
         self.lock().left(gone);
         let windows = gone.iter().find(|m| m.info.image.format() == Format::Pe);
         let _entry = windows.and_then(|m| self.entry_point(&m.info, Topics::all()));
-        let bases: Vec<Addr> = gone.iter().map(|m| m.info.at.base).collect();
-        self.tools().iter().for_each(|tools| tools.going(&bases));
+        let shown: Vec<InMemory<'_>> = gone.iter().map(|m| m.info.shown()).collect();
+        self.tools().iter().for_each(|tools| tools.going(&shown));
     }
 
     /// The program ends: everything is terminated, the last attached first, and told so (`lpvReserved` not null),
