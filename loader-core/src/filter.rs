@@ -71,40 +71,96 @@ impl NameFilter {
 
 const WORDS: usize = 2048;
 
-/// Which GNU hashes a group of modules may define. It may say yes of one that nobody defines, never no of one that
-/// somebody does.
+/// Which GNU hashes a group of modules may define, and the first of the group that may. It may say yes of one that
+/// nobody defines, never no of one that somebody does.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct HashFilter {
-    /// None at all before the first module is added.
+pub(crate) struct HashIndex {
+    /// A filter, so that most questions end here; none at all before the first module is added.
     words: Vec<u64>,
-    /// A module could not list its hashes: nothing can be ruled out.
-    open: bool,
+    /// A power of two of places: a hash above the number of its module, counted from 1, at its own place or after it.
+    firsts: Vec<u64>,
+    /// How many of them are taken.
+    taken: usize,
+    /// How many modules there are.
+    modules: usize,
+    /// The first module that could not list its hashes: it cannot be ruled out.
+    open: Option<usize>,
 }
 
-impl HashFilter {
-    /// Adds a module's names.
+impl HashIndex {
+    /// Adds the names of one more module, the last.
     pub(crate) fn add(&mut self, image: &dyn Image) {
         self.words.resize(WORDS, 0);
-        match image.export_hashes() {
-            Some(hashes) => {
-                hashes.for_each(|h| places(h).into_iter().for_each(|(w, bit)| self.words[w] |= bit))
-            }
-            None => self.open = true,
+        let module = self.modules;
+        self.modules += 1;
+        let Some(hashes) = image.export_hashes() else {
+            self.open.get_or_insert(module);
+            return;
+        };
+        self.reserve(hashes.size_hint().0);
+        for hash in hashes {
+            places(hash).into_iter().for_each(|(word, bit)| self.words[word] |= bit);
+            self.reserve(1);
+            self.put(u64::from(hash | 1) << 32 | (module as u64 + 1));
         }
+    }
+
+    /// Makes room for so many more.
+    fn reserve(&mut self, more: usize) {
+        let wanted = (self.taken + more) * 2;
+        if wanted <= self.firsts.len() {
+            return;
+        }
+        let before = std::mem::replace(&mut self.firsts, vec![0; wanted.next_power_of_two().max(WORDS)]);
+        self.taken = 0;
+        before.into_iter().filter(|&entry| entry != 0).for_each(|entry| self.put(entry));
+    }
+
+    /// Puts an entry at its place, unless its hash has one already.
+    fn put(&mut self, entry: u64) {
+        let place = self.place(entry >> 32);
+        if self.firsts[place] == 0 {
+            self.firsts[place] = entry;
+            self.taken += 1;
+        }
+    }
+
+    /// Where the entry of a hash is, or would be: at least half of the places are free.
+    fn place(&self, hash: u64) -> usize {
+        let mask = self.firsts.len() - 1;
+        let mut place = (mix(hash) >> 32) as usize & mask;
+        while self.firsts[place] != 0 && self.firsts[place] >> 32 != hash {
+            place = (place + 1) & mask;
+        }
+        place
     }
 
     /// Whether any of the modules may define a name of this hash.
     #[inline]
     pub(crate) fn may_have(&self, hash: u32) -> bool {
         let is_set = |(word, bit): (usize, u64)| self.words.get(word).is_some_and(|word| word & bit != 0);
-        self.open || places(hash).into_iter().all(is_set)
+        self.open.is_some() || places(hash).into_iter().all(is_set)
+    }
+
+    /// The first of the modules that may, by its number.
+    #[inline]
+    pub(crate) fn first(&self, hash: u32) -> Option<usize> {
+        if !self.may_have(hash) {
+            return None;
+        }
+        let entry = match self.firsts.is_empty() {
+            true => 0,
+            false => self.firsts[self.place((hash | 1).into())] as u32,
+        };
+        let listed = (entry as usize).checked_sub(1);
+        listed.into_iter().chain(self.open).min()
     }
 }
 
 /// Places of a [`CountedFilter`].
 const COUNTS: usize = WORDS * 64;
 
-/// As [`HashFilter`], but modules can leave it: it counts who set each place.
+/// As the filter of a [`HashIndex`], but modules can leave it: it counts who set each place.
 #[derive(Clone, Debug)]
 pub(crate) struct CountedFilter {
     /// A full count stays as it is, whoever leaves.
@@ -153,10 +209,16 @@ impl CountedFilter {
     }
 }
 
+/// Spreads what differs in a hash over the upper bits.
+#[inline]
+fn mix(hash: u64) -> u64 {
+    hash.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 /// The two bits of a hash, whose own lowest bit does not count: GNU hash tables keep their end mark there.
 #[inline]
 fn places(hash: u32) -> [(usize, u64); 2] {
-    let mixed = u64::from(hash | 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = mix((hash | 1).into());
     [mixed >> 47, (mixed >> 30) & 0x1_ffff].map(|place| ((place >> 6) as usize, 1 << (place & 63)))
 }
 
@@ -169,12 +231,29 @@ mod tests {
     fn what_was_added_may_be_there_and_most_else_is_not() {
         let names: Vec<String> = (0..4000).map(|n| format!("function_{n}")).collect();
         let module = names.iter().fold(HostModule::new("m"), |m, n| m.function(n, std::ptr::null()));
-        let mut filter = HashFilter::default();
+        let mut filter = HashIndex::default();
         assert!(!filter.may_have(gnu_hash(b"function_1")));
         filter.add(&module);
         assert!(names.iter().all(|n| filter.may_have(gnu_hash(n.as_bytes()))));
         let others = (0..4000).filter(|n| filter.may_have(gnu_hash(format!("other_{n}").as_bytes()))).count();
         assert!(others < 100, "{others} of 4000 strangers were let in"); // 8,000 bits of 131,072: 0.4 % expected
+    }
+
+    #[test]
+    fn an_index_names_the_first_module_that_has_a_name() {
+        let module = |names: std::ops::Range<usize>| {
+            names.fold(HostModule::new("m"), |m, n| m.function(&format!("f{n}"), std::ptr::null()))
+        };
+        let mut index = HashIndex::default();
+        assert_eq!(index.first(gnu_hash(b"f1")), None);
+        index.add(&module(0..3000));
+        index.add(&module(2000..5000));
+        for n in 0..5000 {
+            let hash = gnu_hash(format!("f{n}").as_bytes());
+            assert_eq!(index.first(hash), Some(usize::from(n >= 3000)));
+            assert_eq!(index.first(hash ^ 1), index.first(hash), "the lowest bit does not count");
+        }
+        assert_eq!(index.first(gnu_hash(b"g1")), None);
     }
 
     #[test]

@@ -10,10 +10,7 @@ use crate::{
     event::Topics,
     mode::{Dialect, Load, MissingPolicy, Rules, Scope},
     module::{Bound, Identity, Mapped, Module, Parsed, Relocated, Sealed},
-    set::{
-        Globals, Hold, Info, LazyCalls, LazyScope, LoadSet, Member, Origin, Owner, Pins, Place, Planned,
-        Request,
-    },
+    set::{Globals, Hold, Info, LazyCalls, LazyScope, LoadSet, Origin, Owner, Pins, Place, Planned, Request},
 };
 use std::{
     cell::RefCell,
@@ -563,10 +560,9 @@ impl<'s> Session<'s> {
         let me = &self.fresh[n];
         // Whoever cannot have the name is not asked, unless somebody listens.
         let listens = self.told.contains(Topics::SYMBOL_SEARCH);
-        let host_may = listens || self.globals.host_may_have(q.hash);
-        let others_may = listens || self.globals.others_may_have(q.hash);
-        let may = |m: &&Member| if m.origin == Origin::Host { host_may } else { others_may };
-        let members = || self.globals.iter().take_while(|_| host_may || others_may).filter(may);
+        let everybody = || self.globals.iter().take_while(|_| listens);
+        let candidates = || self.globals.candidates(q.hash).take_while(|_| !listens);
+        let members = || everybody().chain(candidates());
         let ask = |node, info: &Arc<Info>| {
             if !listens && !info.names.may_have(q.hash) {
                 return Ok(None);

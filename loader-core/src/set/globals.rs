@@ -1,7 +1,7 @@
 //! The globalized searchList, and what its members may define: most names that are looked for, nobody on it has.
 
 use super::{Info, ModuleId, Origin};
-use crate::filter::{CountedFilter, HashFilter};
+use crate::filter::{CountedFilter, HashIndex};
 use std::sync::Arc;
 
 /// An entry of the globalized searchList.
@@ -19,8 +19,10 @@ const MANY: usize = 16;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Globals {
     members: Vec<Member>,
-    /// The names of the host's members.
-    hosts: HashFilter,
+    /// Those that are the host's, which stay.
+    hosts: Vec<Member>,
+    /// Their names.
+    host_names: HashIndex,
     /// The names of the others, from when these were many for the first time.
     others: Option<CountedFilter>,
     /// How many members are not the host's.
@@ -40,7 +42,7 @@ impl Globals {
     /// Whether a member of the host's may define a name of this GNU hash, whose lowest bit does not count.
     #[inline]
     pub(crate) fn host_may_have(&self, hash: u32) -> bool {
-        self.hosts.may_have(hash)
+        self.host_names.may_have(hash)
     }
 
     /// Whether another member may.
@@ -49,13 +51,27 @@ impl Globals {
         self.others.as_ref().map_or(self.count != 0, |names| names.may_have(hash))
     }
 
+    /// The members that may define a name of this GNU hash, in order.
+    pub(crate) fn candidates(&self, hash: u32) -> impl Iterator<Item = &Member> {
+        let first = self.host_names.first(hash);
+        let (hosts, mixed) = match (first, self.others_may_have(hash)) {
+            (_, true) => (&[][..], &self.members[..]),
+            (Some(first), false) => (&self.hosts[first..], &[][..]),
+            (None, false) => (&[][..], &[][..]),
+        };
+        hosts.iter().chain(mixed.iter().filter(move |m| m.origin != Origin::Host || first.is_some()))
+    }
+
     /// Adds a member at the end.
     pub(crate) fn push(&mut self, member: Member) {
         let image = member.info.image.clone();
         let is_host = member.origin == Origin::Host;
+        if is_host {
+            self.hosts.push(member.clone());
+        }
         self.members.push(member);
         if is_host {
-            return self.hosts.add(&*image);
+            return self.host_names.add(&*image);
         }
         self.count += 1;
         match &mut self.others {
