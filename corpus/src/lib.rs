@@ -72,6 +72,14 @@ pub fn cases() -> Result<Vec<Case>, Error> {
     Ok(found)
 }
 
+/// The DLLs of the event traces, which have scripts of another kind: `oracle/README.md`.
+///
+/// # Errors
+/// As [`cases`].
+pub fn oracle() -> Result<Case, Error> {
+    Case::read(Format::Pe, &root().join("oracle"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +104,15 @@ mod tests {
         assert!(total < 1_500_000, "the corpus has {total} bytes");
         for format in Format::ALL {
             assert!(cases.iter().filter(|case| case.format == format).count() >= 20);
+        }
+    }
+
+    #[test]
+    fn the_dlls_of_the_traces_are_there_and_small() {
+        let oracle = oracle().unwrap_or_else(|error| panic!("{error}"));
+        for file in oracle.committed() {
+            let length = fs::metadata(oracle.path(file)).unwrap_or_else(|e| panic!("{file}: {e}")).len();
+            assert!(length < 24 * 1024, "{file} has {length} bytes");
         }
     }
 

@@ -5,7 +5,7 @@
 //! machine. Only the last step differs: copy the results back, or compare them.
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     env, fs, io,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
@@ -57,8 +57,11 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// The whole story; true if everything was built and, when checked, is the same.
 fn run(mode: Mode) -> Outcome<bool> {
-    let cases = corpus::cases()?;
+    let cases: Vec<Case> = corpus::cases()?.into_iter().chain([corpus::oracle()?]).collect();
     let work = Scratch::new()?;
+    for folder in ["elf", "pe", "oracle"] {
+        copy_sources(&corpus::root().join(folder), &work.0.join(folder))?;
+    }
     let (mut same, mut changed, mut failed, mut skipped) = (0, 0, 0, 0);
     for format in Format::ALL {
         let of_format: Vec<_> = cases.iter().filter(|case| case.format == format).collect();
@@ -67,29 +70,32 @@ fn run(mode: Mode) -> Outcome<bool> {
             skipped += of_format.iter().map(|case| case.committed().count()).sum::<usize>();
             continue;
         }
-        let folder = work.0.join(format.folder());
-        copy_sources(&corpus::root().join(format.folder()), &folder)?;
-        prepare(format, &folder)?;
+        prepare(format, &work.0.join(format.folder()))?;
         for case in of_format {
-            let built = match build(case, &folder.join(&case.name)) {
-                Ok(built) => built,
+            let name = case.folder.strip_prefix(corpus::root())?;
+            let folder = work.0.join(name);
+            let left_out = match build(case, &folder) {
+                Ok(left_out) => left_out,
                 Err(error) => {
-                    println!("{}/{}: {error}", format.folder(), case.name);
+                    println!("{}: {error}", name.display());
                     failed += case.committed().count();
                     continue;
                 }
             };
-            for (file, bytes) in built {
-                let path = case.path(file);
+            for file in case.committed() {
+                if left_out.contains(file) {
+                    skipped += 1;
+                    continue;
+                }
+                let (path, bytes) = (case.path(file), fs::read(folder.join(file))?);
                 if fs::read(&path).is_ok_and(|committed| committed == bytes) {
                     same += 1;
                     continue;
                 }
                 changed += 1;
                 println!(
-                    "{}/{}/{file}: {}",
-                    format.folder(),
-                    case.name,
+                    "{}/{file}: {}",
+                    name.display(),
                     if path.exists() { "differs" } else { "is new" }
                 );
                 if mode == Mode::Rebuild {
@@ -108,7 +114,7 @@ fn run(mode: Mode) -> Outcome<bool> {
 }
 
 /// What a `$TOKEN` of a `case.txt` stands for.
-const TOKENS: [(&str, &str); 8] = [
+const TOKENS: [(&str, &str); 12] = [
     ("$CC", "gcc"),
     ("$CXX", "g++"),
     (
@@ -122,6 +128,18 @@ const TOKENS: [(&str, &str); 8] = [
         "$DLL",
         "x86_64-w64-mingw32-gcc -shared -Os -s -fno-ident -nostdlib -e DllMain -Wl,--no-insert-timestamp",
     ),
+    (
+        "$TRACED",
+        "x86_64-w64-mingw32-gcc -shared -O1 -s -w -fno-ident -fno-builtin -fno-stack-protector -nostdlib -Wl,-e,DllMain \
+         -Wl,--no-insert-timestamp",
+    ),
+    (
+        "$PROGRAM",
+        "x86_64-w64-mingw32-gcc -O1 -s -w -fno-ident -fno-builtin -fno-stack-protector -nostdlib -Wl,-e,start \
+         -Wl,--subsystem,console -Wl,--no-insert-timestamp",
+    ),
+    ("$MINGW32", "i686-w64-mingw32-gcc"),
+    ("$WINDRES", "x86_64-w64-mingw32-windres"),
     ("$TLOG", "../libtlog.a"),
     ("$DLLTOOL", "x86_64-w64-mingw32-dlltool --deterministic-libraries"),
     ("$DIRECTORY", ":directory"),
@@ -138,12 +156,16 @@ fn missing_tool(format: Format) -> Option<&'static str> {
         Format::Elf => &["gcc", "g++"],
         Format::Pe => &["x86_64-w64-mingw32-gcc"],
     };
-    needed.iter().copied().find(|tool| Command::new(tool).arg("--version").output().is_err())
+    needed.iter().copied().find(|tool| is_missing(tool))
+}
+
+fn is_missing(tool: &str) -> bool {
+    Command::new(tool).arg("--version").output().is_err()
 }
 
 /// Everything but images: those must come out of the commands, not be found lying there.
 fn copy_sources(from: &Path, to: &Path) -> io::Result<()> {
-    const SOURCES: [&str; 7] = ["c", "cpp", "h", "s", "def", "ld", "map"];
+    const SOURCES: [&str; 8] = ["c", "cpp", "h", "s", "def", "ld", "map", "rc"];
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let path = entry?.path();
@@ -165,15 +187,24 @@ fn prepare(format: Format, folder: &Path) -> Outcome<()> {
     }
 }
 
-/// Builds the images of a case in `folder`, which holds its sources.
-fn build<'a>(case: &'a Case, folder: &Path) -> Outcome<BTreeMap<&'a str, Vec<u8>>> {
+/// Builds the images of a case in `folder`, which holds its sources. Returns what was not built: a tool is missing on
+/// this machine, or something that was not built would be needed.
+fn build<'a>(case: &'a Case, folder: &Path) -> Outcome<BTreeSet<&'a str>> {
+    let mut left_out = BTreeSet::new();
     for image in &case.images {
+        let words = words(&image.command);
+        let tool = words.first().filter(|tool| !tool.starts_with(':') && is_missing(tool));
+        if tool.is_some() || words.iter().any(|word| left_out.contains(word)) {
+            tool.iter().for_each(|tool| println!("{}: skipped: needs {tool}", image.file));
+            left_out.insert(&*image.file);
+            continue;
+        }
         if let Some(parent) = folder.join(&image.file).parent() {
             fs::create_dir_all(parent)?;
         }
         execute(&image.command, folder)?;
     }
-    case.committed().map(|file| Ok((file, fs::read(folder.join(file))?))).collect()
+    Ok(left_out)
 }
 
 fn execute(command: &str, folder: &Path) -> Outcome<()> {
