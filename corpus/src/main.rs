@@ -93,11 +93,7 @@ fn run(mode: Mode) -> Outcome<bool> {
                     continue;
                 }
                 changed += 1;
-                println!(
-                    "{}/{file}: {}",
-                    name.display(),
-                    if path.exists() { "differs" } else { "is new" }
-                );
+                println!("{}/{file}: {}", name.display(), if path.exists() { "differs" } else { "is new" });
                 if mode == Mode::Rebuild {
                     fs::create_dir_all(path.parent().unwrap_or(&path))?;
                     fs::write(&path, bytes)?;
