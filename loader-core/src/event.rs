@@ -173,6 +173,8 @@ pub enum Event<'a> {
         what: &'a str,
         /// Why the entry point was running.
         occasion: Occasion,
+        /// Whether the call failed for that.
+        refused: bool,
     },
     /// An operation failed.
     Failed {
@@ -249,8 +251,9 @@ impl fmt::Display for Event<'_> {
             Self::Closed { name, handle, handles } => {
                 write!(f, "closed     {name}: {handle}, {handles} outstanding")
             }
-            Self::Advice { name, what, occasion } => {
-                write!(f, "advice     {name}: {what} called from its entry point ({occasion})")
+            Self::Advice { name, what, occasion, refused } => {
+                let refused = if *refused { ", and refused" } else { "" };
+                write!(f, "advice     {name}: {what} called from its entry point ({occasion}){refused}")
             }
             Self::Failed { error } => write!(f, "failed     {error}"),
         }

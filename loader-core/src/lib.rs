@@ -39,7 +39,8 @@ pub use host::{HostFn, HostModule, HostTable, Reach};
 pub use image::*;
 pub use locate::{FileId, Found, FoundFile, Locator, Requester, Source};
 pub use mode::{
-    Binding, Dialect, Load, MissingPolicy, Mode, Rules, Scope, StayPolicy, ThreadDestructors, Visibility,
+    Binding, Dialect, EntryCalls, Load, MissingPolicy, Mode, Rules, Scope, StayPolicy, ThreadDestructors,
+    Visibility,
 };
 pub use plan::{Fill, Layout, MapPlan, Region, Rights, Wanted};
 pub use quarantine::{Unloaded, report_use_after_unload};

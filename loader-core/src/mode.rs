@@ -110,6 +110,17 @@ pub enum StayPolicy {
     Honour,
 }
 
+/// What becomes of calls that Windows code makes from its entry point although the documentation of `DllMain` forbids them:
+/// they load or wait while the loader lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum EntryCalls {
+    /// They do what they do on Windows, and an event says so.
+    #[default]
+    Report,
+    /// They fail (`ERROR_POSSIBLE_DEADLOCK`), and an event says so.
+    Refuse,
+}
+
 /// The rules of a load set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Rules {
@@ -129,6 +140,8 @@ pub struct Rules {
     /// What becomes of libraries with the process's single definition of a symbol (`STB_GNU_UNIQUE`). Ignored, they
     /// go when nobody is bound to them any more.
     pub unique: StayPolicy,
+    /// What becomes of calls that Windows entry points must not make.
+    pub entry_calls: EntryCalls,
 }
 
 impl Rules {

@@ -1,7 +1,7 @@
 //! One process, as Windows images see it: what [`Process::enter`] puts behind GS and what the functions keep.
 
 use crate::{
-    Services, bcrypt, crt,
+    Advice, Services, bcrypt, crt,
     exception::{self, vectored::Handlers},
     heap::Heaps,
     kernel32::{self, environment::Environment},
@@ -151,6 +151,11 @@ impl Process {
     pub fn terminate(code: u32) -> ! {
         // SAFETY: ends the process; nothing runs afterwards.
         unsafe { libc::_exit(code.cast_signed()) }
+    }
+
+    /// Notes a call that entry points had better not make.
+    pub(crate) fn note(&self, function: &'static str, advice: Advice) -> Result<(), u32> {
+        self.services().map_or(Ok(()), |services| services.note(function, advice))
     }
 
     pub(crate) fn peb(&self) -> &peb::Block {

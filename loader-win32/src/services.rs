@@ -22,6 +22,17 @@ impl ImagePages {
     }
 }
 
+/// What the documentation of `DllMain` says of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// It may be made, and often leads to trouble.
+    Risky,
+    /// It must not be made.
+    Never,
+    /// It must not be made when a library goes.
+    NotInDetach,
+}
+
 /// What KERNEL32 cannot know by itself. The front door implements it; every call comes from guest code, on a thread
 /// that has entered, with no lock of this crate held. Names are as the caller spelled them.
 pub trait Services: Send + Sync {
@@ -87,6 +98,9 @@ pub trait Services: Send + Sync {
     /// The process is about to end, in this thread: every library is told, and none is unloaded.
     fn process_ends(&self);
 
-    /// Guest code did something that a lint may want to know (`LoadLibrary`, `CreateThread`, a wait).
-    fn note(&self, what: &'static str);
+    /// Guest code calls a function that entry points had better not call; whether this is one, the engine knows.
+    ///
+    /// # Errors
+    /// The Win32 error number, where the call is to fail.
+    fn note(&self, function: &'static str, advice: Advice) -> Result<(), u32>;
 }

@@ -1,7 +1,7 @@
 //! ws2_32: the start, the end, and the numbers in network order. The sockets themselves are still to come.
 #![allow(non_snake_case)]
 
-use crate::{guest::Ptr, teb};
+use crate::{Advice, guest::Ptr, teb};
 
 /// `WSADATA`, 64 bits: the version agreed on, the highest there is, and texts.
 #[repr(C)]
@@ -22,6 +22,9 @@ const HIGHEST: u16 = 0x0202;
 
 /// Agrees on a version: the one wanted, at most 2.2.
 extern "win64" fn WSAStartup(wanted: u16, out: Ptr<Data>) -> i32 {
+    if teb::process().note("WSAStartup", Advice::Never).is_err() {
+        return 10091; // WSASYSNOTREADY
+    }
     let order = |v: u16| v.swap_bytes(); // the major version is the low byte
     if wanted & 0xff == 0 {
         return 10092; // WSAVERNOTSUPPORTED

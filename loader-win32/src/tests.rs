@@ -2,7 +2,7 @@
 //! entered. The tables of single subjects are tested where they are.
 #![allow(unsafe_code)] // every call is a call of machine code by address
 
-use crate::{ImagePages, MemoryUse, Process, Services, teb};
+use crate::{Advice, ImagePages, MemoryUse, Process, Services, teb};
 use loader_core::{Addr, Error, ErrorKind, HostModule, Image, Query, Stage, Symbol};
 use std::{
     arch::asm,
@@ -92,8 +92,9 @@ impl Services for Engine {
     fn process_ends(&self) {
         self.say("process ends");
     }
-    fn note(&self, what: &'static str) {
-        self.say(what);
+    fn note(&self, function: &'static str, _: Advice) -> Result<(), u32> {
+        self.say(function);
+        Ok(())
     }
 }
 

@@ -5,14 +5,15 @@
 //! `free_library` gives one back.
 
 use crate::{
-    Closed, Engine, Error, ErrorKind, Handle, Load, Mode, Origin, Rules, Stage, SymbolName, locator::need,
+    Closed, Engine, EntryCalls, Error, ErrorKind, Handle, Load, Mode, Origin, Rules, Stage, SymbolName,
+    locator::need,
 };
 use loader_core::{
-    Addr, EntryKind, Format, InMemory, LoadSet, Need, Owner, Query, Request, Rights, Rva, Symbol, Tools,
-    call::Native,
+    Addr, EntryKind, Format, InMemory, LoadSet, Need, Occasion, Owner, Query, Request, Rights, Rva, Symbol,
+    Tools, call::Native,
 };
 pub use loader_win32::MemoryUse;
-use loader_win32::{ImagePages, Listed, Process, Services, host_path};
+use loader_win32::{Advice, ImagePages, Listed, Process, Services, host_path};
 use std::{
     collections::{HashMap, HashSet},
     ops::Range,
@@ -23,6 +24,7 @@ use std::{
 const DONT_RESOLVE_DLL_REFERENCES: u32 = 1;
 const MOD_NOT_FOUND: u32 = 126;
 const INVALID_HANDLE: u32 = 6;
+const POSSIBLE_DEADLOCK: u32 = 1131;
 
 /// The Windows side of an engine.
 pub(crate) struct Windows {
@@ -305,9 +307,17 @@ impl Services for Modules {
         }
     }
 
-    fn note(&self, what: &'static str) {
-        if let Ok(set) = self.set() {
-            set.advise(what);
+    fn note(&self, function: &'static str, advice: Advice) -> Result<(), u32> {
+        let Ok(set) = self.set() else { return Ok(()) };
+        let forbidden = |occasion: Occasion| match advice {
+            Advice::Risky => false,
+            Advice::Never => true,
+            Advice::NotInDetach => matches!(occasion, Occasion::Unloaded | Occasion::ProgramEnds),
+        };
+        let refuse = |occasion| self.rules.entry_calls == EntryCalls::Refuse && forbidden(occasion);
+        match set.advise(function, refuse) {
+            true => Err(POSSIBLE_DEADLOCK),
+            false => Ok(()),
         }
     }
 }

@@ -4,8 +4,8 @@
 use crate::voice;
 use corpus::{Case, Open, Symbol};
 use loader::{
-    Addr, Binding, Buffer, Builder, Convention, Dialect, Engine, ErrorKind, Library, MissingPolicy, Mode,
-    Rules, StayPolicy, ThreadDestructors,
+    Addr, Binding, Buffer, Builder, Convention, Dialect, Engine, EntryCalls, ErrorKind, Library,
+    MissingPolicy, Mode, Rules, StayPolicy, ThreadDestructors,
 };
 use loader_core::Query;
 use std::{fs, marker::PhantomData};
@@ -155,6 +155,7 @@ const POSIX: Rules = Rules {
     nodelete: StayPolicy::Honour,
     unique: StayPolicy::Honour,
     thread_destructors: ThreadDestructors::Keep,
+    entry_calls: EntryCalls::Report,
 };
 
 /// The mode of an open. That its number makes no sense is for the corpus to notice.

@@ -6,7 +6,7 @@
 //! thread is read off the events, or shown with toy files of the Windows kind.
 
 use corpus::Format::Pe;
-use loader::{Addr, ErrorKind, SymbolName, win32};
+use loader::{Addr, EntryCalls, ErrorKind, Rules, SymbolName, win32};
 use loader_core::Occasion;
 use std::{
     collections::BTreeSet,
@@ -376,21 +376,90 @@ fn what_an_entry_point_is_advised_not_to_call_is_reported_with_module_function_a
     let toy = Toy::new(&[("a", "pe")]);
     for occasion in [Occasion::Loaded, Occasion::Unloaded] {
         toy.when("a", occasion, |set| {
-            set.advise("LoadLibrary");
+            set.advise("LoadLibrary", |_| false);
             true
         });
     }
     let heard: Arc<Mutex<Vec<String>>> = Arc::default();
     let ear = heard.clone();
     toy.set.observe(move |event: &loader::Event<'_>| {
-        if let loader::Event::Advice { name, what, occasion } = event {
+        if let loader::Event::Advice { name, what, occasion, .. } = event {
             ear.lock().unwrap().push(format!("{name}: {what}, {occasion}"));
         }
     });
     let a = toy.open("a").unwrap();
-    toy.set.advise("LoadLibrary"); // in no entry point: nobody minds
+    toy.set.advise("LoadLibrary", |_| false); // in no entry point: nobody minds
     toy.set.close(a).unwrap();
     assert_eq!(*heard.lock().unwrap(), ["a: LoadLibrary, loaded", "a: LoadLibrary, unloaded"]);
+}
+
+/// An engine over the DLLs of the event traces, and what their entry points were advised against.
+fn advised(rules: Rules) -> (loader::Engine, Arc<Mutex<Vec<String>>>) {
+    let advice: Arc<Mutex<Vec<String>>> = Arc::default();
+    let ear = advice.clone();
+    let engine = loader::Engine::builder()
+        .rules(rules)
+        .dll_path(corpus::root().join("oracle/dlls"))
+        .host(loader::HostModule::new("tlog.dll").function("tlog", heard as *const ()))
+        .observe(move |event: &loader::Event<'_>| {
+            if let loader::Event::Advice { .. } = event {
+                ear.lock().unwrap().push(event.to_string());
+            }
+        });
+    (engine.build().unwrap(), advice)
+}
+
+#[test]
+fn calls_of_the_loader_in_dll_main_work_and_are_reported() {
+    let (engine, advice) = advised(Rules::default());
+    let la = win32::load_library(&engine, "la.dll").unwrap();
+    assert!(win32::get_module_handle(&engine, Some("x0.dll")).is_some(), "its DllMain loaded that");
+    win32::free_library(&engine, la).unwrap();
+    assert_eq!(win32::get_module_handle(&engine, Some("x0.dll")), None, "and freed it");
+    let told = [
+        "advice     la.dll: LoadLibraryA called from its entry point (loaded)",
+        "advice     la.dll: FreeLibrary called from its entry point (unloaded)",
+    ];
+    assert_eq!(*advice.lock().unwrap(), told);
+}
+
+#[test]
+fn calls_of_the_loader_in_dll_main_can_be_refused() {
+    let (engine, advice) = advised(Rules { entry_calls: EntryCalls::Refuse, ..Rules::default() });
+    let la = win32::load_library(&engine, "la.dll").unwrap();
+    assert_eq!(win32::get_module_handle(&engine, Some("x0.dll")), None);
+    win32::free_library(&engine, la).unwrap();
+    let sf = win32::load_library(&engine, "sf.dll").unwrap_err();
+    assert_eq!(sf.win32(), 1114, "FreeLibrary is forbidden in detach only");
+    let told = [
+        "advice     la.dll: LoadLibraryA called from its entry point (loaded), and refused",
+        "advice     sf.dll: FreeLibrary called from its entry point (loaded)",
+    ];
+    assert_eq!(*advice.lock().unwrap(), told);
+}
+
+#[test]
+fn a_thread_that_waits_to_give_its_notices_is_seen() {
+    let toy = Toy::new(&[("a", "pe")]);
+    let (says, waits) = mpsc::channel();
+    toy.set.observe(move |event: &loader::Event<'_>| {
+        if let loader::Event::Waiting { name } = event {
+            says.send((*name).to_owned()).unwrap();
+        }
+    });
+    let (enters, entered) = mpsc::channel();
+    let waits = Mutex::new(waits);
+    toy.when("a", Occasion::Loaded, move |_| {
+        enters.send(()).unwrap();
+        waits.lock().unwrap().recv_timeout(Duration::from_secs(60)).is_ok_and(|name| name == "a")
+    });
+    thread::scope(|s| {
+        let opens = s.spawn(|| toy.open("a").is_ok());
+        entered.recv().unwrap();
+        toy.set.thread_starts();
+        assert!(opens.join().unwrap(), "a's entry point saw that a thread waits for it");
+    });
+    assert_eq!(toy.log_of(&["thread"]), ["thread starts a"], "told when it could be");
 }
 
 // Counting, as P/Invoke's users do it.

@@ -138,11 +138,22 @@ impl LoadSet {
         self.caller().entry(entry, info.at.base, occasion)
     }
 
-    /// Reports a call that entry points are advised not to make (DllMain reference), if this thread is in one.
-    pub fn advise(&self, what: &str) {
-        if let Some((info, occasion)) = self.innermost() {
-            self.emit(Topics::all(), &Event::Advice { name: &info.identity.name, what, occasion });
-        }
+    /// Reports a call that entry points are advised not to make (DllMain reference), if this thread is in one. Returns
+    /// whether it is to fail: `refuse` says so.
+    pub fn advise(&self, what: &str, refuse: impl FnOnce(Occasion) -> bool) -> bool {
+        let Some((info, occasion)) = self.innermost() else {
+            return false;
+        };
+        let refused = refuse(occasion);
+        self.emit(Topics::all(), &Event::Advice { name: &info.identity.name, what, occasion, refused });
+        refused
+    }
+
+    /// The module whose entry another thread is in.
+    fn entered_by_others(&self) -> Option<Arc<Info>> {
+        let inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let me = thread::current().id();
+        inside.iter().rfind(|i| i.thread != me).map(|i| i.info.clone())
     }
 
     /// The module whose entry the calling thread is in, and why.
@@ -344,7 +355,11 @@ impl LoadSet {
     }
 
     fn tell_thread(&self, occasion: Occasion) {
-        let _entry = self.entry_points.enter(|| {});
+        let _entry = self.entry_points.enter(|| {
+            let inside = self.entered_by_others();
+            let name = inside.as_ref().map_or("the loader lock", |info| &info.identity.name);
+            self.emit(Topics::all(), &Event::Waiting { name });
+        });
         let mut order = self.lock().in_attach_order();
         if occasion == Occasion::ThreadEnds {
             order.reverse();

@@ -1,7 +1,7 @@
 //! Modules: everything here asks the engine.
 
 use super::{Bool, answer, error::code, fail};
-use crate::{Services, guest::Ptr, path, teb, text};
+use crate::{Advice, Services, guest::Ptr, path, teb, text};
 use loader_core::{Addr, Symbol};
 use std::sync::Arc;
 
@@ -28,9 +28,9 @@ extern "win64" fn DisableThreadLibraryCalls(module: usize) -> Bool {
     answer(ask(|s| s.disable_thread_library_calls(base(module))))
 }
 
-fn load(name: &str, flags: u32) -> usize {
+fn load(function: &'static str, name: &str, flags: u32) -> usize {
     handle(ask(|s| {
-        s.note("LoadLibrary");
+        s.note(function, Advice::Never)?;
         if name.is_empty() {
             return Err(code::INVALID_PARAMETER);
         }
@@ -39,24 +39,24 @@ fn load(name: &str, flags: u32) -> usize {
 }
 
 extern "win64" fn LoadLibraryA(name: Ptr<u8>) -> usize {
-    load(&name.string(), 0)
+    load("LoadLibraryA", &name.string(), 0)
 }
 
 extern "win64" fn LoadLibraryW(name: Ptr<u16>) -> usize {
-    load(&name.string(), 0)
+    load("LoadLibraryW", &name.string(), 0)
 }
 
 extern "win64" fn LoadLibraryExA(name: Ptr<u8>, _file: usize, flags: u32) -> usize {
-    load(&name.string(), flags)
+    load("LoadLibraryExA", &name.string(), flags)
 }
 
 extern "win64" fn LoadLibraryExW(name: Ptr<u16>, _file: usize, flags: u32) -> usize {
-    load(&name.string(), flags)
+    load("LoadLibraryExW", &name.string(), flags)
 }
 
-extern "win64" fn FreeLibrary(module: usize) -> Bool {
+fn free(function: &'static str, module: usize) -> Bool {
     answer(ask(|s| {
-        s.note("FreeLibrary");
+        s.note(function, Advice::NotInDetach)?;
         match module {
             0 => Err(code::INVALID_HANDLE),
             _ => s.free_library(base(module)),
@@ -64,8 +64,12 @@ extern "win64" fn FreeLibrary(module: usize) -> Bool {
     }))
 }
 
+extern "win64" fn FreeLibrary(module: usize) -> Bool {
+    free("FreeLibrary", module)
+}
+
 extern "win64" fn FreeLibraryAndExitThread(module: usize, exit_code: u32) {
-    FreeLibrary(module);
+    free("FreeLibraryAndExitThread", module);
     super::thread::exit(exit_code);
 }
 

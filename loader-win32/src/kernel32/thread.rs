@@ -4,7 +4,7 @@
 
 use super::{Bool, TRUE, answer, error::code, fail, wait::object};
 use crate::{
-    Process,
+    Advice, Process,
     futex::{self, Deadline},
     guest::Ptr,
     object::{CURRENT_PROCESS, CURRENT_THREAD, Object, STILL_ACTIVE, Thread, current_thread_id},
@@ -126,7 +126,7 @@ fn wait_until_resumed(thread: &Thread) {
 fn create(stack: usize, start: Option<Start>, argument: usize, flags: u32) -> Result<(usize, u32), u32> {
     let start = start.ok_or(code::INVALID_PARAMETER)?;
     let process = teb::process();
-    process.services().iter().for_each(|s| s.note("CreateThread"));
+    process.note("CreateThread", Advice::Risky)?;
     let object = process.objects.new_thread((flags & CREATE_SUSPENDED != 0).into());
     let birth = Birth { process: Arc::clone(&process), object: Arc::clone(&object), start, argument };
     let stack = stack.max(1 << 20); // what the program's header would say where nothing is asked for

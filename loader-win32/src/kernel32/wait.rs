@@ -2,6 +2,7 @@
 
 use super::{Bool, FALSE, TRUE, answer, error::code, fail, system::process_access, thread};
 use crate::{
+    Advice,
     futex::Deadline,
     guest::Ptr,
     object::{CURRENT_PROCESS, CURRENT_THREAD, Kind, Object, Waited, current_thread_id},
@@ -156,12 +157,21 @@ extern "win64" fn ReleaseMutex(handle: usize) -> Bool {
     }))
 }
 
+/// Waits for objects. An entry point that does may wait for a thread that waits for it.
+fn wait_for(function: &'static str, objects: Vec<Arc<Object>>, all: bool, ms: u32) -> u32 {
+    if ms != 0
+        && let Err(code) = teb::process().note(function, Advice::Never)
+    {
+        drop(objects);
+        teb::set_last_error(code);
+        return WAIT_FAILED;
+    }
+    wait(objects, all, ms)
+}
+
 /// Waits; a thread that is asked to end does so here, with nothing in its hands.
 fn wait(objects: Vec<Arc<Object>>, all: bool, ms: u32) -> u32 {
     let process = teb::process();
-    if let Some(s) = process.services() {
-        s.note("wait");
-    }
     let waited = process.objects.wait(&objects, all, Deadline::after(ms));
     drop(objects);
     drop(process);
@@ -177,7 +187,7 @@ fn wait(objects: Vec<Arc<Object>>, all: bool, ms: u32) -> u32 {
 
 pub(crate) extern "win64" fn WaitForSingleObject(handle: usize, ms: u32) -> u32 {
     match object(handle) {
-        Ok(o) => wait(vec![o], false, ms),
+        Ok(o) => wait_for("WaitForSingleObject", vec![o], false, ms),
         Err(e) => {
             teb::set_last_error(e);
             WAIT_FAILED
@@ -197,7 +207,7 @@ extern "win64" fn WaitForMultipleObjects(n: u32, handles: Ptr<usize>, all: Bool,
     }
     let objects: Result<Vec<_>, _> = handles.slice(n as usize).iter().map(|&h| object(h)).collect();
     match objects {
-        Ok(objects) => wait(objects, all != 0, ms),
+        Ok(objects) => wait_for("WaitForMultipleObjects", objects, all != 0, ms),
         Err(e) => {
             teb::set_last_error(e);
             WAIT_FAILED
