@@ -173,6 +173,12 @@ impl Model {
         }
     }
 
+    /// The next place in the order in which modules start.
+    fn turn(&mut self) -> usize {
+        self.starts += 1;
+        self.starts
+    }
+
     /// Runs an initialiser that has not run. One that refuses is told to end at once, one that fails is not, as on Windows.
     fn start(&mut self, name: &str) -> Result<(), Error> {
         let (start, kind) = (self.files[name].start.clone(), self.files[name].entry_kind());
@@ -183,13 +189,15 @@ impl Model {
         let with_program = self.loaded[nth].with_program;
         let occasion = if with_program { Occasion::LoadedWithProgram } else { Occasion::Loaded };
         self.say([line(name, occasion)]);
+        // Windows lists a module before it calls it: what its entry point loads comes after it, and goes before it.
+        let turn = (self.files[name].format == Format::Pe).then(|| self.turn());
         match start {
             Start::Agrees | Start::Opens(_) => {
                 if let Start::Opens(other) = start {
                     self.loaded[nth].opened = self.open(&other, Mode::default(), false).ok();
                 }
-                self.loaded[nth].started = Some(self.starts);
-                self.starts += 1;
+                let turn = turn.unwrap_or_else(|| self.turn());
+                self.loaded[nth].started = Some(turn);
                 self.say([format!("attached {name}")]);
                 Ok(())
             }
