@@ -18,7 +18,9 @@ mod native;
 mod raw;
 
 pub use native::Native;
-pub use raw::{Arg, Convention, MissingImport, guarded, invoke, leave_for_exception};
+pub use raw::{
+    Arg, Convention, MissingImport, guarded, innermost, invoke, leave_for_exception, leaving_for_exception,
+};
 
 use crate::{
     Addr, Entry, EntryKind, ErrorKind, Format, Image, Placement, TlsHome, index::Listing, module::Identity,

@@ -195,12 +195,7 @@ pub enum ErrorKind {
         from: Option<Box<str>>,
     },
     /// Code raised a Windows exception that nobody handled.
-    Exception {
-        /// Its status number.
-        code: u32,
-        /// The address where it was raised.
-        at: Addr,
-    },
+    Exception(Box<crate::Exception>),
     /// Another library of that name is loaded, with other contents.
     NameTaken,
     /// The handle was never given out, or was closed.
@@ -295,7 +290,7 @@ impl ErrorKind {
             Self::MissingCalled { .. } => load(213),
             Self::NameTaken => load(214),
             Self::StaticTlsExhausted { .. } => load(215),
-            Self::Exception { .. } => load(216),
+            Self::Exception(_) => load(216),
             Self::Unloaded => load(217),
         }
     }
@@ -324,8 +319,8 @@ impl ErrorKind {
             Self::Space { .. } | Self::TlsExhausted { .. } | Self::StaticTlsExhausted { .. } => 8, // ERROR_NOT_ENOUGH_MEMORY
             Self::BaseTaken { .. } => 487, // ERROR_INVALID_ADDRESS
             Self::Refused { .. } => 1114,  // ERROR_DLL_INIT_FAILED
-            Self::Exception { code: 0xc000_0005, .. } => 998, // ERROR_NOACCESS
-            Self::Exception { code, .. } => *code,
+            Self::Exception(e) if e.code == 0xc000_0005 => 998, // ERROR_NOACCESS
+            Self::Exception(e) => e.code,
             Self::NameTaken => 183,                              // ERROR_ALREADY_EXISTS
             Self::BadMode { .. } | Self::BadName => 87,          // ERROR_INVALID_PARAMETER
             Self::Inconsistent { .. } | Self::Abandoned => 1359, // ERROR_INTERNAL_ERROR
@@ -396,7 +391,7 @@ impl fmt::Display for ErrorKind {
                 write!(f, "called a function that nobody defines: {symbol}")?;
                 from.iter().try_for_each(|m| write!(f, " (of {m})"))
             }
-            Self::Exception { code, at } => write!(f, "exception {code:#010x} at {at}, which nobody handled"),
+            Self::Exception(exception) => exception.fmt(f),
             Self::NameTaken => f.write_str("a library of that name with other contents is loaded"),
             Self::InvalidHandle => f.write_str("invalid handle"),
             Self::SymbolNotFound { symbol } => write!(f, "symbol not found: {symbol}"),

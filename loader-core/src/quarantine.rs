@@ -1,15 +1,15 @@
 //! What went and is not given back: its addresses stay reserved without any rights, so that whoever still uses them
 //! meets a fault that can be given a name.
 //!
-//! A room for `unsafe`: [`report_use_after_unload`] handles SIGSEGV. A process has one such handler, so what it reads is
-//! one fixed table, written without locks.
+//! A room for `unsafe`: [`report_use_after_unload`] handles SIGSEGV. A process has one such handler of this kind, so what
+//! it reads is one fixed table, written without locks.
 #![allow(unsafe_code)]
 
-use crate::{Addr, Placement, Rva, module::Identity, space::Block};
+use crate::{Addr, Placement, Rva, module::Identity, signals::Link, space::Block};
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
 };
@@ -100,28 +100,18 @@ impl Drop for Listed {
     }
 }
 
-static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
+static LINK: Link = Link::new(libc::SIGSEGV);
 
 /// From now on a fault in the memory of a library that is in quarantine says so on standard error: `use after unload of
 /// libz.so.1 at image+0x4711`. Whoever handled SIGSEGV before then handles the fault. Once for a process.
 pub fn report_use_after_unload() {
-    BEFORE.get_or_init(|| {
-        // SAFETY: a `sigaction` is plain numbers, for which zeros are valid.
-        let (mut action, mut before): (libc::sigaction, libc::sigaction) = unsafe { std::mem::zeroed() };
-        // SAFETY: asks for the present action only.
-        unsafe { libc::sigaction(libc::SIGSEGV, std::ptr::null(), &raw mut before) };
-        action.sa_sigaction = faulted as *const () as usize;
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-        // SAFETY: `faulted` does only what a signal handler may.
-        unsafe { libc::sigaction(libc::SIGSEGV, &raw const action, std::ptr::null_mut()) };
-        before
-    });
+    LINK.install(faulted);
 }
 
-/// The handler: names the fault if it can, and leaves it to whoever was there before. The instruction faults again.
-extern "C" fn faulted(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+/// The handler: names the fault if it can, and leaves it to whoever was there before.
+extern "C" fn faulted(_: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel hands a handler of this kind what it knows of the fault, until the handler returns.
-    let info = unsafe { &*info };
+    let info = unsafe { &mut *info };
     // SAFETY: of a SIGSEGV it knows the address.
     let at = unsafe { info.si_addr() }.addr() as u64;
     let there = |slot: &&Slot| {
@@ -142,10 +132,7 @@ extern "C" fn faulted(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) 
         // SAFETY: writes the line's own bytes.
         unsafe { libc::write(libc::STDERR_FILENO, line.bytes.as_ptr().cast(), line.len) };
     }
-    if let Some(before) = BEFORE.get() {
-        // SAFETY: the action that was there before this one.
-        unsafe { libc::sigaction(libc::SIGSEGV, &raw const *before, std::ptr::null_mut()) };
-    }
+    LINK.pass_on(info, context);
 }
 
 /// A line that is put together without the allocator.

@@ -41,6 +41,7 @@ mod process;
 mod scan;
 mod services;
 mod sockets;
+mod stack;
 mod stream;
 mod teb;
 #[cfg(test)]

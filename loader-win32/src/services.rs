@@ -1,6 +1,6 @@
 //! What the Windows functions ask of the engine.
 
-use loader_core::{Addr, Error, Rights, Symbol};
+use loader_core::{Addr, Error, ErrorKind, Rights, Symbol};
 use std::ops::Range;
 
 /// Where a loaded image is, and what its pages were mapped with.
@@ -97,6 +97,9 @@ pub trait Services: Send + Sync {
 
     /// The process is about to end, in this thread: every library is told, and none is unloaded.
     fn process_ends(&self);
+
+    /// A thread of guest code ended because of this.
+    fn thread_failed(&self, error: &ErrorKind);
 
     /// Guest code calls a function that entry points had better not call; whether this is one, the engine knows.
     ///

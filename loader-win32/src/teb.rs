@@ -7,7 +7,12 @@
 //! A thread's block goes when the thread ends, in a destructor of the C library that runs after all of Rust's.
 #![allow(unsafe_code)]
 
-use crate::{Process, lock, object::Object, peb::Peb};
+use crate::{
+    Process, lock,
+    object::Object,
+    peb::Peb,
+    stack::{self, Stack},
+};
 use loader_core::ErrorKind;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use std::{
@@ -15,6 +20,7 @@ use std::{
     cell::{Cell, RefCell},
     ffi::CString,
     mem::offset_of,
+    ops::Range,
     ptr,
     sync::{
         Arc, Mutex, OnceLock,
@@ -23,6 +29,8 @@ use std::{
 };
 
 const SIZE: usize = 0x2000;
+/// After the block comes a stack for signal handlers: that of an overflow cannot run on the stack that did.
+const MAPPED: usize = SIZE + 0x1_0000;
 
 /// How many TLS slots lie in the block itself, and how many follow on demand.
 pub(crate) const TLS_SLOTS: usize = 64;
@@ -57,6 +65,8 @@ pub(crate) struct Teb {
     _17d0: [u8; 0x1900 - 0x17d0],
     process: Cell<*const Process>,
     ours: Cell<*const Own>,
+    /// The stack's last pages were given to the thread; they are taken back when it next enters.
+    overflowed: Cell<bool>,
 }
 
 /// What this crate keeps for a thread.
@@ -66,6 +76,10 @@ pub(crate) struct Own {
     pub thread: RefCell<Option<Arc<Object>>>,
     /// Where `ExitThread` leads: the stack pointer that the thread's start saved; 0 for threads of the host.
     pub escape: Cell<usize>,
+    /// The thread's stack.
+    pub stack: Stack,
+    /// The thread's next fault is not Windows code's: it was offered, and is made again for whoever else wants it.
+    pub foreign: Cell<bool>,
     /// The C library's `errno`.
     pub errno: Cell<i32>,
     /// The C library's `_doserrno`.
@@ -153,8 +167,8 @@ pub(crate) fn is_ready_for(process: *const Process) -> bool {
         return false;
     }
     // SAFETY: the block lives as long as its thread, and this is the thread.
-    let owner = unsafe { &(*mine).process };
-    owner.get() == process
+    let teb = unsafe { &*mine };
+    teb.process.get() == process && !teb.overflowed.get()
 }
 
 /// Makes the calling thread ready to run code of `process`.
@@ -169,7 +183,34 @@ pub(crate) fn prepare(process: &Arc<Process>) -> Result<(), ErrorKind> {
     let before = teb.process.replace(Arc::into_raw(Arc::clone(process)));
     teb.peb.set(process.peb().block());
     drop_process(before);
+    keep_stack();
     Ok(())
+}
+
+/// Keeps the last pages of the calling thread's stack back. `false` if that cannot be.
+pub(crate) fn keep_stack() -> bool {
+    own(|o| {
+        let kept = o.stack.keep();
+        with(|t| {
+            t.stack_limit.set(o.stack.kept().end as usize);
+            t.overflowed.set(false);
+        });
+        kept
+    })
+}
+
+/// Gives the last pages of the calling thread's stack to it. For signal handlers, too.
+pub(crate) fn give_stack() {
+    own(|o| o.stack.give());
+    with(|t| {
+        t.stack_limit.set(t.deallocation_stack.get());
+        t.overflowed.set(true);
+    });
+}
+
+/// Whether the calling thread could be running Windows code. For signal handlers.
+pub(crate) fn is_inside() -> bool {
+    !MINE.get().is_null() && base() == MINE.get()
 }
 
 fn drop_process(process: *const Process) {
@@ -180,27 +221,29 @@ fn drop_process(process: *const Process) {
 }
 
 fn create() -> Result<(), ErrorKind> {
+    crate::exception::fault::install();
     let vector = loader_core::tls::thread_table(); // first, so that its blocks outlive LAST_WORDS
     // SAFETY: new pages at a place of the kernel's choice touch nobody's memory.
     let pages = unsafe {
-        mmap_anonymous(ptr::null_mut(), SIZE, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
+        mmap_anonymous(ptr::null_mut(), MAPPED, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
     };
     let pages = pages.map_err(|e| ErrorKind::Space { what: "make a thread block", os: e.raw_os_error() })?;
     let block: *const Teb = pages.cast();
     // SAFETY: zeroed pages of sufficient size and alignment are a valid `Teb`, and nobody else knows them yet.
     let teb = unsafe { &*block };
-    let (low, high) = stack();
-    teb.stack_base.set(high);
-    teb.stack_limit.set(low);
-    teb.deallocation_stack.set(low);
+    let own = Own { stack: Stack::new(), ..Own::default() };
+    let stack = own.stack.all();
+    teb.stack_base.set(stack.end as usize);
+    teb.stack_limit.set(stack.start as usize);
+    teb.deallocation_stack.set(stack.start as usize);
     teb.exception_list.set(usize::MAX);
     teb.this.set(block);
     teb.process_id.set(std::process::id() as usize);
     teb.thread_id.set(thread_id());
     teb.tls_vector.set(vector);
-    let own = Own::default();
     own.seed.set(1);
     teb.ours.set(Box::into_raw(Box::new(own)));
+    stack::handle_signals_on(signal_stack(block.addr()));
     lock(&ALL).push(block.expose_provenance());
     MINE.set(block);
     let _ = LAST_WORDS.try_with(|_| ()); // registers its destructor
@@ -214,21 +257,9 @@ fn thread_id() -> usize {
     rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs() as usize
 }
 
-/// The lowest and the highest address of the calling thread's stack.
-fn stack() -> (usize, usize) {
-    let mut attr = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
-    // SAFETY: no conditions.
-    let me = unsafe { libc::pthread_self() };
-    // SAFETY: the calling thread exists; the attributes are ours to be written.
-    if unsafe { libc::pthread_getattr_np(me, attr.as_mut_ptr()) } != 0 {
-        return (0, usize::MAX);
-    }
-    let (mut low, mut size) = (ptr::null_mut(), 0);
-    // SAFETY: the attributes were written by the call above.
-    unsafe { libc::pthread_attr_getstack(attr.as_ptr(), &raw mut low, &raw mut size) };
-    // SAFETY: as above; they are not used afterwards.
-    unsafe { libc::pthread_attr_destroy(attr.as_mut_ptr()) };
-    (low.addr(), low.addr() + size)
+/// The stack for signal handlers, behind the block.
+fn signal_stack(block: usize) -> Range<usize> {
+    block + SIZE..block + MAPPED
 }
 
 /// The key whose destructor frees the blocks of threads that end.
@@ -255,8 +286,10 @@ unsafe extern "C" fn end(block: *mut libc::c_void) {
     let process = teb.process.get();
     free_table(teb.tls_expansion.load(Relaxed));
     free_table(teb.fls.load(Relaxed));
+    own.stack.give(); // the C library may give the stack to another thread
+    stack::no_longer_on(signal_stack(block.addr()));
     // SAFETY: the pages are those that `create` mapped, and the last reference into them was used above.
-    let _ = unsafe { munmap(block.cast(), SIZE) };
+    let _ = unsafe { munmap(block.cast(), MAPPED) };
     if let Some(thread) = own.thread.take() {
         thread.thread_is_gone(); // whoever waits for the thread finds nothing of it left
     }

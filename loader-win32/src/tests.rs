@@ -92,6 +92,9 @@ impl Services for Engine {
     fn process_ends(&self) {
         self.say("process ends");
     }
+    fn thread_failed(&self, error: &ErrorKind) {
+        self.say(&error.to_string());
+    }
     fn note(&self, function: &'static str, _: Advice) -> Result<(), u32> {
         self.say(function);
         Ok(())

@@ -13,8 +13,11 @@ macro_rules! thunks {
         #[unsafe(naked)]
         unsafe extern "win64" fn $name() -> i32 {
             naked_asm!(
+                ".cfi_startproc",
                 "mov [rsp + 8], rcx", "mov [rsp + 16], rdx", "mov [rsp + 24], r8", "mov [rsp + 32], r9",
-                concat!("lea ", $after), "sub rsp, 40", "call {target}", "add rsp, 40", "ret",
+                concat!("lea ", $after), "sub rsp, 40", ".cfi_def_cfa_offset 48", "call {target}",
+                "add rsp, 40", ".cfi_def_cfa_offset 8", "ret",
+                ".cfi_endproc",
                 target = sym $target,
             )
         }

@@ -307,6 +307,12 @@ impl Services for Modules {
         }
     }
 
+    fn thread_failed(&self, kind: &ErrorKind) {
+        if let Ok(set) = self.set() {
+            set.report(&Error::new("a thread", Stage::Call, kind.clone()));
+        }
+    }
+
     fn note(&self, function: &'static str, advice: Advice) -> Result<(), u32> {
         let Ok(set) = self.set() else { return Ok(()) };
         let forbidden = |occasion: Occasion| match advice {

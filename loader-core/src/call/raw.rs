@@ -2,7 +2,7 @@
 //! only at run time. `unsafe` because it saves, restores and fills registers by hand.
 #![allow(unsafe_code)]
 
-use crate::{Addr, ErrorKind, SymbolName};
+use crate::{Addr, ErrorKind, SymbolName, exception::Raised};
 use std::{arch::naked_asm, cell::Cell, ffi::c_void, ptr::null_mut};
 
 /// An import that nobody defines.
@@ -58,11 +58,12 @@ struct Guard {
 
 /// Why a guarded call was left.
 #[derive(Clone, Copy)]
+#[allow(clippy::large_enum_variant, reason = "nothing is allocated while frames are abandoned")]
 enum Left {
     /// A stub was called.
     Missing(*const StubRecord),
     /// An exception that nobody handles.
-    Exception { code: u32, at: Addr },
+    Exception(Raised),
 }
 
 thread_local! {
@@ -85,14 +86,38 @@ unsafe extern "C" fn missing_called(record: *const StubRecord) -> ! {
 
 /// Leaves the innermost guarded call of this thread because of an exception that nobody handles; returns if there is no
 /// such call. What is abandoned is what [`guarded`] says.
-pub fn leave_for_exception(code: u32, at: Addr) {
-    let guard = INNERMOST.get();
-    if !guard.is_null() {
-        // SAFETY: the guard is a local of a `guarded` call further up this thread's stack.
-        unsafe { (*guard).left = Some(Left::Exception { code, at }) };
-        // SAFETY: as above; the frames in between are foreign code and calls that own nothing (see `guarded`).
+pub fn leave_for_exception(raised: Raised) {
+    if let Some(guard) = left_for(raised) {
+        // SAFETY: the guard is a local of a `guarded` call; the frames in between are foreign code and calls that own
+        // nothing (see `guarded`).
         unsafe { leave(guard) }
     }
+}
+
+/// The same for a signal handler: the thread is to go on at the first address, with the second in RDI.
+#[must_use]
+pub fn leaving_for_exception(raised: Raised) -> Option<(Addr, Addr)> {
+    let guard = left_for(raised)?;
+    Some((Addr(leave as *const () as u64), Addr(guard.addr() as u64)))
+}
+
+/// Notes why the innermost guarded call is left.
+fn left_for(raised: Raised) -> Option<*mut Guard> {
+    let guard = INNERMOST.get();
+    if guard.is_null() {
+        return None;
+    }
+    // SAFETY: the guard is a local of a `guarded` call further up this thread's stack.
+    unsafe { (*guard).left = Some(Left::Exception(raised)) };
+    Some(guard)
+}
+
+/// Where the stack of this thread's innermost guarded call begins: who called it is above.
+#[must_use]
+pub fn innermost() -> Option<Addr> {
+    let guard = INNERMOST.get();
+    // SAFETY: the guard is null, or a local of a `guarded` call further up this thread's stack.
+    unsafe { guard.as_ref() }.map(|guard| Addr(guard.rsp))
 }
 
 /// Calls `f(data)`; returns 0 when it returns, 1 when `leave` was called on the guard.
@@ -209,7 +234,7 @@ pub fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, ErrorKind> {
     match guard.left.filter(|_| left != 0) {
         // SAFETY: `missing_called` stored the record of a stub whose module is still loaded.
         Some(Left::Missing(record)) => return Err(unsafe { &(*record).import }.called()),
-        Some(Left::Exception { code, at }) => return Err(ErrorKind::Exception { code, at }),
+        Some(Left::Exception(raised)) => return Err(ErrorKind::Exception(Box::new(raised.named()))),
         None => {}
     }
     Ok(data.1.take().expect("`enter` returned 0, so the work was done"))

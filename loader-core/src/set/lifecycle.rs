@@ -156,6 +156,11 @@ impl LoadSet {
         inside.iter().rfind(|i| i.thread != me).map(|i| i.info.clone())
     }
 
+    /// Reports what went wrong where nobody of the host waits for an answer.
+    pub fn report(&self, error: &Error) {
+        self.emit(Topics::all(), &Event::Failed { error });
+    }
+
     /// The module whose entry the calling thread is in, and why.
     pub(super) fn innermost(&self) -> Option<(Arc<Info>, Occasion)> {
         let inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);

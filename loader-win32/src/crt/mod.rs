@@ -37,6 +37,7 @@ pub(crate) const SHARED: &[HostTable] = &[
     files::TABLE,
     locale::TABLE,
     math::TABLE,
+    crate::exception::fault::CRT,
     crate::jump::CRT,
     memory::TABLE,
     signal::TABLE,

@@ -19,13 +19,20 @@
 #![allow(unsafe_code)] // records and stacks of the guest are followed by address
 #![allow(non_snake_case)]
 
+pub(crate) mod fault;
 pub(crate) mod functions;
+mod host;
 pub(crate) mod registers;
 pub(crate) mod scope;
+mod trap;
 pub(crate) mod vectored;
 pub(crate) mod walk;
 
-use crate::guest::Ptr;
+use crate::{guest::Ptr, memory};
+use loader_core::{
+    Addr,
+    exception::{Raised, Registers},
+};
 use loader_pe::unwind::Context;
 
 /// `EXCEPTION_RECORD`.
@@ -102,10 +109,57 @@ const _: () = {
     assert!(offset_of!(ContextRecord, float) == 0x100 && offset_of!(ContextRecord, xmm) == 0x1a0);
 };
 
+/// What FXSAVE stores.
+type Float = [u128; 32];
+
+/// `CONTEXT_FULL | CONTEXT_SEGMENTS`: a context has everything but debug registers.
+const WHOLE: u32 = 0x10_000f;
+
 /// The number of RAX, which carries what a function returns.
 pub(crate) const RAX: usize = 0;
 
+impl Record {
+    /// What is told to whoever called into the Windows code, if nobody handles it.
+    fn raised(&self, context: &ContextRecord) -> Raised {
+        let ContextRecord { rip, eflags: flags, integers, .. } = *context;
+        Raised {
+            code: self.code,
+            at: Addr(self.address),
+            count: self.count,
+            information: self.information,
+            registers: Registers { rip, flags, integers },
+        }
+    }
+}
+
 impl ContextRecord {
+    /// Nothing in any register.
+    const EMPTY: Self = Self {
+        homes: [0; 6],
+        flags: 0,
+        mxcsr: 0,
+        segments: [0; 6],
+        eflags: 0,
+        debug: [0; 6],
+        integers: [0; 16],
+        rip: 0,
+        float: [0; 10],
+        xmm: [0; 16],
+        float_rest: [0; 6],
+        vectors: [0; 26],
+        control: [0; 6],
+    };
+
+    /// Replaces the registers of both floating-point units.
+    fn set_float(&mut self, float: &Float) {
+        let (x87, rest) = float.split_at(self.float.len());
+        let (xmm, rest) = rest.split_at(self.xmm.len());
+        self.float.copy_from_slice(x87);
+        self.xmm.copy_from_slice(xmm);
+        self.float_rest.copy_from_slice(rest);
+        self.mxcsr = (self.float[1] >> 64) as u32;
+    }
+
     /// What unwinding is about.
     pub(crate) fn registers(&self) -> Context {
         Context { rip: self.rip, integers: self.integers, xmm: self.xmm }
@@ -161,6 +215,12 @@ impl Bridge {
         // SAFETY: the function is one that the guest registered, or its unwind data names, for these arguments.
         unsafe { registers::call_guest(&raw const arguments, function, self) }
     }
+}
+
+/// Copies what can be read at an address, without ever faulting, and says how much that was.
+fn peek(from: u64, to: &mut [u8]) -> usize {
+    // SAFETY: a slice of ours, which nobody else uses meanwhile.
+    memory::host::peek(from, unsafe { Ptr::new(to.as_mut_ptr()) }, to.len())
 }
 
 /// Something of ours that the guest is shown while it is called.

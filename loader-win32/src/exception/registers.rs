@@ -49,25 +49,29 @@ with_registers! {
     __RTtypeid => crate::crt::rtti::type_of;
 }
 
-/// Goes on with the registers of a context. Flags, RIP, RAX and RCX go over the stack that they belong to: what lies
-/// below a stack pointer is nobody's under the Windows convention.
+/// Goes on with the registers of a context, without touching the stack that they lead to: the host's code has what it
+/// needs below its stack pointer, too. What no user may set in flags and control registers is left out.
 #[unsafe(naked)]
-unsafe extern "win64" fn restore(context: *const ContextRecord) -> ! {
+pub(super) unsafe extern "win64" fn restore(context: *mut ContextRecord) -> ! {
     naked_asm!(
-        "mov rax, [rcx + 0x98]",
-        "mov rdx, [rcx + 0xf8]",
-        "mov [rax - 0x08], rdx",
-        "mov edx, [rcx + 0x44]",
-        "mov [rax - 0x10], rdx",
-        "mov rdx, [rcx + 0x78]",
-        "mov [rax - 0x18], rdx",
-        "mov rdx, [rcx + 0x80]",
-        "mov [rax - 0x20], rdx",
+        "and dword ptr [rcx + 0x34], 0xffff",
+        "and dword ptr [rcx + 0x118], 0xffff",
         "test byte ptr [rcx + 0x30], 8", // CONTEXT_FLOATING_POINT
         "jz 2f",
         "fxrstor64 [rcx + 0x100]",
         "ldmxcsr [rcx + 0x34]",
         "2:",
+        "mov eax, ss",
+        "push rax",
+        "push qword ptr [rcx + 0x98]",
+        "mov eax, [rcx + 0x44]",
+        "and eax, 0x240dd5", // ID AC OF DF TF SF ZF AF PF CF
+        "or eax, 0x202",     // interrupts, and what is always set
+        "push rax",
+        "mov eax, cs",
+        "push rax",
+        "push qword ptr [rcx + 0xf8]",
+        "mov rax, [rcx + 0x78]",
         "mov rdx, [rcx + 0x88]",
         "mov rbx, [rcx + 0x90]",
         "mov rbp, [rcx + 0xa0]",
@@ -81,11 +85,8 @@ unsafe extern "win64" fn restore(context: *const ContextRecord) -> ! {
         "mov r13, [rcx + 0xe0]",
         "mov r14, [rcx + 0xe8]",
         "mov r15, [rcx + 0xf0]",
-        "lea rsp, [rax - 0x20]",
-        "pop rcx",
-        "pop rax",
-        "popfq",
-        "ret",
+        "mov rcx, [rcx + 0x80]",
+        "iretq",
     )
 }
 

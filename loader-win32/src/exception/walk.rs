@@ -4,6 +4,7 @@ use super::{
     Bridge, COLLIDED_UNWIND, ContextRecord, Dispatcher, EXIT_UNWIND, Kind, NESTED_CALL, NONCONTINUABLE,
     Pointers, RAX, Record, STACK_INVALID, TARGET_UNWIND, UNWINDING,
     functions::{self, Found},
+    host::{self, Code},
     local, registers, status, vectored,
 };
 use crate::{guest::Ptr, teb};
@@ -20,26 +21,34 @@ enum Place {
     Code(Found, Frame),
     /// The host called the guest from here.
     Bridge(Bridge),
+    /// The host's code, which was called with these registers.
+    Host(ContextRecord),
     /// The end of the stack, as far as the guest is concerned.
     End,
     /// Unwind data that cannot be followed.
     Broken,
 }
 
-fn place(context: &ContextRecord) -> Place {
+fn place(context: &ContextRecord, code: Code) -> Place {
     if let Some(bridge) = registers::bridge(context) {
         return Place::Bridge(bridge);
     }
     match functions::find(context.rip) {
-        None => Place::End,
+        None => host::caller(context, code).map_or(Place::End, Place::Host),
         Some(found) => found.unwind(context).map_or(Place::Broken, |frame| Place::Code(found, frame)),
     }
 }
 
 /// Whether a frame lies on the calling thread's stack.
-fn on_stack(establisher: u64) -> bool {
-    let (low, high) = teb::with(|t| (t.stack_limit.get() as u64, t.stack_base.get() as u64));
+pub(super) fn on_stack(establisher: u64) -> bool {
+    let (low, high) = teb::with(|t| (t.deallocation_stack.get() as u64, t.stack_base.get() as u64));
     (low..high).contains(&establisher) && establisher.is_multiple_of(8)
+}
+
+/// Whether code of the guest is being executed, or has called what is.
+pub(super) fn leads_to_guest(context: Ptr<ContextRecord>) -> bool {
+    let context = context.get();
+    !matches!(place(&context, Code::Next), Place::End) || teb::process().memory.has(context.rip)
 }
 
 /// What a frame's handler is told of its frame.
@@ -93,11 +102,16 @@ fn ask_frames(record: Ptr<Record>, context: Ptr<ContextRecord>) -> bool {
     let mut current = context.get();
     // How many of the next frame's scopes have been asked, and up to which frame somebody is asked already.
     let (mut scope, mut nested) = (0, 0);
+    let mut code = Code::Next;
     loop {
-        match place(&current) {
+        match place(&current, code) {
             Place::End | Place::Broken => return false,
+            Place::Host(called) => {
+                (current, code) = (called, Code::Returned);
+                continue;
+            }
             Place::Bridge(Bridge { kind: Kind::Unwinding(other), context }) => {
-                (current, scope) = (context, other.get().scope);
+                (current, scope, code) = (context, other.get().scope, Code::Next);
                 continue;
             }
             Place::Bridge(bridge) => {
@@ -105,7 +119,7 @@ fn ask_frames(record: Ptr<Record>, context: Ptr<ContextRecord>) -> bool {
                     nested = nested.max(other.get().establisher);
                     flags(record, 0, NESTED_CALL);
                 }
-                current = bridge.context;
+                (current, code) = (bridge.context, Code::Next);
                 continue;
             }
             Place::Code(_, frame) if !on_stack(frame.establisher) => {
@@ -115,6 +129,7 @@ fn ask_frames(record: Ptr<Record>, context: Ptr<ContextRecord>) -> bool {
             Place::Code(found, frame) => {
                 let pc = current.rip;
                 current.set(&frame.caller);
+                code = Code::Returned;
                 if let Some(handler) = frame.handler.filter(|h| h.exceptions) {
                     if frame.establisher > nested {
                         flags(record, NESTED_CALL, 0);
@@ -137,19 +152,30 @@ fn ask_frames(record: Ptr<Record>, context: Ptr<ContextRecord>) -> bool {
     }
 }
 
+/// Has an exception handled that was raised at a place: `true` if execution goes on with the context. Who handles it
+/// otherwise goes on elsewhere.
+pub(super) fn handled(record: Ptr<Record>, context: Ptr<ContextRecord>) -> bool {
+    let mut pointers = Pointers { record, context };
+    dispatch(record, context) || vectored::last_resort(local(&mut pointers))
+}
+
+/// The call into Windows code that led here fails, because nobody handles an exception. Returns if nobody guards it.
+pub(super) fn leave(record: Ptr<Record>, context: Ptr<ContextRecord>) {
+    loader_core::call::leave_for_exception(record.get().raised(&context.get()));
+}
+
 /// Raises an exception at a place. Who handles it goes on elsewhere, or there; if nobody does, the call into Windows code
 /// that led here fails. A call that nobody guards ends with the process, as on Windows.
 fn raise(record: Ptr<Record>, context: Ptr<ContextRecord>) -> ! {
-    let mut pointers = Pointers { record, context };
-    if dispatch(record, context) || vectored::last_resort(local(&mut pointers)) {
+    if handled(record, context) {
         registers::resume(context)
     }
-    nobody_handles(record)
+    nobody_handles(record, context)
 }
 
-fn nobody_handles(record: Ptr<Record>) -> ! {
+fn nobody_handles(record: Ptr<Record>, context: Ptr<ContextRecord>) -> ! {
+    leave(record, context);
     let Record { code, address, .. } = record.get();
-    loader_core::call::leave_for_exception(code, loader_core::Addr(address));
     eprintln!("exception {code:#010x} at {address:#x}, and nobody handles it");
     std::process::abort()
 }
@@ -157,7 +183,7 @@ fn nobody_handles(record: Ptr<Record>) -> ! {
 /// Raises an exception about the handling of another one.
 fn raise_status(code: u32, cause: Ptr<Record>, context: Ptr<ContextRecord>) -> ! {
     if cause.get().code == code {
-        nobody_handles(cause); // whoever was asked would answer as before, for ever
+        nobody_handles(cause, context); // whoever was asked would answer as before, for ever
     }
     // A copy, because the first exception's handlers may look at theirs.
     let mut context = context.get();
@@ -261,17 +287,25 @@ pub(super) fn unwind(target: Target, record: Ptr<Record>, context: Ptr<ContextRe
     let record = if record.is_null() { local(&mut own) } else { record };
     let all = if target.frame == 0 { UNWINDING | EXIT_UNWIND } else { UNWINDING };
     let (mut scope, mut again) = (0, 0);
+    let mut code = Code::Next;
     loop {
         let mut current = context.get();
-        match place(&current) {
+        match place(&current, code) {
             Place::End if target.frame == 0 => return,
             Place::End => return beyond(target, record, context),
             Place::Broken => raise_status(status::BAD_FUNCTION_TABLE, record, context),
             Place::Bridge(Bridge { kind: Kind::Unwinding(other), context: interrupted }) => {
-                (scope, again) = (other.get().scope, COLLIDED_UNWIND);
+                (scope, again, code) = (other.get().scope, COLLIDED_UNWIND, Code::Next);
                 context.set(interrupted);
             }
-            Place::Bridge(bridge) => context.set(bridge.context),
+            Place::Bridge(bridge) => {
+                code = Code::Next;
+                context.set(bridge.context);
+            }
+            Place::Host(called) => {
+                code = Code::Returned;
+                context.set(called);
+            }
             Place::Code(_, frame) if !on_stack(frame.establisher) => {
                 raise_status(status::BAD_STACK, record, context)
             }
@@ -295,7 +329,7 @@ pub(super) fn unwind(target: Target, record: Ptr<Record>, context: Ptr<ContextRe
                 if last {
                     break;
                 }
-                (scope, again) = (0, 0);
+                (scope, again, code) = (0, 0, Code::Returned);
                 current.set(&frame.caller);
                 context.set(current);
             }

@@ -10,6 +10,7 @@ use crate::{
     object::{CURRENT_PROCESS, CURRENT_THREAD, Object, STILL_ACTIVE, Thread, current_thread_id},
     teb,
 };
+use loader_core::call::guarded;
 use std::{
     arch::naked_asm,
     sync::{
@@ -105,12 +106,16 @@ impl Birth {
     }
 }
 
+/// Runs the guest's function. An exception that nobody handles ends the thread, with its code; on Windows, the process.
 fn run(start: Start, argument: usize) -> u32 {
     let mark = teb::own_place(|o| &o.escape);
     // SAFETY: the guest passed a thread function, as `CreateThread` asks; the mark lives as long as the thread.
-    let code = unsafe { call_with_mark(start, argument, mark) };
+    let ended = guarded(|| unsafe { call_with_mark(start, argument, mark) });
     teb::own(|o| o.escape.set(0));
-    code
+    ended.unwrap_or_else(|error| {
+        teb::process().services().iter().for_each(|s| s.thread_failed(&error));
+        error.win32()
+    })
 }
 
 fn wait_until_resumed(thread: &Thread) {

@@ -118,6 +118,11 @@ impl Memory {
         })
     }
 
+    /// Whether an address is in memory that guest code allocated or mapped.
+    pub(crate) fn has(&self, address: u64) -> bool {
+        lock(&self.0).query(address & !(PAGE - 1)).is_some()
+    }
+
     /// As [`Process::guard_hit`](crate::Process::guard_hit), where this image is.
     pub(crate) fn guard_hit(&self, address: u64, image: Option<u64>) -> bool {
         lock(&self.0).guard_hit(address, image)
