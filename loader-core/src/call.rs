@@ -12,7 +12,8 @@
 //!   brought can be found any more, and what was initialised is terminated. But the memory stays mapped for good,
 //!   because the exception's type and its destructor may lie there;
 //! * it unwinds out of a terminator: the process ends with a message, as C++ has it for destructors of static objects;
-//! * it faults: the process gets the signal. Run it in a child (`loader-sandbox`) where that matters.
+//! * it faults: in Windows code that is an exception like any other, in ELF code the process gets the signal. Run it in a
+//!   child (`loader-sandbox`) where that matters.
 
 mod native;
 mod raw;

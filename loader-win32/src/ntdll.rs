@@ -59,5 +59,6 @@ table! {
         RtlTryAcquireSRWLockExclusive = TryAcquireSRWLockExclusive,
         RtlTryEnterCriticalSection = TryEnterCriticalSection, RtlWakeAllConditionVariable = WakeAllConditionVariable,
         RtlWakeConditionVariable = WakeConditionVariable, NtGetCurrentProcessorNumber,
-        VerSetConditionMask = system::VerSetConditionMask
+        VerSetConditionMask = system::VerSetConditionMask,
+        NtContinue = walk::NtContinue, ZwContinue = walk::NtContinue
 }

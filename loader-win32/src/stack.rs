@@ -51,6 +51,11 @@ impl Stack {
         self.low..self.low + if self.keeps.get() { KEPT } else { 0 }
     }
 
+    /// Whether an address is just beyond the last page.
+    pub(crate) fn ends_before(&self, at: u64) -> bool {
+        (self.low.saturating_sub(KEPT)..self.low).contains(&at)
+    }
+
     /// Keeps the last pages back, unless they are in use. `false` if nothing is kept back.
     pub(crate) fn keep(&self) -> bool {
         let local = 0u8;

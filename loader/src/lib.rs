@@ -40,9 +40,9 @@ pub use domain::{Declared, Domain, EntryPoint};
 pub use engine::{Builder, Engine};
 pub use library::{Library, Symbol};
 pub use loader_core::{
-    Addr, Binding, Buffer, Closed, Dialect, EntryCalls, Error, ErrorKind, Event, Format, Handle, Hold,
-    HostModule, ImportControl, Load, MissingPolicy, Mode, ModuleInfo, Observer, Origin, Rules, Scope, Stage,
-    StayPolicy, Stayed, SymbolName, ThreadDestructors, Unloaded, Unloading, Visibility,
+    Addr, Binding, Buffer, Closed, Dialect, EntryCalls, Error, ErrorKind, Event, Exception, Format, Handle,
+    Hold, HostModule, ImportControl, Load, MissingPolicy, Mode, ModuleInfo, Observer, Origin, Rules, Scope,
+    Stage, StayPolicy, Stayed, SymbolName, ThreadDestructors, Unloaded, Unloading, Visibility,
     call::{Arg, Convention, MissingImport, guarded, invoke},
     report_use_after_unload,
     set::{FoundSymbol, MissingReport, Place, Planned, SymbolAt},

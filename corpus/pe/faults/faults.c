@@ -3,7 +3,7 @@
 typedef unsigned long long u64;
 typedef struct { unsigned code, flags; void *cause, *address; unsigned count; u64 information[15]; } Record;
 typedef struct { unsigned char low[0x30]; unsigned flags, mxcsr; unsigned short segments[6]; unsigned eflags;
-    u64 debug[6], rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8[8], rip; unsigned char x87[0xa0]; u64 xmm[16][2]; } Context;
+    u64 debug[6], rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8[8], rip; unsigned char x87[0xa0]; u64 xmm[16][2]; unsigned char rest[0x230]; } Context;
 typedef struct { Record *record; Context *context; } Pointers;
 typedef int (*Function)(int);
 typedef int (*Handler)(Pointers *);
@@ -38,6 +38,9 @@ static const char *hex(u64 number)
     return at;
 }
 
+static int silent;
+EXPORT void silence(void) { silent = 1; } /* for threads: there is one line for all */
+
 static char line[128];
 static void say(const char *word, u64 number)
 {
@@ -58,6 +61,8 @@ static u64 subtracted; /* addresses differ from run to run */
 
 static void told(const char *who, Pointers *p)
 {
+    if (silent)
+        return;
     say(who, p->record->code);
     for (unsigned n = 0; n < p->record->count; n++)
         say(" ", p->record->information[n] - (n ? subtracted : 0));
@@ -234,12 +239,56 @@ static int sorts_by_nothing(int unused)
 }
 EXPORT unsigned null_callback(void) { return guarded(sorts_by_nothing, 0); }
 
+/* A thread that nobody guards ends with the exception's code, and alone. */
+IMPORT void *CreateThread(void *, u64 stack, Function, int argument, unsigned flags, unsigned *id);
+IMPORT unsigned WaitForSingleObject(void *, unsigned);
+IMPORT int GetExitCodeThread(void *, unsigned *);
+IMPORT int CloseHandle(void *);
+EXPORT unsigned in_thread(int way)
+{
+    unsigned code = 0;
+    void *thread = CreateThread(0, 0, faults, way, 0, 0);
+    WaitForSingleObject(thread, -1);
+    GetExitCodeThread(thread, &code);
+    CloseHandle(thread);
+    return code;
+}
+
+/* The last to be asked. */
+IMPORT Handler SetUnhandledExceptionFilter(Handler);
+static int gives_up(Pointers *p) { return told("gives up ", p), 0; }
+static int skips(Pointers *p) { return told("skips ", p), p->context->rip += 2, -1; }
+EXPORT int last_resort(void)
+{
+    Handler before = SetUnhandledExceptionFilter(skips);
+    expected = 0;
+    __asm__ volatile("ud2");
+    SetUnhandledExceptionFilter(before);
+    return before == 0;
+}
+EXPORT void no_resort(void) { SetUnhandledExceptionFilter(gives_up), faults(ILLEGAL); }
+
+/* Registers are captured, and execution goes back to there. */
+IMPORT void RtlCaptureContext(Context *);
+IMPORT void RtlRestoreContext(Context *, Record *);
+EXPORT int restored(void)
+{
+    Context context __attribute__((aligned(16)));
+    volatile int times = 0;
+    RtlCaptureContext(&context);
+    if (++times < 3)
+        RtlRestoreContext(&context, 0);
+    return times;
+}
+
 static int recurses(int depth)
 {
     volatile char frame[2000];
     frame[depth % 2000] = 1;
     return recurses(depth + 1) + frame[0];
 }
+_Static_assert(sizeof(Context) == 0x4d0 && __builtin_offsetof(Context, xmm) == 0x1a0, "CONTEXT");
+
 static int says_code(Pointers *p) { return say("code ", p->record->code), say(" count ", p->record->count), end(), 0; }
 
 EXPORT unsigned overflow(int resets)

@@ -37,7 +37,6 @@ use loader_core::{
     registers::{keeping, prepare},
     signals::{Link, was_sent},
 };
-use loader_pe::unwind::RSP;
 use std::{
     arch::{asm, naked_asm},
     ptr,
@@ -176,9 +175,8 @@ fn leave(trap: &Trap, state: &ucontext_t) -> Option<(Addr, Addr)> {
     fill(&mut context, state);
     let reading = Reading::begin();
     reading.at(Addr(context.rip)).filter(|listed| listed.image.format() == Format::Pe)?;
-    let on_stack = teb::own(|o| o.stack.all().contains(&context.integers[RSP]));
     let mut record = trap::record(trap, &[], &mut context);
-    if on_stack && trap.number == trap::number::PAGE {
+    if trap.number == trap::number::PAGE && teb::own(|o| o.stack.ends_before(trap.address)) {
         record.code = trap::code::STACK_OVERFLOW;
     }
     leaving_for_exception(record.raised(&context))

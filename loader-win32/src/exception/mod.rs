@@ -1,21 +1,27 @@
 //! Exceptions of Windows code: who is asked when one is raised, how stacks are unwound, how execution goes on.
 //!
 //! ```text
-//! RaiseException ──registers──► dispatch: vectored handlers ► frame handlers, innermost first ► unhandled filter
+//! RaiseException ──registers─┐
+//! a fault ──signal──fault────┴─► dispatch: vectored handlers ► frame handlers, innermost first ► unhandled filter
 //!                                              │ one that handles it asks for
 //!                                              ▼
 //!                                 unwind: termination handlers, up to the frame of the one that handles it ► restore
 //! ```
-//! The code between the guest's call and the walk over its stack is ours and has no unwind data of Windows' kind. Two
-//! things make it invisible: a walk begins with the registers that the guest's code had when it called ([`registers`]),
-//! and whatever of the guest is called during a walk is called over a [`Bridge`], which says where a walk goes on that
-//! comes there from below. A walk that meets other code of the host ends there: who called the guest is no business of
-//! the guest's handlers.
+//! The host's code has no unwind data of Windows' kind. Three things carry a walk over it: it begins with the registers
+//! that the guest's code had when it called ([`registers`]); whatever of the guest is called during a walk is called over a
+//! [`Bridge`], which says where a walk goes on that comes there from below; and between two frames of the guest, in
+//! `qsort` or where a fault was in `memcpy`, the host's own unwind tables are followed ([`host`]).
+//!
+//! A walk ends at a guarded call ([`loader_core::call::guarded`]): at every call that the engine makes (entry points, TLS
+//! callbacks, [`invoke`](loader_core::call::invoke), what a thread starts with). If nobody below has handled the
+//! exception, that call returns an error, and all frames in between are abandoned. So are the host's frames that an
+//! exception passes through: a function of the host that calls the guest, and owns something or holds a lock meanwhile,
+//! must do so by a guarded call.
 //!
 //! Nothing of Rust that needs a destructor may be alive when the guest is called here: it may never return.
 //!
 //! Read `functions` (unwind data by address) → `walk` (the two passes) → `scope` (`__try`, `__finally`) → `registers`
-//! (the machine code).
+//! (the machine code) → `fault` and `trap` (what the processor says) → `host`.
 #![allow(unsafe_code)] // records and stacks of the guest are followed by address
 #![allow(non_snake_case)]
 

@@ -374,6 +374,11 @@ pub(crate) extern "win64" fn RtlRestoreContext(context: Ptr<ContextRecord>, reco
     registers::resume(context)
 }
 
+/// As a debugger or a runtime of its own has it: goes on with the registers of a context.
+pub(crate) extern "win64" fn NtContinue(context: Ptr<ContextRecord>, _alert: u8) {
+    registers::resume(context)
+}
+
 /// `_JUMP_BUFFER`: frame, RBX, RSP, RBP, RSI, RDI, R12 to R15, RIP, MXCSR, x87 control word, XMM6 to XMM15.
 fn from_jump_buffer(context: &mut ContextRecord, buffer: u64) {
     const REGISTERS: [usize; 9] = [3, RSP, 5, 6, 7, 12, 13, 14, 15];

@@ -10,7 +10,7 @@ use crate::{
     object::{CURRENT_PROCESS, CURRENT_THREAD, Object, STILL_ACTIVE, Thread, current_thread_id},
     teb,
 };
-use loader_core::call::guarded;
+use loader_core::{ErrorKind, call::guarded};
 use std::{
     arch::naked_asm,
     sync::{
@@ -114,7 +114,10 @@ fn run(start: Start, argument: usize) -> u32 {
     teb::own(|o| o.escape.set(0));
     ended.unwrap_or_else(|error| {
         teb::process().services().iter().for_each(|s| s.thread_failed(&error));
-        error.win32()
+        match error {
+            ErrorKind::Exception(exception) => exception.code,
+            other => other.win32(),
+        }
     })
 }
 
