@@ -9,6 +9,7 @@
 //! * `benches/access.rs`: whose an address is; thread-local variables.
 //! * `benches/relocate.rs`: nanoseconds a fixup.
 //! * `benches/symbol.rs`: looking a name up.
+//! * `benches/exceptions.rs`: from an access violation to its handler and on.
 //! * `benches/table.rs`: the ratios.
 //!
 //! # How it is made fair
