@@ -226,10 +226,12 @@ pub(super) extern "win64" fn back_trace(start: Ptr<ContextRecord>, arguments: Pt
     let (skip, count) = (u64::from(skip as u32), u64::from(count as u32).min(u64::from(u16::MAX)));
     let addresses = Ptr::<u64>::from_guest(addresses);
     let (mut current, mut seen, mut sum) = (start.get(), 0, 0u64);
+    let mut code = Code::Next;
     while seen < skip + count {
-        match place(&current) {
+        match place(&current, code) {
             Place::End | Place::Broken => break,
-            Place::Bridge(bridge) => current = bridge.context,
+            Place::Bridge(bridge) => (current, code) = (bridge.context, Code::Next),
+            Place::Host(called) => (current, code) = (called, Code::Returned),
             Place::Code(_, frame) if !on_stack(frame.establisher) => break,
             Place::Code(_, frame) => {
                 if seen >= skip {
@@ -237,6 +239,7 @@ pub(super) extern "win64" fn back_trace(start: Ptr<ContextRecord>, arguments: Pt
                     sum = sum.wrapping_add(current.rip);
                 }
                 seen += 1;
+                code = Code::Returned;
                 current.set(&frame.caller);
             }
         }

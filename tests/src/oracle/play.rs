@@ -57,7 +57,7 @@ fn play(folder: &Path, script: &str) -> Result<(), String> {
             win32::exit_process(&engine, 0)
         }
         // As Windows has it: nobody is told any more.
-        Err(ErrorKind::Exception { code, .. }) => win32::terminate_process(code),
+        Err(ErrorKind::Exception(exception)) => win32::terminate_process(exception.code),
         Err(other) => Err(other.to_string()),
     }
 }
