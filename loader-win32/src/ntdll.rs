@@ -4,7 +4,7 @@
 use crate::{
     exception::{functions::*, registers::*, scope::__C_specific_handler, vectored::*, walk},
     guest::Ptr,
-    kernel32::{code::*, heaps::*, list::*, module, sync::*, system},
+    kernel32::{code::*, heaps::*, list::*, module, processors::GetCurrentProcessorNumber, sync::*, system},
     ldr::{LdrRegisterDllNotification, LdrUnregisterDllNotification},
 };
 use loader_core::HostTable;
@@ -15,10 +15,6 @@ pub(crate) const TABLES: &[HostTable] = &[TABLE];
 /// `RTL_OSVERSIONINFOW`: a status instead of a `BOOL`.
 extern "win64" fn RtlGetVersion(out: Ptr<system::VersionInfo>) -> u32 {
     if system::GetVersionExW(out) == 0 { 0xc000_000d } else { 0 }
-}
-
-extern "win64" fn NtGetCurrentProcessorNumber() -> u32 {
-    crate::text::length(rustix::thread::sched_getcpu())
 }
 
 /// The DOS error for a status: the few that this crate's own functions return.
@@ -58,7 +54,7 @@ table! {
         RtlRemoveVectoredExceptionHandler = RemoveVectoredExceptionHandler, RtlSizeHeap = HeapSize,
         RtlTryAcquireSRWLockExclusive = TryAcquireSRWLockExclusive,
         RtlTryEnterCriticalSection = TryEnterCriticalSection, RtlWakeAllConditionVariable = WakeAllConditionVariable,
-        RtlWakeConditionVariable = WakeConditionVariable, NtGetCurrentProcessorNumber,
+        RtlWakeConditionVariable = WakeConditionVariable, NtGetCurrentProcessorNumber = GetCurrentProcessorNumber,
         VerSetConditionMask = system::VerSetConditionMask,
         NtContinue = walk::NtContinue, ZwContinue = walk::NtContinue
 }

@@ -13,7 +13,7 @@ use std::{
     sync::{
         Arc, Mutex, Weak,
         atomic::{
-            AtomicBool, AtomicI32, AtomicU32,
+            AtomicBool, AtomicI32, AtomicPtr, AtomicU32,
             Ordering::{Relaxed, SeqCst},
         },
     },
@@ -69,6 +69,10 @@ pub(crate) struct Thread {
     inside: AtomicBool,
     /// Somebody asked it to end: it does at its next wait.
     pub doomed: AtomicBool,
+    /// 1 while the thread waits in a signal's handler because it is suspended.
+    pub halted: AtomicU32,
+    /// Its registers then.
+    pub registers: AtomicPtr<libc::ucontext_t>,
     gone: AtomicBool,
     parked: Mutex<Option<Arc<Parker>>>,
 }

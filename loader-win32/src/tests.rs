@@ -450,6 +450,51 @@ fn a_thread_that_is_terminated_before_it_begins() {
     assert_eq!((w.engine.count("start"), w.engine.count("end")), (0, 0));
 }
 
+#[test]
+fn a_thread_that_runs_is_suspended_looked_at_and_goes_on_elsewhere() {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    extern "win64" fn counts(_: usize) -> u32 {
+        loop {
+            COUNT.fetch_add(1, SeqCst);
+        }
+    }
+    extern "win64" fn leaves() {
+        let w = world();
+        kernel32!(w, "ExitThread", 77);
+    }
+    let w = world();
+    let thread = kernel32!(w, "CreateThread", 0, 0, counts as *const (), 0, 0, 0);
+    while COUNT.load(SeqCst) == 0 {
+        thread::yield_now();
+    }
+    let mut context = Box::new([0u128; 0x4d0 / 16]);
+    let place = context.as_mut_ptr().expose_provenance();
+    // `CONTEXT` of winnt.h: ContextFlags at 0x30, Rsp at 0x98, Rip at 0xf8; CONTEXT_CONTROL | CONTEXT_INTEGER.
+    context[3] = 0x10_0003;
+    assert_eq!(kernel32!(w, "GetThreadContext", thread, place) as i32, 0, "it runs");
+    assert_eq!(kernel32!(w, "GetLastError") as u32, 87);
+    assert_eq!(kernel32!(w, "SuspendThread", thread) as u32, 0);
+    assert_eq!(kernel32!(w, "SuspendThread", thread) as u32, 1);
+    let now = COUNT.load(SeqCst);
+    thread::sleep(Duration::from_millis(20));
+    assert_eq!(COUNT.load(SeqCst), now);
+    assert_eq!(kernel32!(w, "GetThreadContext", thread, place) as i32, 1);
+    let word = |context: &[u128], at: usize| (context[at / 16] >> (at % 16 * 8)) as u64;
+    let (rsp, rip) = (word(&*context, 0x98), word(&*context, 0xf8));
+    assert!(rsp != 0 && rip != 0);
+    context[0xf] = context[0xf] & u128::from(u64::MAX) | u128::from(leaves as *const () as u64) << 64;
+    // As if called: the stack is 8 off a multiple of 16.
+    context[0x9] = context[0x9] & u128::from(u64::MAX) | u128::from((rsp - 512) & !15 | 8) << 64;
+    assert_eq!(kernel32!(w, "SetThreadContext", thread, place) as i32, 1);
+    assert_eq!(kernel32!(w, "ResumeThread", thread) as u32, 2);
+    assert_eq!(kernel32!(w, "ResumeThread", thread) as u32, 1);
+    assert_eq!(kernel32!(w, "WaitForSingleObject", thread, 5000) as u32, 0);
+    let mut code = 0u32;
+    kernel32!(w, "GetExitCodeThread", thread, &raw mut code);
+    assert_eq!(code, 77);
+    assert_eq!(kernel32!(w, "SuspendThread", 0x4444) as u32, u32::MAX);
+}
+
 /// The same at the other end: a thread that waits to tell that it ends is gone at once, and tells nobody.
 #[test]
 fn a_thread_that_is_terminated_when_its_work_is_done() {

@@ -8,6 +8,7 @@
 //! * What a child looks at: [`process`], what the system says of it; [`voice`], what images say; [`call`], what they answer.
 
 pub mod again;
+pub mod blas;
 pub mod call;
 pub mod cores;
 pub mod endure;

@@ -1,7 +1,12 @@
-//! Libraries of the system from bytes, at their work (`tests::real`), each in a process of its own.
+//! Libraries of the system from bytes, at their work (`tests::real`), and the OpenBLAS DLLs below the folder that
+//! `LOADER_DLLS` names, if it names one, at theirs (`tests::blas`); each in a process of its own.
 
-use std::{path::Path, time::Duration};
-use tests::{cores::child, real::LIBRARIES};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tests::{blas, cores::child, real::LIBRARIES};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -13,5 +18,35 @@ fn libraries_from_bytes_do_their_work_and_leave_nothing_mapped() {
                 .unwrap_or_else(|what| panic!("{}: {what}", library.name)),
             false => println!("skipped: needs {}", library.name),
         }
+    }
+}
+
+/// The files in a folder and below that are asked for.
+fn files_below(folder: &Path, wanted: fn(&Path) -> bool) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let paths = entries.map(|entry| entry.expect("the folder can be read").path());
+    let below = |path: PathBuf| match path.is_dir() {
+        true => files_below(&path, wanted),
+        false => Vec::from_iter(wanted(&path).then_some(path)),
+    };
+    paths.flat_map(below).collect()
+}
+
+#[test]
+fn openblas_for_windows_multiplies_in_several_threads_at_once() {
+    let Some(folder) = env::var_os("LOADER_DLLS") else {
+        return println!("skipped: needs LOADER_DLLS, a folder of Windows DLLs");
+    };
+    let files = files_below(Path::new(&folder), blas::is_openblas);
+    if files.is_empty() {
+        println!("skipped: needs the wheel numpy or scipy below LOADER_DLLS");
+    }
+    for file in files {
+        child(
+            Path::new(env!("CARGO_BIN_EXE_run-case")),
+            &["blas", file.to_str().expect("its name is text")],
+            LIMIT,
+        )
+        .unwrap_or_else(|what| panic!("{}: {what}", file.display()));
     }
 }

@@ -42,6 +42,15 @@ extern "win64" fn _open(name: Ptr<u8>, flags: i32, mode: i32) -> i32 {
     open(&name.string(), flags, mode)
 }
 
+/// There is nobody to share a file with: the host lets everybody open it.
+extern "win64" fn _sopen(name: Ptr<u8>, flags: i32, _share: i32, mode: i32) -> i32 {
+    open(&name.string(), flags, mode)
+}
+
+extern "win64" fn _wsopen(name: Ptr<u16>, flags: i32, _share: i32, mode: i32) -> i32 {
+    open(&name.string(), flags, mode)
+}
+
 extern "win64" fn _wopen(name: Ptr<u16>, flags: i32, mode: i32) -> i32 {
     open(&name.string(), flags, mode)
 }
@@ -371,7 +380,7 @@ extern "win64" fn _waccess(name: Ptr<u16>, mode: i32) -> i32 {
 table! {
     /// Files by number.
     pub(crate) TABLE:
-        _open, open = _open, _wopen, _sopen_s, _wsopen_s, _read, read = _read, _write, write = _write, _close, close = _close,
+        _open, open = _open, _wopen, _sopen, _wsopen, _sopen_s, _wsopen_s, _read, read = _read, _write, write = _write, _close, close = _close,
         _lseeki64, _lseek, lseek = _lseek, _telli64, _isatty, isatty = _isatty, _dup, _commit, _chsize_s, _setmode,
         _get_osfhandle, _fstat64, _fstat64i32, _stat64, _wstat64, _stat64i32, _wstat64i32, remove, _unlink = remove,
         unlink = remove, _wremove, _wunlink = _wremove, rename, _wrename, _mkdir, _wmkdir, _rmdir, _wrmdir, _access,

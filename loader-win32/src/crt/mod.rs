@@ -6,6 +6,7 @@
 
 pub(crate) mod convert;
 pub(crate) mod ctype;
+pub(crate) mod fenv;
 pub(crate) mod files;
 pub(crate) mod locale;
 pub(crate) mod math;
@@ -34,6 +35,7 @@ pub(crate) const SHARED: &[HostTable] = &[
     TABLE,
     convert::TABLE,
     ctype::TABLE,
+    fenv::TABLE,
     files::TABLE,
     locale::TABLE,
     math::TABLE,
@@ -50,7 +52,8 @@ pub(crate) const SHARED: &[HostTable] = &[
 ];
 
 /// What only ucrtbase has.
-pub(crate) const UCRT: &[HostTable] = &[print::UCRT, startup::UCRT, stdio::UCRT];
+pub(crate) const UCRT: &[HostTable] =
+    &[crate::exception::scope::CRT, print::UCRT, startup::UCRT, stdio::UCRT];
 
 /// What only msvcrt has.
 pub(crate) const MSVCRT: &[HostTable] =

@@ -7,6 +7,7 @@ use crate::{
     scan,
     stream::Stream,
 };
+use std::io::Write;
 
 // What the options of ucrtbase's common functions mean.
 const LEGACY_TERMINATION: u64 = 1;
@@ -168,6 +169,21 @@ extern "win64" fn __stdio_common_vfprintf(
     narrow(pattern, arguments).map_or_else(invalid, |text| write(file, &text))
 }
 
+/// To the console itself, wherever standard output goes; a process without one writes nothing.
+extern "win64" fn __conio_common_vcprintf(
+    _options: u64,
+    pattern: Ptr<u8>,
+    _locale: usize,
+    arguments: Ptr<u64>,
+) -> i32 {
+    let to_console = |text: Vec<u8>| {
+        let console = std::fs::OpenOptions::new().write(true).open("/dev/tty");
+        let written = console.and_then(|mut c| c.write_all(&text));
+        if written.is_ok() { length(text.len()) } else { -1 }
+    };
+    narrow(pattern, arguments).map_or_else(invalid, to_console)
+}
+
 extern "win64" fn __stdio_common_vfwprintf(
     options: u64,
     file: Ptr<Stream>,
@@ -202,7 +218,7 @@ table! {
         __stdio_common_vsprintf, __stdio_common_vsprintf_s, __stdio_common_vsnprintf_s, __stdio_common_vswprintf,
         __stdio_common_vswprintf_s, __stdio_common_vsnwprintf_s, __stdio_common_vfprintf,
         __stdio_common_vfprintf_s = __stdio_common_vfprintf, __stdio_common_vfwprintf,
-        __stdio_common_vfwprintf_s = __stdio_common_vfwprintf, __stdio_common_vsscanf
+        __stdio_common_vfwprintf_s = __stdio_common_vfwprintf, __stdio_common_vsscanf, __conio_common_vcprintf
 }
 
 // msvcrt's own.

@@ -11,8 +11,10 @@ pub(crate) mod heaps;
 pub(crate) mod list;
 pub(crate) mod memory;
 pub(crate) mod module;
+pub(crate) mod processors;
 pub(crate) mod section;
 pub(crate) mod strings;
+pub(crate) mod suspend;
 pub(crate) mod sync;
 pub(crate) mod system;
 pub(crate) mod thread;
@@ -45,8 +47,10 @@ pub(crate) const TABLES: &[HostTable] = &[
     list::TABLE,
     memory::TABLE,
     module::TABLE,
+    processors::TABLE,
     section::TABLE,
     strings::TABLE,
+    suspend::TABLE,
     sync::TABLE,
     system::TABLE,
     thread::TABLE,

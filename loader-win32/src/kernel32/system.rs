@@ -1,6 +1,6 @@
 //! The machine and the process: processors, memory, versions, ends.
 
-use super::{Bool, FALSE, TRUE, answer, error::code, fail, wait::object};
+use super::{Bool, FALSE, TRUE, error::code, fail, wait::object};
 use crate::{
     Process,
     guest::Ptr,
@@ -242,7 +242,7 @@ extern "win64" fn GlobalMemoryStatusEx(out: Ptr<MemoryStatus>) -> Bool {
 
 /// That a handle is one of this process: the only one that there are handles of. Which other processes there may be,
 /// this is where they are told apart.
-fn is_this_process(handle: usize) -> Result<(), u32> {
+pub(crate) fn is_this_process(handle: usize) -> Result<(), u32> {
     may(handle, 0)
 }
 
@@ -269,17 +269,6 @@ pub(crate) fn process_access(wanted: u32) -> u32 {
     ];
     let named = generic.iter().filter(|(asked, _)| wanted & asked != 0);
     named.fold(wanted, |all, (_, more)| all | more) & PROCESS_ALL_ACCESS
-}
-
-extern "win64" fn GetProcessAffinityMask(handle: usize, ours: Ptr<u64>, system: Ptr<u64>) -> Bool {
-    answer(is_this_process(handle).map(|()| {
-        ours.put(mask(process::processors()));
-        system.put(mask(process::processors()));
-    }))
-}
-
-extern "win64" fn GetActiveProcessorCount(_group: u16) -> u32 {
-    process::processors()
 }
 
 extern "win64" fn OpenProcess(access: u32, _inherit: Bool, id: u32) -> usize {
@@ -373,7 +362,7 @@ table! {
     pub(crate) TABLE:
         GetSystemInfo, GetNativeSystemInfo = GetSystemInfo, IsProcessorFeaturePresent, GetVersionExW, GetVersion,
         VerSetConditionMask, VerifyVersionInfoW, GetPhysicallyInstalledSystemMemory, GlobalMemoryStatusEx,
-        GetProcessAffinityMask, GetActiveProcessorCount, OpenProcess, GetProcessId, TerminateProcess, ExitProcess,
+        OpenProcess, GetProcessId, TerminateProcess, ExitProcess,
         CreateProcessA = CreateProcess, CreateProcessW = CreateProcess, IsDebuggerPresent, CheckRemoteDebuggerPresent, IsWow64Process, GetComputerNameA, GetComputerNameW,
         GetSystemDirectoryW, GetSystemDirectoryA, GetWindowsDirectoryW, GetSystemWindowsDirectoryW = GetWindowsDirectoryW,
         SetErrorMode

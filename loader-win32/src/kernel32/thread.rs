@@ -11,6 +11,7 @@ use crate::{
     teb,
 };
 use loader_core::{ErrorKind, call::guarded};
+use rustix::time::{ClockId, clock_gettime};
 use std::{
     arch::naked_asm,
     sync::{
@@ -121,7 +122,8 @@ fn run(start: Start, argument: usize) -> u32 {
     })
 }
 
-fn wait_until_resumed(thread: &Thread) {
+/// Sleeps until the thread's count is zero. For signal handlers, too.
+pub(super) fn wait_until_resumed(thread: &Thread) {
     loop {
         match thread.suspended.load(SeqCst) {
             0 => return,
@@ -235,7 +237,7 @@ extern "win64" fn ResumeThread(handle: usize) -> u32 {
 }
 
 /// Runs `f` on a thread's state, or fails with `otherwise`.
-fn with_thread<R>(handle: usize, otherwise: R, f: impl FnOnce(&Thread) -> R) -> R {
+pub(super) fn with_thread<R>(handle: usize, otherwise: R, f: impl FnOnce(&Thread) -> R) -> R {
     match object(handle) {
         Ok(o) if o.thread().is_some() => o.thread().map_or(otherwise, f),
         _ => {
@@ -315,6 +317,39 @@ extern "win64" fn GetThreadTimes(
     TRUE
 }
 
+/// The same for all threads of this process.
+extern "win64" fn GetProcessTimes(
+    handle: usize,
+    created: Ptr<u64>,
+    ended: Ptr<u64>,
+    kernel: Ptr<u64>,
+    user: Ptr<u64>,
+) -> Bool {
+    answer(super::system::is_this_process(handle).map(|()| {
+        let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: the structure is written to, and zeros are valid where it is not.
+        unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) };
+        // SAFETY: as above.
+        let usage = unsafe { usage.assume_init() };
+        let hundred_ns =
+            |t: libc::timeval| t.tv_sec.cast_unsigned() * 10_000_000 + t.tv_usec.cast_unsigned() * 10;
+        created.put(started().unwrap_or(0));
+        ended.put(0);
+        kernel.put(hundred_ns(usage.ru_stime));
+        user.put(hundred_ns(usage.ru_utime));
+    }))
+}
+
+/// When this process was started, as Windows counts it.
+fn started() -> Option<u64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let ticks: u64 = stat.rsplit(')').next()?.split_whitespace().nth(19)?.parse().ok()?;
+    let since_boot = ticks * (10_000_000 / rustix::param::clock_ticks_per_second().max(1));
+    let booted = clock_gettime(ClockId::Boottime);
+    let now = booted.tv_sec.cast_unsigned() * 10_000_000 + booted.tv_nsec.cast_unsigned() / 100;
+    super::time::file_time().cast_unsigned().checked_sub(now.checked_sub(since_boot)?)
+}
+
 /// A thread's times in user code and in the kernel, as the kernel tells them.
 fn times(id: u32) -> Option<(u64, u64)> {
     let stat = std::fs::read_to_string(format!("/proc/self/task/{id}/stat")).ok()?;
@@ -323,10 +358,6 @@ fn times(id: u32) -> Option<(u64, u64)> {
     let second = rustix::param::clock_ticks_per_second();
     let hundred_ns = |t: u64| t.saturating_mul(10_000_000) / second.max(1);
     Some((hundred_ns(ticks(11)?), hundred_ns(ticks(12)?)))
-}
-
-extern "win64" fn GetCurrentProcessorNumber() -> u32 {
-    crate::text::length(rustix::thread::sched_getcpu())
 }
 
 /// `_beginthreadex`: as `CreateThread`, with the C library's error number.
@@ -363,5 +394,5 @@ table! {
     pub(crate) TABLE:
         CreateThread, ExitThread, TerminateThread, ResumeThread, GetExitCodeThread, GetThreadId, GetThreadPriority,
         SetThreadPriority, GetCurrentThread, GetCurrentThreadId, GetCurrentProcess, GetCurrentProcessId, GetThreadTimes,
-        GetCurrentProcessorNumber
+        GetProcessTimes
 }

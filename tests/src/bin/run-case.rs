@@ -6,6 +6,7 @@
 //! run-case again SUBJECT FORMAT/CASE    its roots opened and closed over and over; nothing may grow
 //! run-case guest SCENE                  what loaded code asks for, and leaves with the process
 //! run-case real LIBRARY                 a library of the system from bytes, at its work
+//! run-case blas FILE                    OpenBLAS for Windows multiplies matrices
 //! run-case hostile IMAGE FOLDER         a hostile image; FOLDER is for its file
 //! run-case cycles files|bytes TIMES     opened and closed that often; nothing may grow
 //! run-case threads|signals|forks SECONDS    threads load at random; signals, or forks, happen while they do
@@ -15,7 +16,7 @@
 use corpus::Case;
 use std::{env, path::Path, process::ExitCode, time::Duration};
 use tests::{
-    again,
+    again, blas,
     endure::{self, Way},
     guest, real, runner,
     subject::{Glibc, Ours, OursBuffer, OursLazy, OursMemory, Subject},
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
     let Some(result) = asked(&args) else {
         eprintln!("usage: run-case SUBJECT FORMAT/CASE | again SUBJECT FORMAT/CASE | hostile IMAGE FOLDER");
         eprintln!(
-            "     | guest SCENE | real LIBRARY | cycles files|bytes TIMES | threads|signals|forks SECONDS"
+            "     | guest SCENE | real LIBRARY | blas FILE | cycles files|bytes TIMES | threads|signals|forks SECONDS"
         );
         return ExitCode::from(2);
     };
@@ -59,6 +60,7 @@ fn asked(args: &[&str]) -> Option<Result<(), String>> {
             Some(Ok(()))
         }
         ["real", name] => Some((real::LIBRARIES.iter().find(|library| library.name == name)?.at_work)()),
+        ["blas", file] => Some(blas::multiplies(Path::new(file))),
         ["again", subject, case] => of_subject(subject, &named(case)?, &Again),
         [subject, case] => of_subject(subject, &named(case)?, &Once),
         _ => None,
