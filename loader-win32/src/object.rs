@@ -17,6 +17,7 @@ use std::{
             Ordering::{Relaxed, SeqCst},
         },
     },
+    thread::JoinHandle,
 };
 
 /// `GetCurrentProcess()`.
@@ -74,6 +75,10 @@ pub(crate) struct Thread {
     /// Its registers then.
     pub registers: AtomicPtr<libc::ucontext_t>,
     gone: AtomicBool,
+    /// Nothing of it is left but the host's thread, which is about to end.
+    over: AtomicBool,
+    /// The host's thread, for whoever waits for this one first.
+    pub host: Mutex<Option<JoinHandle<()>>>,
     parked: Mutex<Option<Arc<Parker>>>,
 }
 
@@ -114,8 +119,16 @@ impl Object {
             if let Kind::Thread(t) = kind {
                 let _ = t.exit_code.compare_exchange(STILL_ACTIVE, 0, SeqCst, SeqCst);
                 t.gone.store(true, SeqCst);
+                t.over.store(true, SeqCst);
             }
         });
+    }
+
+    /// Waits for the end of the host's thread, where this is a thread that is over: then its stack is free for the next.
+    fn join(&self) {
+        let over = self.thread().filter(|t| t.over.load(SeqCst));
+        let host = over.and_then(|t| lock(&t.host).take());
+        host.into_iter().for_each(|host| _ = host.join());
     }
 
     /// The thread goes into code of the guest; false where it was asked to end before that.
@@ -317,6 +330,7 @@ impl Objects {
             let _dispatcher = lock(&self.dispatcher);
             withdraw(objects, mine.as_deref(), &parker);
         }
+        objects.iter().for_each(|o| o.join());
         outcome
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     Advice, Process,
     futex::{self, Deadline},
     guest::Ptr,
+    lock,
     object::{CURRENT_PROCESS, CURRENT_THREAD, Object, STILL_ACTIVE, Thread, current_thread_id},
     teb,
 };
@@ -140,11 +141,11 @@ fn create(stack: usize, start: Option<Start>, argument: usize, flags: u32) -> Re
     let object = process.objects.new_thread((flags & CREATE_SUSPENDED != 0).into());
     let birth = Birth { process: Arc::clone(&process), object: Arc::clone(&object), start, argument };
     let stack = stack.max(1 << 20); // what the program's header would say where nothing is asked for
-    Builder::new()
-        .name("guest".into())
-        .stack_size(stack)
-        .spawn(move || birth.live())
-        .map_err(|_| code::NOT_ENOUGH_MEMORY)?;
+    let host = Builder::new().name("guest".into()).stack_size(stack).spawn(move || birth.live());
+    let host = host.map_err(|_| code::NOT_ENOUGH_MEMORY)?;
+    if let Some(thread) = object.thread() {
+        *lock(&thread.host) = Some(host);
+    }
     let id = wait_for_id(&object);
     Ok((process.objects.add(object), id))
 }
