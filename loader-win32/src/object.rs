@@ -278,6 +278,11 @@ impl Objects {
         }
     }
 
+    /// How many handles there are.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.handles).iter().flatten().count()
+    }
+
     /// Gives a handle back.
     pub(crate) fn close(&self, handle: usize) -> Option<Arc<Object>> {
         let index = (handle / 4).checked_sub(1).filter(|_| handle.is_multiple_of(4))?;

@@ -11,6 +11,7 @@ pub mod again;
 pub mod blas;
 pub mod call;
 pub mod cores;
+pub mod crowd;
 pub mod endure;
 pub mod guest;
 pub mod model;

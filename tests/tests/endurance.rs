@@ -1,7 +1,8 @@
 //! What holds for a long time: ten thousand opens leave nothing, threads that load at random meet no error and no
-//! deadlock, signals or none, and a fork while others load gives a child that can load too.
+//! deadlock, signals or none, a fork while others load gives a child that can load too, and a crowd of
+//! threads that load DLLs and have them make threads loses no notice.
 //!
-//! All but the first two run for a few seconds; `LOADER_ENDURE=full` makes it a minute each.
+//! All but the first two run for a few seconds; `LOADER_ENDURE=full` makes it a minute each, or a thousand times.
 
 use std::{env, path::Path, time::Duration};
 use tests::cores::child;
@@ -49,4 +50,10 @@ fn a_child_of_fork_can_load_whatever_other_threads_of_its_parent_were_loading() 
 fn a_child_of_a_fork_in_the_first_moments_of_a_process_can_load_too() {
     let processes = if env::var_os("LOADER_ENDURE").is_some() { 1000 } else { 100 };
     (0..processes).for_each(|_| run(&["forks", "0"]));
+}
+
+#[test]
+fn a_hundred_threads_that_load_dlls_and_have_them_make_threads_lose_no_notice_and_leave_nothing() {
+    let times = if env::var_os("LOADER_ENDURE").is_some() { "1000" } else { "100" };
+    run(&["crowd", "100", times]);
 }

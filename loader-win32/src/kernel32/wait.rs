@@ -1,6 +1,12 @@
 //! Events, semaphores, mutexes, waits, and handles in general.
 
-use super::{Bool, FALSE, TRUE, answer, error::code, fail, system::process_access, thread};
+use super::{
+    Bool, FALSE, TRUE, answer,
+    error::code,
+    fail,
+    system::{is_this_process, process_access},
+    thread,
+};
 use crate::{
     Advice,
     futex::Deadline,
@@ -282,6 +288,11 @@ extern "win64" fn GetHandleInformation(handle: usize, flags: Ptr<u32>) -> Bool {
     answer(object(handle).map(|_| flags.put(0)))
 }
 
+extern "win64" fn GetProcessHandleCount(process: usize, out: Ptr<u32>) -> Bool {
+    let objects = &teb::process().objects;
+    answer(is_this_process(process).map(|()| out.put(crate::text::length(objects.count()))))
+}
+
 extern "win64" fn CompareObjectHandles(one: usize, other: usize) -> Bool {
     match (object(one), object(other)) {
         (Ok(a), Ok(b)) if Arc::ptr_eq(&a, &b) => TRUE,
@@ -295,5 +306,5 @@ table! {
         CreateEventA, CreateEventW, CreateEventExA, CreateEventExW, SetEvent, ResetEvent, CreateSemaphoreA,
         CreateSemaphoreW, CreateSemaphoreExW, ReleaseSemaphore, CreateMutexA, CreateMutexW, CreateMutexExW, ReleaseMutex,
         WaitForSingleObject, WaitForSingleObjectEx, WaitForMultipleObjects, WaitForMultipleObjectsEx, Sleep, SleepEx,
-        SwitchToThread, CloseHandle, DuplicateHandle, GetHandleInformation, CompareObjectHandles
+        SwitchToThread, CloseHandle, DuplicateHandle, GetHandleInformation, CompareObjectHandles, GetProcessHandleCount
 }

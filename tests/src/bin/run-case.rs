@@ -9,6 +9,7 @@
 //! run-case blas FILE                    OpenBLAS for Windows multiplies matrices
 //! run-case hostile IMAGE FOLDER         a hostile image; FOLDER is for its file
 //! run-case cycles files|bytes TIMES     opened and closed that often; nothing may grow
+//! run-case crowd THREADS TIMES            threads load DLLs and have them make threads; nothing may be lost or grow
 //! run-case threads|signals|forks SECONDS    threads load at random; signals, or forks, happen while they do
 //! ```
 //! Exits with 0 if all was as it should be, with 1 and a sentence if not, with 2 if it was asked for something else.
@@ -16,7 +17,7 @@
 use corpus::Case;
 use std::{env, path::Path, process::ExitCode, time::Duration};
 use tests::{
-    again, blas,
+    again, blas, crowd,
     endure::{self, Way},
     guest, real, runner,
     subject::{Glibc, Ours, OursBuffer, OursLazy, OursMemory, Subject},
@@ -30,8 +31,9 @@ fn main() -> ExitCode {
     let Some(result) = asked(&args) else {
         eprintln!("usage: run-case SUBJECT FORMAT/CASE | again SUBJECT FORMAT/CASE | hostile IMAGE FOLDER");
         eprintln!(
-            "     | guest SCENE | real LIBRARY | blas FILE | cycles files|bytes TIMES | threads|signals|forks SECONDS"
+            "     | guest SCENE | real LIBRARY | blas FILE | cycles files|bytes TIMES | crowd THREADS TIMES"
         );
+        eprintln!("     | threads|signals|forks SECONDS");
         return ExitCode::from(2);
     };
     match result {
@@ -52,6 +54,7 @@ fn asked(args: &[&str]) -> Option<Result<(), String>> {
         }
         ["cycles", "files", times] => Some(endure::cycles(Way::Files, times.parse().ok()?)),
         ["cycles", "bytes", times] => Some(endure::cycles(Way::Bytes, times.parse().ok()?)),
+        ["crowd", threads, times] => Some(crowd::run(threads.parse().ok()?, times.parse().ok()?)),
         ["threads", time] => Some(endure::threads(seconds(time)?).map(|n| println!("{n} opens"))),
         ["signals", time] => Some(endure::signals(seconds(time)?).map(|n| println!("{n} opens"))),
         ["forks", time] => Some(endure::forks(seconds(time)?).map(|n| println!("{n} forks"))),
