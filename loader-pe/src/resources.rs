@@ -343,6 +343,19 @@ impl<'a> ResourceFile<'a> {
             .filter_map(move |s| Some((Rva(s.virtual_address.get(LE).into()), s.pe_data(bytes).ok()?)))
     }
 
+    /// Where the image has the directory.
+    #[must_use]
+    pub fn directory(&self) -> Option<Rva> {
+        self.directory.map(|at| Rva(at.into()))
+    }
+
+    /// Length of the file.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "it has headers")]
+    pub const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The headers, as far as the image has them.
     #[must_use]
     pub fn headers(&self) -> &'a [u8] {
@@ -382,4 +395,71 @@ pub fn string(block: &[u8], id: u16) -> Option<&[[u8; 2]]> {
 #[must_use]
 pub const fn string_block(id: u16) -> ResourceId {
     ResourceId::Number(id / 16 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table of these entries: an id or a name, and what is below it.
+    fn table(named: u16, entries: &[(u32, u32)]) -> Vec<u8> {
+        let numbered = entries.len() as u16 - named;
+        let head = [[0; 12].as_slice(), &named.to_le_bytes(), &numbered.to_le_bytes()].concat();
+        let entries = entries.iter().flat_map(|&(id, below)| [id, below]).flat_map(u32::to_le_bytes);
+        head.into_iter().chain(entries).collect()
+    }
+
+    const TABLE: u32 = 1 << 31;
+    const KIND: ResourceId = ResourceId::Number(10);
+
+    #[test]
+    fn a_tree_that_is_its_own_branch_comes_to_an_end() {
+        let round = table(0, &[(10, TABLE), (11, TABLE)]);
+        let tree = Tree::new(&round, Rva(0));
+        assert_eq!(tree.find(&KIND, &KIND, 10), Err(Missing::Data));
+        assert_eq!(tree.ids(&[KIND, KIND, KIND]).map(Iterator::count), Ok(2), "three levels and no more");
+        assert!(matches!(
+            tree.leaves(),
+            Err(ErrorKind::Malformed { what: "resource directory too deep", .. })
+        ));
+    }
+
+    #[test]
+    fn a_tree_whose_branches_meet_is_not_read_for_ever() {
+        // A table of 256 entries that all lead to itself would have 256³ leaves.
+        let mut meeting = table(0, &vec![(1, TABLE); 256]);
+        let leaf = u32::try_from(meeting.len()).unwrap();
+        let table = table(0, &vec![(1, leaf); 256]);
+        meeting.extend(&table);
+        let at = (TABLE | leaf).to_le_bytes();
+        meeting[16..16 + 8 * 256].chunks_exact_mut(8).for_each(|entry| entry[4..].copy_from_slice(&at));
+        let leaves = Tree::new(&meeting, Rva(0)).leaves();
+        assert!(
+            matches!(leaves, Err(ErrorKind::Malformed { what: "resources without an end", .. })),
+            "{leaves:?}"
+        );
+    }
+
+    #[test]
+    fn what_lies_outside_is_not_there() {
+        let far = table(1, &[(TABLE | 0x7fff_fff0, TABLE), (10, TABLE | 0x7fff_fff0)]);
+        for len in 0..=far.len() {
+            let tree = Tree::new(&far[..len], Rva(0));
+            assert!(tree.find(&KIND, &KIND, 0).is_err());
+            assert!(tree.find(&ResourceId::of("far"), &KIND, 0).is_err());
+        }
+        let ids: Vec<_> = Tree::new(&far, Rva(0)).ids(&[]).unwrap().collect();
+        assert_eq!(ids, [malformed("name of a resource", 0x7fff_fff0_u32), Ok(KIND)]);
+    }
+
+    #[test]
+    fn texts_are_counted_not_searched_for() {
+        let block: Vec<u8> =
+            [0_u16, 2, 0x41, 0x42, 1, 0x43, 9, 0x44].iter().flat_map(|u| u.to_le_bytes()).collect();
+        assert_eq!(string(&block, 16), Some([].as_slice()));
+        assert_eq!(string(&block, 17), Some([[0x41, 0], [0x42, 0]].as_slice()));
+        assert_eq!(string(&block, 18 + 32), Some([[0x43, 0]].as_slice()));
+        assert_eq!((string(&block, 19), string(&block, 31), string(&[], 0)), (None, None, None));
+        assert_eq!(string_block(17), ResourceId::Number(2));
+    }
 }

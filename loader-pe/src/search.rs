@@ -48,7 +48,7 @@ pub fn key(name: &str) -> Box<str> {
 /// A [`key`] that leaves API sets alone: the name that a file has for itself.
 pub(crate) fn plain_key(name: &str) -> Box<str> {
     let last = name.rsplit(['/', '\\']).next().unwrap_or(name);
-    file_name(last).to_ascii_lowercase().into()
+    with_extension(last).to_ascii_lowercase().into()
 }
 
 /// The library behind an API set.
@@ -57,9 +57,24 @@ fn api_set(key: &str) -> Option<&'static str> {
     host.map(|&(_, host)| host)
 }
 
-/// The file that `LoadLibrary` means by a name: `foo` is `foo.dll`, and `foo.` is `foo`.
+/// A library's name or path as its file is called: forward slashes, and `.dll` where it has no extension.
+///
+/// ```
+/// use loader_pe::search::file_name;
+/// assert_eq!(file_name(r"lib.d\foo"), "lib.d/foo.dll");
+/// assert_eq!(file_name("foo."), "foo");
+/// ```
 #[must_use]
 pub fn file_name(name: &str) -> String {
+    let slashed = name.replace('\\', "/");
+    match slashed.rfind('/') {
+        Some(at) => format!("{}{}", &slashed[..=at], with_extension(&slashed[at + 1..])),
+        None => with_extension(&slashed),
+    }
+}
+
+/// `foo` is `foo.dll`, and `foo.` is `foo`.
+fn with_extension(name: &str) -> String {
     match name.strip_suffix('.') {
         Some(bare) => bare.into(),
         None if name.contains('.') => name.into(),
@@ -90,7 +105,7 @@ impl Search {
         let split = exact.as_deref().and_then(split);
         let file = match api_set(&plain_key(name)) {
             Some(host) => host.to_owned(),
-            None => file_name(&slashed),
+            None => with_extension(&slashed),
         };
         let other_case = split.into_iter().flat_map(|(dir, file)| other_cases(&dir, &file));
         let in_dirs = folder.into_iter().chain(dirs.cloned());

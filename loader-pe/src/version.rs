@@ -106,6 +106,60 @@ mod tests {
         assert_eq!(query(&made, r"\StringFileInfo"), None);
     }
 
+    /// A node by the documented layout: lengths, kind, name, value, nodes below, each at a multiple of four.
+    fn built(name: &str, text: bool, value: &[u8], below: &[Vec<u8>]) -> Vec<u8> {
+        let pad = |bytes: &mut Vec<u8>| bytes.resize(bytes.len().next_multiple_of(4), 0);
+        let value_len = if text { value.len() / 2 } else { value.len() } as u16;
+        let mut bytes = [[0; 2], value_len.to_le_bytes(), u16::from(text).to_le_bytes()].concat();
+        bytes.extend(wide(name));
+        pad(&mut bytes);
+        bytes.extend(value);
+        for node in below {
+            pad(&mut bytes);
+            bytes.extend(node);
+        }
+        let len = bytes.len() as u16;
+        bytes[..2].copy_from_slice(&len.to_le_bytes());
+        bytes
+    }
+
+    fn wide(text: &str) -> Vec<u8> {
+        text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
+    }
+
+    fn example() -> Vec<u8> {
+        let strings =
+            [built("Comments", true, &wide("none"), &[]), built("FileVersion", true, &wide("1.2é"), &[])];
+        let table = built("040904b0", true, &[], &strings);
+        let translation = built("Translation", false, &0x04b0_0409u32.to_le_bytes(), &[]);
+        let infos =
+            [built("StringFileInfo", true, &[], &[table]), built("VarFileInfo", true, &[], &[translation])];
+        built("VS_VERSION_INFO", false, &[7; 52], &infos)
+    }
+
+    #[test]
+    fn values_are_found_by_their_paths() {
+        let bytes = example();
+        let value = |path: &str| query(&bytes, path).map(|value| bytes[value.at].to_vec());
+        assert_eq!(value(r"\"), Some(vec![7; 52]));
+        assert_eq!(value(r"\VarFileInfo\Translation"), Some(vec![9, 4, 0xb0, 4]));
+        assert_eq!(value(r"\stringfileinfo\040904B0\fileversion"), Some(wide("1.2é")));
+        assert_eq!(value(r"\StringFileInfo\040904b0\Nothing"), None);
+    }
+
+    #[test]
+    fn no_damage_leads_out_of_the_resource_or_round_in_circles() {
+        let good = example();
+        for at in 0..good.len() {
+            for byte in [0, 1, 0x7f, 0xff] {
+                let mut bytes = good.clone();
+                bytes[at] = byte;
+                let found = query(&bytes, r"\StringFileInfo\040904b0\FileVersion");
+                assert!(found.is_none_or(|value| value.at.end <= bytes.len()));
+            }
+        }
+    }
+
     #[test]
     fn cut_off_anywhere_it_has_no_value_beyond_its_end() {
         let made = resource([1, 2, 3, 4]);

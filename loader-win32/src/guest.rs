@@ -126,6 +126,13 @@ impl Ptr<u8> {
         Self(std::ptr::with_exposed_provenance_mut(at as usize))
     }
 
+    /// `len` bytes of memory that guest code keeps in place: an image's, or a file's that it has loaded as data.
+    pub(crate) fn bytes<'a>(self, len: usize) -> &'a [u8] {
+        // SAFETY: the guest holds a handle of the module that it asks about; one that it gives back meanwhile dangles, as
+        // on Windows. Nobody writes to what is read-only there.
+        unsafe { slice::from_raw_parts(self.0, len) }
+    }
+
     /// A zero-terminated text as a `String`; what is not UTF-8 is replaced.
     pub(crate) fn string(&self) -> String {
         String::from_utf8_lossy(self.text()).into_owned()

@@ -54,7 +54,7 @@ pub use ldr::Listed;
 pub use memory::book::MemoryUse;
 pub use path::to_host as host_path;
 pub use process::{Process, substitutes};
-pub use services::{Advice, ImagePages, Services};
+pub use services::{Advice, DllFolders, ImagePages, Services};
 
 /// Locks a mutex; what a panicking holder left behind is taken as it is, because guest code cannot be told.
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {

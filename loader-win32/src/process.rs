@@ -4,7 +4,7 @@ use crate::{
     Advice, Services, bcrypt, crt,
     exception::{self, vectored::Handlers},
     heap::Heaps,
-    kernel32::{self, environment::Environment},
+    kernel32::{self, datafile::DataFiles, environment::Environment, search::DllSearch},
     ldr::{Listed, Lists},
     memory::{Memory, book::MemoryUse},
     ntdll,
@@ -27,6 +27,8 @@ pub struct Process {
     pub(crate) heaps: Heaps,
     pub(crate) memory: Memory,
     pub(crate) environment: Environment,
+    pub(crate) data: DataFiles,
+    pub(crate) search: DllSearch,
     pub(crate) handlers: Handlers,
     pub(crate) runtime: crt::Runtime,
     pub(crate) lists: Lists,
@@ -57,6 +59,8 @@ impl Process {
             heaps: Heaps::default(),
             memory: Memory::default(),
             environment,
+            data: DataFiles::default(),
+            search: DllSearch::default(),
             handlers: Handlers::default(),
             runtime: crt::Runtime::default(),
             lists: Lists::default(),
@@ -196,10 +200,17 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
             ("ADVAPI32.dll", vec![bcrypt::ADVAPI32]),
             ("OLEAUT32.dll", vec![ole::OLEAUT32]),
             ("ole32.dll", vec![ole::OLE32]),
-            ("VERSION.dll", vec![version::VERSION]),
             (SOCKETS, vec![sockets::WS2_32]),
+            ("USER32.dll", vec![kernel32::resource::USER32]),
+            ("VERSION.dll", vec![version::TABLE]),
         ]
     })
+}
+
+/// Whether a library of that name is one of the built-in modules.
+pub(crate) fn is_built_in(name: &str) -> bool {
+    let key = loader_pe::key(name);
+    modules().iter().any(|(module, _)| loader_pe::key(module) == key)
 }
 
 /// How many processors this process may use.

@@ -1,7 +1,7 @@
 //! What the Windows functions ask of the engine.
 
-use loader_core::{Addr, Error, ErrorKind, Rights, Symbol};
-use std::ops::Range;
+use loader_core::{Addr, Error, ErrorKind, Found, Rights, Symbol};
+use std::{ops::Range, path::PathBuf};
 
 /// Where a loaded image is, and what its pages were mapped with.
 #[derive(Clone, Debug)]
@@ -33,14 +33,36 @@ pub enum Advice {
     NotInDetach,
 }
 
+/// Where guest code wants DLLs to be looked for: what `SetDllDirectory`, `AddDllDirectory` and `SetDefaultDllDirectories`
+/// said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DllFolders {
+    /// The folder of `SetDllDirectory`.
+    pub own: Option<PathBuf>,
+    /// Those of `AddDllDirectory`.
+    pub added: Vec<PathBuf>,
+    /// The flags of `SetDefaultDllDirectories`; 0 before it was called.
+    pub default: u32,
+}
+
 /// What KERNEL32 cannot know by itself. The front door implements it; every call comes from guest code, on a thread
 /// that has entered, with no lock of this crate held. Names are as the caller spelled them.
 pub trait Services: Send + Sync {
-    /// `LoadLibraryEx`: opens a library (one more reference) and says where it is.
+    /// `LoadLibraryEx`: opens a library (one more reference) and says where it is. Of the flags those count that say
+    /// where it is looked for.
     ///
     /// # Errors
     /// Why it cannot be loaded; the caller sees [`Error::win32`].
     fn load_library(&self, name: &str, flags: u32) -> Result<Addr, Error>;
+
+    /// Finds the file that [`Services::load_library`] would load if nothing were loaded yet.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn find_library(&self, name: &str, flags: u32) -> Result<Found, Error>;
+
+    /// Looks for libraries in these folders too from now on.
+    fn look_in(&self, folders: DllFolders);
 
     /// `FreeLibrary`: gives one reference back.
     ///

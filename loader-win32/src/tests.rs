@@ -2,8 +2,8 @@
 //! entered. The tables of single subjects are tested where they are.
 #![allow(unsafe_code)] // every call is a call of machine code by address
 
-use crate::{Advice, ImagePages, MemoryUse, Process, Services, teb};
-use loader_core::{Addr, Error, ErrorKind, HostModule, Image, Query, Stage, Symbol};
+use crate::{Advice, DllFolders, ImagePages, MemoryUse, Process, Services, teb};
+use loader_core::{Addr, Error, ErrorKind, Found, HostModule, Image, Query, Stage, Symbol};
 use std::{
     arch::asm,
     mem::transmute,
@@ -21,6 +21,7 @@ struct Engine {
     noted: Mutex<Vec<String>>,
     /// The loader lock.
     turn: Mutex<()>,
+    folders: Mutex<DllFolders>,
 }
 
 impl Engine {
@@ -37,6 +38,12 @@ impl Services for Engine {
     fn load_library(&self, name: &str, _flags: u32) -> Result<Addr, Error> {
         let missing = ErrorKind::NotFound { needed_by: "".into() };
         if name == "one.dll" { Ok(Addr(0x1000)) } else { Err(Error::new(name, Stage::Find, missing)) }
+    }
+    fn find_library(&self, name: &str, _flags: u32) -> Result<Found, Error> {
+        Err(Error::new(name, Stage::Find, ErrorKind::NotFound { needed_by: "".into() }))
+    }
+    fn look_in(&self, folders: DllFolders) {
+        *self.folders.lock().unwrap() = folders;
     }
     fn free_library(&self, base: Addr) -> Result<(), u32> {
         if base == Addr(0x1000) { Ok(()) } else { Err(126) }

@@ -158,7 +158,7 @@ impl Builder {
         for module in self.hosts {
             set.add_host(module)?;
         }
-        let windows = Windows::install(&set, &native, self.rules)
+        let windows = Windows::install(&set, &files, &native, self.rules)
             .map_err(|kind| Error::new("Windows environment", Stage::Request, kind))?;
         let inner = Inner { set, files, rules: self.rules, host, _guests: guests, windows };
         let engine = Engine { inner: Arc::new(inner) };

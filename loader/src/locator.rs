@@ -2,6 +2,7 @@
 //! that asks.
 
 use loader_core::{ErrorKind, Format, Found, FoundFile, HostModule, Image, Locator, Need, Requester, Source};
+use loader_win32::DllFolders;
 use std::{
     collections::HashMap,
     os::unix::fs::FileExt,
@@ -15,6 +16,8 @@ pub(crate) struct Files {
     elf: loader_elf::Search,
     pe: loader_pe::Search,
     memory: RwLock<HashMap<Box<str>, Arc<Source>>>,
+    /// Where DLLs are looked for too, because they say so.
+    folders: RwLock<DllFolders>,
     /// For where no file is found.
     substitutes: HashMap<Box<str>, Arc<HostModule>>,
 }
@@ -26,6 +29,7 @@ impl Files {
             elf: loader_elf::Search::system(),
             pe: loader_pe::Search { dirs: dll_dirs },
             memory: RwLock::default(),
+            folders: RwLock::default(),
             substitutes: substitutes.map(|m| (m.key().into(), Arc::new(m))).collect(),
         }
     }
@@ -37,6 +41,65 @@ impl Files {
 
     fn provided(&self, key: &str) -> Option<Arc<Source>> {
         self.memory.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+}
+
+// What the flags of `LoadLibraryEx` and `SetDefaultDllDirectories` say about where to look.
+const APPLICATION_DIR: u32 = 0x200;
+const USER_DIRS: u32 = 0x400;
+const SYSTEM32: u32 = 0x800;
+const DEFAULT_DIRS: u32 = 0x1000;
+
+impl Files {
+    pub(crate) fn look_in(&self, folders: DllFolders) {
+        *self.folders.write().unwrap_or_else(PoisonError::into_inner) = folders;
+    }
+
+    /// Where DLLs are looked for: flags decide, those of the call or else the process's, in Windows' order. The folders of
+    /// the engine's builder stand for the system's. Without any flags, the folder of `SetDllDirectory` comes before them.
+    fn dlls(&self, flags: u32) -> loader_pe::Search {
+        let folders = self.folders.read().unwrap_or_else(PoisonError::into_inner);
+        let asked = flags & (APPLICATION_DIR | USER_DIRS | SYSTEM32 | DEFAULT_DIRS);
+        let flags = match if asked != 0 { asked } else { folders.default } {
+            all if all & DEFAULT_DIRS != 0 => APPLICATION_DIR | USER_DIRS | SYSTEM32,
+            some => some,
+        };
+        let own = folders.own.iter().cloned();
+        let system = self.pe.dirs.iter().cloned();
+        if flags == 0 {
+            return loader_pe::Search { dirs: own.chain(system).collect() };
+        }
+        let if_asked = |flag: u32| move |_: &PathBuf| flags & flag != 0;
+        let program = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_path_buf()));
+        let added = folders.added.iter().cloned().chain(own);
+        let dirs = program.into_iter().filter(if_asked(APPLICATION_DIR));
+        let dirs = dirs.chain(added.filter(if_asked(USER_DIRS))).chain(system.filter(if_asked(SYSTEM32)));
+        loader_pe::Search { dirs: dirs.collect() }
+    }
+
+    /// A DLL that guest code asks for by name or path.
+    pub(crate) fn find_dll(&self, name: &str, flags: u32) -> Result<Found, ErrorKind> {
+        if let Some(source) = self.provided(&need(name).key) {
+            return Ok(Found::Bytes(source));
+        }
+        self.dll(name, flags, &Requester::default(), &mut |_| {})
+    }
+
+    /// A file, or where there is none what takes its place.
+    fn dll(
+        &self,
+        name: &str,
+        flags: u32,
+        by: &Requester<'_>,
+        trying: &mut dyn FnMut(&Path),
+    ) -> Result<Found, ErrorKind> {
+        match first(self.dlls(flags).candidates(name, by), |_| true, trying) {
+            Err(ErrorKind::NotFound { needed_by }) => {
+                let substitute = self.substitutes.get(&need(name).key).cloned();
+                substitute.map(Found::Host).ok_or(ErrorKind::NotFound { needed_by })
+            }
+            found => found,
+        }
     }
 }
 
@@ -69,14 +132,8 @@ impl Locator for Shared {
             Some(format) => format == Format::Pe,
             None => is_dll_name(&need.name),
         };
-        let substitute = || self.0.substitutes.get(&need.key).cloned().map(Found::Host);
         match windows {
-            true => match first(self.0.pe.candidates(&need.name, by), |_| true, trying) {
-                Err(ErrorKind::NotFound { needed_by }) => {
-                    substitute().ok_or(ErrorKind::NotFound { needed_by })
-                }
-                found => found,
-            },
+            true => self.0.dll(&need.name, 0, by, trying),
             // A library of another machine in the search path is not the one that is meant.
             false if need.name.contains('/') => {
                 first(self.0.elf.candidates(&need.name, by), |_| true, trying)

@@ -6,14 +6,14 @@
 
 use crate::{
     Closed, Engine, EntryCalls, Error, ErrorKind, Handle, Load, Mode, Origin, Rules, Stage, SymbolName,
-    locator::need,
+    locator::{Files, need},
 };
 use loader_core::{
-    Addr, EntryKind, Format, InMemory, LoadSet, Need, Occasion, Owner, Query, Request, Rights, Rva, Symbol,
-    Tools, call::Native,
+    Addr, EntryKind, FileId, Format, Found, InMemory, LoadSet, Need, Occasion, Owner, Query, Request, Rights,
+    Rva, Symbol, Tools, call::Native,
 };
 pub use loader_win32::MemoryUse;
-use loader_win32::{Advice, ImagePages, Listed, Process, Services, host_path};
+use loader_win32::{Advice, DllFolders, ImagePages, Listed, Process, Services, host_path};
 use std::{
     collections::{HashMap, HashSet},
     ops::Range,
@@ -25,6 +25,8 @@ const DONT_RESOLVE_DLL_REFERENCES: u32 = 1;
 const MOD_NOT_FOUND: u32 = 126;
 const INVALID_HANDLE: u32 = 6;
 const POSSIBLE_DEADLOCK: u32 = 1131;
+/// The flags of `LoadLibraryEx` that say where a bare name is looked for.
+const SEARCH_FLAGS: u32 = 0x1e00;
 
 /// The Windows side of an engine.
 pub(crate) struct Windows {
@@ -35,6 +37,7 @@ pub(crate) struct Windows {
 /// What KERNEL32 asks of the engine. It holds the load set weakly: the set's modules hold what leads here.
 struct Modules {
     set: Weak<LoadSet>,
+    files: Arc<Files>,
     rules: Rules,
     /// References that were taken by address; the handles behind them are interchangeable.
     taken: Mutex<HashMap<Addr, Vec<Handle>>>,
@@ -45,9 +48,15 @@ struct Modules {
 
 impl Windows {
     /// Adds the built-in modules to a load set and lets its caller prepare threads for Windows code.
-    pub(crate) fn install(set: &Arc<LoadSet>, native: &Native, rules: Rules) -> Result<Arc<Self>, ErrorKind> {
+    pub(crate) fn install(
+        set: &Arc<LoadSet>,
+        files: &Arc<Files>,
+        native: &Native,
+        rules: Rules,
+    ) -> Result<Arc<Self>, ErrorKind> {
         let services = Arc::new(Modules {
             set: Arc::downgrade(set),
+            files: files.clone(),
             rules,
             taken: Mutex::default(),
             spurned: Mutex::default(),
@@ -159,11 +168,34 @@ impl Modules {
         lock.held(|| goes_on() && self.set().inspect(|set| tell(set)).is_ok())
     }
 
+    /// What a name means to `LoadLibraryEx`: a bare name is whoever is loaded under it; else flags say where it is looked for.
+    fn meant(&self, set: &LoadSet, name: &str, flags: u32) -> Result<Need, Error> {
+        let file = host_file(name);
+        if file.contains('/') {
+            return Ok(need(&file));
+        }
+        let bare = Need { key: loader_pe::key(name), name: file.into(), reexported: false };
+        if flags & SEARCH_FLAGS == 0 || set.module_named(&bare.key).is_some() {
+            return Ok(bare);
+        }
+        Ok(match self.find_library(name, flags)? {
+            Found::File(found) => need(&found.path.to_string_lossy()),
+            Found::Bytes(_) | Found::Host(_) => bare,
+        })
+    }
+
+    /// The module that a name or a path means. By its bare name a module is found wherever it came from; by a path only if it
+    /// came from that file, or from none.
     fn named(&self, name: &str) -> Option<Owner> {
         let set = self.set().ok()?;
-        let found = match name.contains(['/', '\\']) {
-            true => set.holder_named(&host_path(name)?),
-            false => set.holder_named(&loader_pe::key(name)),
+        let file = host_file(name);
+        let bare = || set.holder_named(&loader_pe::key(name));
+        let found = match file.contains('/') {
+            false => bare(),
+            true => set.holder_named(&file).or_else(|| {
+                let meant = FileId::at(Path::new(&file));
+                bare().filter(|m| m.path().is_none_or(|path| FileId::at(path) == meant))
+            }),
         };
         found.filter(|m| m.format() != Format::Elf)
     }
@@ -173,18 +205,12 @@ impl Services for Modules {
     fn load_library(&self, name: &str, flags: u32) -> Result<Addr, Error> {
         let inconsistent = |what| Error::new(name, Stage::Request, ErrorKind::Inconsistent { what });
         let set = self.set().map_err(|_| inconsistent("the engine is gone"))?;
-        let need = match name.contains(['/', '\\']) {
-            true => need(&host_file(name)),
-            false => {
-                Need { name: loader_pe::file_name(name).into(), key: loader_pe::key(name), reexported: false }
-            }
-        };
         let load = match flags & DONT_RESOLVE_DLL_REFERENCES {
             0 => Load::Now,
             _ => Load::Bare,
         };
         let handle = set.open(&Request {
-            need,
+            need: self.meant(&set, name, flags)?,
             source: None,
             mode: Mode { load, ..Mode::default() },
             rules: self.rules,
@@ -201,24 +227,34 @@ impl Services for Modules {
         Ok(base)
     }
 
+    fn find_library(&self, name: &str, flags: u32) -> Result<Found, Error> {
+        self.files.find_dll(&host_file(name), flags).map_err(|kind| Error::new(name, Stage::Find, kind))
+    }
+
+    fn look_in(&self, folders: DllFolders) {
+        self.files.look_in(folders);
+    }
+
     fn free_library(&self, base: Addr) -> Result<(), u32> {
         if self.set()?.is_ending() {
             return Ok(()); // nothing is unloaded any more
         }
-        let (set, module) = self.module(base)?;
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let handle = taken.get_mut(&base).and_then(Vec::pop);
         taken.retain(|_, handles| !handles.is_empty());
         drop(taken);
-        match handle {
-            Some(handle) => set.close(handle).map(drop).map_err(|e| e.win32()),
-            None if set.module_at(base).is_some_and(|m| m.pinned) => Ok(()), // freed in vain, for ever, as on Windows
+        if let Some(handle) = handle {
+            return self.set()?.close(handle).map(drop).map_err(|e| e.win32());
+        }
+        let (set, module) = self.module(base)?;
+        match () {
+            () if set.module_at(base).is_some_and(|m| m.pinned) => Ok(()), // freed in vain, for ever, as on Windows
             // Its load is not finished: the reference that it will have is given back then.
-            None if set.is_attaching(module.id()) => {
+            () if set.is_attaching(module.id()) => {
                 let mut spurned = self.spurned.lock().unwrap_or_else(PoisonError::into_inner);
                 if spurned.insert(base) { Ok(()) } else { Err(MOD_NOT_FOUND) }
             }
-            None => Err(MOD_NOT_FOUND),
+            () => Err(MOD_NOT_FOUND),
         }
     }
 
@@ -328,13 +364,10 @@ impl Services for Modules {
     }
 }
 
-/// The host's path of the file that a Windows path means; one on a drive that does not exist is as it was.
-fn host_file(path: &str) -> String {
-    let host = host_path(path).unwrap_or_else(|| path.into());
-    match host.rsplit_once('/') {
-        Some((folder, file)) => format!("{folder}/{}", loader_pe::file_name(file)),
-        None => host,
-    }
+/// The host's file that `LoadLibrary` means by a name or by a path; one on a drive that does not exist is as it was.
+fn host_file(name: &str) -> String {
+    let path = name.contains(['/', '\\', ':']).then(|| host_path(name)).flatten();
+    loader_pe::file_name(path.as_deref().unwrap_or(name))
 }
 
 /// `LoadLibraryEx` without flags: loads a DLL by name or path, or takes one more reference to it; returns the address

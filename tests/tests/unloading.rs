@@ -24,6 +24,7 @@ const HONOUR: Rules = Rules {
     nodelete: StayPolicy::Honour,
     unique: StayPolicy::Honour,
     thread_destructors: ThreadDestructors::Keep,
+    entry_calls: loader_core::EntryCalls::Report,
 };
 
 #[test]

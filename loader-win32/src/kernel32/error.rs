@@ -21,7 +21,6 @@ pub(crate) mod code {
     pub(crate) const PROC_NOT_FOUND: u32 = 127;
     pub(crate) const NOT_LOCKED: u32 = 158;
     pub(crate) const ALREADY_EXISTS: u32 = 183;
-    pub(crate) const BAD_EXE_FORMAT: u32 = 193;
     pub(crate) const ENVVAR_NOT_FOUND: u32 = 203;
     pub(crate) const NOT_OWNER: u32 = 288;
     pub(crate) const TOO_MANY_POSTS: u32 = 298;
@@ -37,6 +36,11 @@ pub(crate) mod code {
     pub(crate) const WORKING_SET_QUOTA: u32 = 1453;
     pub(crate) const COMMITMENT_LIMIT: u32 = 1455;
     pub(crate) const TIMEOUT: u32 = 1460;
+    pub(crate) const RESOURCE_DATA_NOT_FOUND: u32 = 1812;
+    pub(crate) const RESOURCE_TYPE_NOT_FOUND: u32 = 1813;
+    pub(crate) const RESOURCE_NAME_NOT_FOUND: u32 = 1814;
+    pub(crate) const RESOURCE_LANG_NOT_FOUND: u32 = 1815;
+    pub(crate) const RESOURCE_ENUM_USER_STOP: u32 = 15106;
 }
 
 /// The Windows number for one of Linux.
@@ -111,6 +115,12 @@ fn message(id: u32) -> Option<String> {
         code::NOACCESS => "Invalid access to memory location.",
         1114 => "A dynamic link library (DLL) initialization routine failed.",
         code::TIMEOUT => "This operation returned because the timeout period expired.",
+        code::RESOURCE_DATA_NOT_FOUND => "The specified image file did not contain a resource section.",
+        code::RESOURCE_TYPE_NOT_FOUND => "The specified resource type cannot be found in the image file.",
+        code::RESOURCE_NAME_NOT_FOUND => "The specified resource name cannot be found in the image file.",
+        code::RESOURCE_LANG_NOT_FOUND => {
+            "The specified resource language ID cannot be found in the image file."
+        }
         _ => return None,
     };
     Some(format!("{text}\r\n"))

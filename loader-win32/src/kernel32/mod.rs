@@ -4,6 +4,7 @@
 
 pub(crate) mod code;
 pub(crate) mod console;
+pub(crate) mod datafile;
 pub(crate) mod environment;
 pub(crate) mod error;
 pub(crate) mod file;
@@ -12,6 +13,8 @@ pub(crate) mod list;
 pub(crate) mod memory;
 pub(crate) mod module;
 pub(crate) mod processors;
+pub(crate) mod resource;
+pub(crate) mod search;
 pub(crate) mod section;
 pub(crate) mod strings;
 pub(crate) mod suspend;
@@ -48,6 +51,8 @@ pub(crate) const TABLES: &[HostTable] = &[
     memory::TABLE,
     module::TABLE,
     processors::TABLE,
+    resource::TABLE,
+    search::TABLE,
     section::TABLE,
     strings::TABLE,
     suspend::TABLE,

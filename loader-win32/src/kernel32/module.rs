@@ -1,6 +1,6 @@
 //! Modules: everything here asks the engine.
 
-use super::{Bool, answer, error::code, fail};
+use super::{Bool, answer, datafile, error::code, fail, search};
 use crate::{Advice, Services, guest::Ptr, path, teb, text};
 use loader_core::{Addr, Symbol};
 use std::sync::Arc;
@@ -34,8 +34,16 @@ fn load(function: &'static str, name: &str, flags: u32) -> usize {
         if name.is_empty() {
             return Err(code::INVALID_PARAMETER);
         }
-        s.load_library(name, flags).map_err(|e| e.win32())
+        match search::as_data(name, flags)? {
+            true => datafile::load(&**s, name, flags).map(|handle| Addr(handle as u64)),
+            false => s.load_library(name, flags).map_err(|e| e.win32()),
+        }
     }))
+}
+
+/// The second argument is reserved.
+fn load_ex(function: &'static str, name: &str, file: usize, flags: u32) -> usize {
+    if file == 0 { load(function, name, flags) } else { fail(code::INVALID_PARAMETER) as usize }
 }
 
 extern "win64" fn LoadLibraryA(name: Ptr<u8>) -> usize {
@@ -46,12 +54,12 @@ extern "win64" fn LoadLibraryW(name: Ptr<u16>) -> usize {
     load("LoadLibraryW", &name.string(), 0)
 }
 
-extern "win64" fn LoadLibraryExA(name: Ptr<u8>, _file: usize, flags: u32) -> usize {
-    load("LoadLibraryExA", &name.string(), flags)
+extern "win64" fn LoadLibraryExA(name: Ptr<u8>, file: usize, flags: u32) -> usize {
+    load_ex("LoadLibraryExA", &name.string(), file, flags)
 }
 
-extern "win64" fn LoadLibraryExW(name: Ptr<u16>, _file: usize, flags: u32) -> usize {
-    load("LoadLibraryExW", &name.string(), flags)
+extern "win64" fn LoadLibraryExW(name: Ptr<u16>, file: usize, flags: u32) -> usize {
+    load_ex("LoadLibraryExW", &name.string(), file, flags)
 }
 
 fn free(function: &'static str, module: usize) -> Bool {
@@ -59,6 +67,7 @@ fn free(function: &'static str, module: usize) -> Bool {
         s.note(function, Advice::NotInDetach)?;
         match module {
             0 => Err(code::INVALID_HANDLE),
+            data if data & datafile::TAG != 0 => datafile::free(data),
             _ => s.free_library(base(module)),
         }
     }))

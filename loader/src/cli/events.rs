@@ -42,8 +42,9 @@ pub(super) fn object(event: &Event<'_>) -> Value {
         Event::Closed { name, handle, handles } => {
             json!({ "event": "closed", "name": name, "handle": handle.to_bits(), "handles": handles })
         }
-        Event::Advice { name, what, occasion } => {
-            json!({ "event": "advice", "name": name, "what": what, "occasion": occasion.to_string() })
+        Event::Advice { name, what, occasion, refused } => {
+            let occasion = occasion.to_string();
+            json!({ "event": "advice", "name": name, "what": what, "occasion": occasion, "refused": refused })
         }
         Event::Failed { error } => json!({ "event": "failed", "error": super::error_json(error) }),
         _ => json!({ "event": "other" }),
