@@ -30,7 +30,7 @@ fn load_library_in_dll_main_works_and_is_reported() {
     let engine = Engine::builder()
         .host(HostModule::new("tlog.dll").function("tlog", tlog as *const ()))
         .observe(move |event: &Event<'_>| {
-            if let Event::Advice { name, what, occasion } = event {
+            if let Event::Advice { name, what, occasion, .. } = event {
                 ear.lock().unwrap().push(format!("{name}: {what}, {occasion}"));
             }
         })
@@ -44,8 +44,8 @@ fn load_library_in_dll_main_works_and_is_reported() {
     let image = std::fs::read(corpus::root().join("pe/init-arguments/init-arguments.dll")).unwrap();
     engine.open_bytes("init-arguments.dll", image).unwrap().close().unwrap();
     let heard = heard.lock().unwrap();
-    assert!(heard.contains(&"init-arguments.dll: LoadLibrary, loaded".into()), "{heard:?}");
-    assert!(heard.contains(&"init-arguments.dll: LoadLibrary, unloaded".into()), "{heard:?}");
+    assert!(heard.contains(&"init-arguments.dll: LoadLibraryA, loaded".into()), "{heard:?}");
+    assert!(heard.contains(&"init-arguments.dll: LoadLibraryA, unloaded".into()), "{heard:?}");
 }
 
 #[test]
