@@ -5,6 +5,7 @@
 
 use crate::{
     futex::{self, Deadline},
+    kernel32::child::Child,
     lock, teb,
 };
 use std::{
@@ -48,8 +49,8 @@ pub(crate) enum Kind {
     Mutex { owner: AtomicU32, depth: AtomicU32 },
     /// A thread.
     Thread(Thread),
-    /// This process, never over while anyone can ask: what a handle of it may be used for.
-    Process { access: u32 },
+    /// A process, and what a handle of it may be used for: this one, never over while anyone can ask, or a child.
+    Process { access: u32, child: Option<Arc<Child>> },
     /// An open file of the host.
     File(File),
     /// A section of a file, or of memory: see `kernel32::section`.
@@ -183,7 +184,8 @@ impl Object {
             Kind::Mutex { owner, .. } => [0, me].contains(&owner.load(Relaxed)),
             Kind::Thread(t) => t.gone.load(Relaxed),
             Kind::File(_) => true,
-            Kind::Process { .. } | Kind::Section(_) | Kind::Find(_) => false,
+            Kind::Process { child, .. } => child.as_ref().is_some_and(|c| c.has_ended()),
+            Kind::Section(_) | Kind::Find(_) => false,
         }
     }
 
@@ -268,7 +270,7 @@ impl Objects {
     /// The object behind a handle.
     pub(crate) fn get(&self, handle: usize) -> Option<Arc<Object>> {
         match handle {
-            CURRENT_PROCESS => Some(self.make(Kind::Process { access: PROCESS_ALL_ACCESS })),
+            CURRENT_PROCESS => Some(self.make(Kind::Process { access: PROCESS_ALL_ACCESS, child: None })),
             CURRENT_THREAD => Some(self.current_thread()),
             _ => {
                 let handles = lock(&self.handles);

@@ -6,6 +6,7 @@ use crate::{Advice, DllFolders, ImagePages, MemoryUse, Process, Services, teb};
 use loader_core::{Addr, Error, ErrorKind, Found, HostModule, Image, Query, Stage, Symbol};
 use std::{
     arch::asm,
+    ffi::{CString, c_char},
     mem::transmute,
     sync::{
         Arc, Mutex, Weak,
@@ -698,4 +699,79 @@ fn files() {
 fn modules_have_functions() {
     let w = world();
     assert!(w.modules.iter().all(|m| m.names().count() > 0));
+}
+
+#[test]
+fn the_memory_of_a_child_is_its_own_and_goes_with_it() {
+    const SUSPENDED: u32 = 4;
+    let w = world();
+    let program = std::env::temp_dir().join(format!("child-{}.exe", std::process::id()));
+    std::fs::write(&program, "MZ").unwrap();
+    let command = CString::new(format!("\"{}\" and its arguments", program.display())).unwrap();
+    let mut created = [0u64; 3];
+    let at = w.at("KERNEL32.dll", "CreateProcessA");
+    // SAFETY: `CreateProcessA` has these ten arguments.
+    let create: unsafe extern "win64" fn(
+        usize,
+        *const c_char,
+        usize,
+        usize,
+        i32,
+        u32,
+        usize,
+        usize,
+        usize,
+        *mut u64,
+    ) -> i32 = unsafe { transmute(at) };
+    let mut start = |flags| {
+        // SAFETY: the command is a string, and there is room for what is created.
+        let made = unsafe { create(0, command.as_ptr(), 0, 0, 0, flags, 0, 0, 0, created.as_mut_ptr()) };
+        (made == 1).then_some(created)
+    };
+    assert_eq!((start(0), kernel32!(w, "GetLastError")), (None, 50), "programs are not run");
+    let [process, thread, id] = start(SUSPENDED).unwrap();
+    let id = id as u32; // the process's number, below the thread's
+    assert_eq!(kernel32!(w, "GetProcessId", process) as u32, id);
+    assert_ne!(id, std::process::id());
+
+    // A place that is free here is free there, and what is written there is not here.
+    let here = kernel32!(w, "VirtualAlloc", 0, 0x10000, 0x3000, 4);
+    let at = w.at("KERNEL32.dll", "VirtualAllocEx");
+    // SAFETY: `VirtualAllocEx` has these arguments.
+    let allocate: unsafe extern "win64" fn(u64, u64, u64, u32, u32) -> u64 = unsafe { transmute(at) };
+    // SAFETY: it takes numbers.
+    assert_eq!(unsafe { allocate(process, here, 0x1000, 0x3000, 4) }, here);
+    let (text, mut read) = (*b"hello", [0u8; 5]);
+    let at = w.at("KERNEL32.dll", "WriteProcessMemory");
+    // SAFETY: `WriteProcessMemory` has these arguments.
+    let write: unsafe extern "win64" fn(u64, u64, *const u8, usize, usize) -> i32 = unsafe { transmute(at) };
+    // SAFETY: `ReadProcessMemory` has these arguments.
+    let copy: unsafe extern "win64" fn(u64, u64, *mut u8, usize, usize) -> i32 =
+        unsafe { transmute(w.at("KERNEL32.dll", "ReadProcessMemory")) };
+    // SAFETY: the text is that long.
+    assert_eq!(unsafe { write(process, here, text.as_ptr(), 5, 0) }, 1);
+    // SAFETY: there is that much room.
+    assert_eq!(unsafe { copy(process, here, read.as_mut_ptr(), 5, 0) }, 1);
+    assert_eq!(read, text);
+    // SAFETY: as above.
+    assert_eq!(unsafe { copy(u64::MAX, here, read.as_mut_ptr(), 5, 0) }, 1);
+    assert_eq!(read, [0; 5], "this process's own page");
+
+    // One that somebody else ends has no memory any more, and nobody here dies of that.
+    let other = start(SUSPENDED).unwrap();
+    std::fs::remove_file(program).unwrap();
+    // SAFETY: ends a process that this test has started.
+    unsafe { libc::kill((other[2] as u32).cast_signed(), libc::SIGKILL) };
+    // SAFETY: it takes numbers.
+    assert_eq!(unsafe { allocate(other[0], 0, 0x1000, 0x3000, 4) }, 0);
+    assert_eq!([other[0], other[1]].map(|handle| kernel32!(w, "CloseHandle", handle) as i32), [1, 1]);
+
+    // The last handle takes the process along.
+    let runs = || std::path::Path::new(&format!("/proc/{id}")).exists();
+    assert!(runs());
+    assert_eq!(kernel32!(w, "WaitForSingleObject", process, 0) as u32, 258, "it has not ended");
+    assert_eq!(kernel32!(w, "ResumeThread", thread) as u32, u32::MAX, "and does not begin");
+    assert_eq!([process, thread].map(|handle| kernel32!(w, "CloseHandle", handle) as i32), [1, 1]);
+    assert!(!runs());
+    assert_eq!(kernel32!(w, "VirtualFree", here, 0, 0x8000) as i32, 1);
 }

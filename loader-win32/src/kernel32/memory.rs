@@ -1,6 +1,12 @@
 //! Virtual memory: `VirtualAlloc` and its kin, for this process by itself or by a handle of it.
 
-use super::{Bool, FALSE, TRUE, answer, error::code, fail, system::may};
+use super::{
+    Bool, FALSE, TRUE, answer,
+    child::Child,
+    error::code,
+    fail,
+    system::{may, process_of},
+};
 use crate::{
     guest::Ptr,
     memory::{Info, TOP, book::LARGE_PAGE, host, protect},
@@ -22,8 +28,10 @@ extern "win64" fn VirtualAlloc(at: u64, len: u64, kind: u32, protect: u32) -> u6
 }
 
 extern "win64" fn VirtualAllocEx(process: usize, at: u64, len: u64, kind: u32, protect: u32) -> u64 {
-    let may = may(process, PROCESS_VM_OPERATION);
-    address(may.and_then(|()| teb::process().memory.allocate(at, len, kind, protect)))
+    address(process_of(process, PROCESS_VM_OPERATION).and_then(|child| match child {
+        None => teb::process().memory.allocate(at, len, kind, protect),
+        Some(child) => child.memory()?.allocate(at, len, kind, protect),
+    }))
 }
 
 extern "win64" fn VirtualFree(at: u64, len: u64, kind: u32) -> Bool {
@@ -31,26 +39,33 @@ extern "win64" fn VirtualFree(at: u64, len: u64, kind: u32) -> Bool {
 }
 
 extern "win64" fn VirtualFreeEx(process: usize, at: u64, len: u64, kind: u32) -> Bool {
-    let may = may(process, PROCESS_VM_OPERATION);
-    answer(may.and_then(|()| teb::process().memory.free(at, len, kind)))
+    answer(process_of(process, PROCESS_VM_OPERATION).and_then(|child| match child {
+        None => teb::process().memory.free(at, len, kind),
+        Some(child) => child.memory()?.free(at, len, kind),
+    }))
 }
 
-fn protect(at: u64, len: u64, new: u32, old: Ptr<u32>) -> Result<(), u32> {
+fn protect(child: Option<&Child>, at: u64, len: u64, new: u32, old: Ptr<u32>) -> Result<(), u32> {
     if old.is_null() {
         return Err(code::NOACCESS); // the old protection has nowhere to go
     }
-    teb::process().memory.protect(at, len, new).map(|before| old.set(before))
+    let before = match child {
+        None => teb::process().memory.protect(at, len, new),
+        Some(child) => child.protect(at, len, new),
+    };
+    before.map(|before| old.set(before))
 }
 
 extern "win64" fn VirtualProtect(at: u64, len: u64, new: u32, old: Ptr<u32>) -> Bool {
-    answer(protect(at, len, new, old))
+    answer(protect(None, at, len, new, old))
 }
 
 extern "win64" fn VirtualProtectEx(process: usize, at: u64, len: u64, new: u32, old: Ptr<u32>) -> Bool {
-    answer(may(process, PROCESS_VM_OPERATION).and_then(|()| protect(at, len, new, old)))
+    let child = process_of(process, PROCESS_VM_OPERATION);
+    answer(child.and_then(|child| protect(child.as_deref(), at, len, new, old)))
 }
 
-fn query(at: u64, out: Ptr<Info>, room: usize) -> Result<usize, u32> {
+fn query(child: Option<&Child>, at: u64, out: Ptr<Info>, room: usize) -> Result<usize, u32> {
     if at >= TOP {
         return Err(code::INVALID_PARAMETER);
     }
@@ -60,17 +75,20 @@ fn query(at: u64, out: Ptr<Info>, room: usize) -> Result<usize, u32> {
     if out.is_null() {
         return Err(code::NOACCESS);
     }
-    out.set(teb::process().memory.query(at));
+    out.set(match child {
+        None => teb::process().memory.query(at),
+        Some(child) => child.query(at)?,
+    });
     Ok(size_of::<Info>())
 }
 
 extern "win64" fn VirtualQuery(at: u64, out: Ptr<Info>, room: usize) -> usize {
-    query(at, out, room).unwrap_or_else(|e| fail(e) as usize)
+    query(None, at, out, room).unwrap_or_else(|e| fail(e) as usize)
 }
 
 extern "win64" fn VirtualQueryEx(process: usize, at: u64, out: Ptr<Info>, room: usize) -> usize {
-    let may = may(process, PROCESS_QUERY_INFORMATION);
-    may.and_then(|()| query(at, out, room)).unwrap_or_else(|e| fail(e) as usize)
+    let child = process_of(process, PROCESS_QUERY_INFORMATION);
+    child.and_then(|child| query(child.as_deref(), at, out, room)).unwrap_or_else(|e| fail(e) as usize)
 }
 
 extern "win64" fn VirtualLock(at: u64, len: u64) -> Bool {
@@ -135,7 +153,7 @@ extern "win64" fn ResetWriteWatch(at: u64, len: u64) -> u32 {
     }
 }
 
-// Another process's memory: this one's, until there are others.
+// Another process's memory.
 
 fn all(copied: usize, len: usize, done: Ptr<usize>) -> Result<(), u32> {
     done.put(copied);
@@ -150,18 +168,42 @@ extern "win64" fn ReadProcessMemory(
     done: Ptr<usize>,
 ) -> Bool {
     done.put(0);
-    answer(may(process, PROCESS_VM_READ).and_then(|()| all(host::peek(from, to, len), len, done)))
+    answer(process_of(process, PROCESS_VM_READ).and_then(|child| {
+        let owner = owner(child.as_deref())?;
+        all(host::peek(owner, from, to, len), len, done)
+    }))
+}
+
+/// The host's number of the process whose memory is meant, as long as it has any.
+fn owner(child: Option<&Child>) -> Result<u32, u32> {
+    match child {
+        None => Ok(std::process::id()),
+        Some(child) => child.memory().map(|_| child.id()),
+    }
 }
 
 /// Code is written to as well: pages that are only to be run are opened for as long as it takes.
-fn write_memory(to: u64, from: Ptr<u8>, len: usize, done: Ptr<usize>) -> Result<(), u32> {
-    let memory = &teb::process().memory;
-    let now = memory.query(to).protect;
-    let code = matches!(now, protect::EXECUTE | protect::EXECUTE_READ);
-    let opened = code && memory.protect(to, len as u64, protect::EXECUTE_READWRITE).is_ok();
-    let copied = host::poke(to, from, len);
+fn write_memory(
+    child: Option<&Child>,
+    to: u64,
+    from: Ptr<u8>,
+    len: usize,
+    done: Ptr<usize>,
+) -> Result<(), u32> {
+    let process = teb::process();
+    let protect = |new| match child {
+        None => process.memory.protect(to, len as u64, new),
+        Some(child) => child.protect(to, len as u64, new),
+    };
+    let now = match child {
+        None => process.memory.query(to),
+        Some(child) => child.query(to)?,
+    };
+    let code = matches!(now.protect, protect::EXECUTE | protect::EXECUTE_READ);
+    let opened = code && protect(protect::EXECUTE_READWRITE).is_ok();
+    let copied = host::poke(owner(child)?, to, from, len);
     if opened {
-        memory.protect(to, len as u64, now)?;
+        protect(now.protect)?;
     }
     all(copied, len, done)
 }
@@ -174,8 +216,8 @@ extern "win64" fn WriteProcessMemory(
     done: Ptr<usize>,
 ) -> Bool {
     done.put(0);
-    let may = may(process, PROCESS_VM_WRITE | PROCESS_VM_OPERATION);
-    answer(may.and_then(|()| write_memory(to, from, len, done)))
+    let child = process_of(process, PROCESS_VM_WRITE | PROCESS_VM_OPERATION);
+    answer(child.and_then(|child| write_memory(child.as_deref(), to, from, len, done)))
 }
 
 // Large and physical pages need a privilege (SeLockMemoryPrivilege) that nobody here has.

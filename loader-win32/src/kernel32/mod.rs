@@ -2,6 +2,7 @@
 //! every function up where it is documented.
 #![allow(non_snake_case)]
 
+pub(crate) mod child;
 pub(crate) mod code;
 pub(crate) mod console;
 pub(crate) mod datafile;
@@ -36,6 +37,7 @@ pub(crate) const FALSE: Bool = 0;
 
 /// All of it.
 pub(crate) const TABLES: &[HostTable] = &[
+    child::TABLE,
     code::TABLE,
     crate::jump::KERNEL32,
     console::TABLE,

@@ -1,15 +1,17 @@
 //! The machine and the process: processors, memory, versions, ends.
 
-use super::{Bool, FALSE, TRUE, error::code, fail, wait::object};
+use super::{Bool, FALSE, TRUE, child::Child, error::code, fail, wait::object};
 use crate::{
-    Process,
     guest::Ptr,
     object::{Kind, PROCESS_ALL_ACCESS},
     peb::VERSION,
     process, teb,
     text::{self, length},
 };
-use std::arch::x86_64::{__cpuid, __cpuid_count};
+use std::{
+    arch::x86_64::{__cpuid, __cpuid_count},
+    sync::Arc,
+};
 
 /// `SYSTEM_INFO`.
 #[repr(C)]
@@ -240,16 +242,23 @@ extern "win64" fn GlobalMemoryStatusEx(out: Ptr<MemoryStatus>) -> Bool {
     TRUE
 }
 
-/// That a handle is one of this process: the only one that there are handles of. Which other processes there may be,
-/// this is where they are told apart.
+/// That a handle is one of this process.
 pub(crate) fn is_this_process(handle: usize) -> Result<(), u32> {
     may(handle, 0)
 }
 
 /// That a handle is one of this process, with all these rights.
 pub(crate) fn may(handle: usize, wanted: u32) -> Result<(), u32> {
-    match object(handle)?.kind {
-        Kind::Process { access } if access & wanted == wanted => Ok(()),
+    match process_of(handle, wanted)? {
+        None => Ok(()),
+        Some(_) => Err(code::NOT_SUPPORTED),
+    }
+}
+
+/// The child that a handle is of, or none for this process; the handle has all these rights.
+pub(crate) fn process_of(handle: usize, wanted: u32) -> Result<Option<Arc<Child>>, u32> {
+    match &object(handle)?.kind {
+        Kind::Process { access, child } if access & wanted == wanted => Ok(child.clone()),
         Kind::Process { .. } => Err(code::ACCESS_DENIED),
         _ => Err(code::INVALID_HANDLE),
     }
@@ -275,28 +284,11 @@ extern "win64" fn OpenProcess(access: u32, _inherit: Bool, id: u32) -> usize {
     if id != std::process::id() {
         return fail(code::INVALID_PARAMETER) as usize; // other processes are not Windows processes
     }
-    teb::process().objects.open(Kind::Process { access: process_access(access) })
-}
-
-extern "win64" fn GetProcessId(handle: usize) -> u32 {
-    is_this_process(handle).map_or_else(|e| fail(e) as u32, |()| std::process::id())
-}
-
-/// `TerminateProcess` of this process: at once, and nobody is told.
-extern "win64" fn TerminateProcess(handle: usize, code: u32) -> Bool {
-    match is_this_process(handle) {
-        Ok(()) => Process::terminate(code),
-        Err(e) => fail(e),
-    }
+    teb::process().objects.open(Kind::Process { access: process_access(access), child: None })
 }
 
 extern "win64" fn ExitProcess(code: u32) {
     teb::process().exit(code)
-}
-
-/// No other Windows process can be started.
-extern "win64" fn CreateProcess() -> Bool {
-    fail(120) // ERROR_CALL_NOT_IMPLEMENTED
 }
 
 /// No debugger that Windows code could talk to.
@@ -362,8 +354,8 @@ table! {
     pub(crate) TABLE:
         GetSystemInfo, GetNativeSystemInfo = GetSystemInfo, IsProcessorFeaturePresent, GetVersionExW, GetVersion,
         VerSetConditionMask, VerifyVersionInfoW, GetPhysicallyInstalledSystemMemory, GlobalMemoryStatusEx,
-        OpenProcess, GetProcessId, TerminateProcess, ExitProcess,
-        CreateProcessA = CreateProcess, CreateProcessW = CreateProcess, IsDebuggerPresent, CheckRemoteDebuggerPresent, IsWow64Process, GetComputerNameA, GetComputerNameW,
+        OpenProcess, ExitProcess, IsDebuggerPresent, CheckRemoteDebuggerPresent, IsWow64Process, GetComputerNameA,
+        GetComputerNameW,
         GetSystemDirectoryW, GetSystemDirectoryA, GetWindowsDirectoryW, GetSystemWindowsDirectoryW = GetWindowsDirectoryW,
         SetErrorMode
 }

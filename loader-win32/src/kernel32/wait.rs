@@ -272,8 +272,8 @@ extern "win64" fn DuplicateHandle(
     let objects = &teb::process().objects;
     let copied = object(handle).map(|o| {
         out.put(match o.kind {
-            Kind::Process { .. } if options & DUPLICATE_SAME_ACCESS == 0 => {
-                objects.open(Kind::Process { access: process_access(access) })
+            Kind::Process { ref child, .. } if options & DUPLICATE_SAME_ACCESS == 0 => {
+                objects.open(Kind::Process { access: process_access(access), child: child.clone() })
             }
             _ => objects.add(o),
         });

@@ -160,14 +160,14 @@ pub(crate) fn is_free(range: &Range<u64>) -> bool {
     got
 }
 
-/// Copies what can be read at `from`, without ever faulting, and says how much that was.
-pub(crate) fn peek(from: u64, to: Ptr<u8>, len: usize) -> usize {
-    transfer(libc::process_vm_readv, to, from, len)
+/// Copies what can be read at `from` of a process, without ever faulting, and says how much that was.
+pub(crate) fn peek(process: u32, from: u64, to: Ptr<u8>, len: usize) -> usize {
+    transfer(libc::process_vm_readv, process, to, from, len)
 }
 
-/// Copies to an address as far as can be written there, without ever faulting, and says how far that was.
-pub(crate) fn poke(to: u64, from: Ptr<u8>, len: usize) -> usize {
-    transfer(libc::process_vm_writev, from, to, len)
+/// Copies to an address of a process as far as can be written there, without ever faulting, and says how far that was.
+pub(crate) fn poke(process: u32, to: u64, from: Ptr<u8>, len: usize) -> usize {
+    transfer(libc::process_vm_writev, process, from, to, len)
 }
 
 type Transfer = unsafe extern "C" fn(
@@ -179,12 +179,11 @@ type Transfer = unsafe extern "C" fn(
     libc::c_ulong,
 ) -> libc::ssize_t;
 
-fn transfer(copy: Transfer, near: Ptr<u8>, far: u64, len: usize) -> usize {
+fn transfer(copy: Transfer, process: u32, near: Ptr<u8>, far: u64, len: usize) -> usize {
     let near = libc::iovec { iov_base: near.raw().cast(), iov_len: len };
     let far = libc::iovec { iov_base: place(far), iov_len: len };
-    let me = std::process::id().cast_signed();
     // SAFETY: both sides are addresses of the caller's, who wants them copied; the kernel checks each page of both.
-    let done = unsafe { copy(me, &raw const near, 1, &raw const far, 1, 0) };
+    let done = unsafe { copy(process.cast_signed(), &raw const near, 1, &raw const far, 1, 0) };
     usize::try_from(done).unwrap_or(0)
 }
 
@@ -193,7 +192,7 @@ pub(crate) fn is_readable(page: u64) -> bool {
     let mut byte = 0;
     // SAFETY: a local of one byte, which is all that is copied.
     let to = unsafe { Ptr::new(&raw mut byte) };
-    peek(page, to, 1) == 1
+    peek(std::process::id(), page, to, 1) == 1
 }
 
 /// The pages after `page`, up to `limit`, of which `all` holds; found by doubling and halving, for rules that hold of

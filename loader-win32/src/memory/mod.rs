@@ -14,6 +14,7 @@
 pub(crate) mod book;
 pub(crate) mod host;
 pub(crate) mod protect;
+pub(crate) mod puppet;
 mod runs;
 mod watch;
 
@@ -48,7 +49,7 @@ pub(crate) struct Info {
 }
 
 impl Info {
-    fn free(range: Range<u64>) -> Self {
+    pub(crate) fn free(range: Range<u64>) -> Self {
         let size = range.end - range.start;
         Self { base: range.start, size, state: FREE, protect: NOACCESS, ..Self::default() }
     }
