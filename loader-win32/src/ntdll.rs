@@ -56,5 +56,5 @@ table! {
         RtlTryEnterCriticalSection = TryEnterCriticalSection, RtlWakeAllConditionVariable = WakeAllConditionVariable,
         RtlWakeConditionVariable = WakeConditionVariable, NtGetCurrentProcessorNumber = GetCurrentProcessorNumber,
         VerSetConditionMask = system::VerSetConditionMask,
-        NtContinue = walk::NtContinue, ZwContinue = walk::NtContinue
+        DbgBreakPoint = DebugBreak, NtContinue = walk::NtContinue, ZwContinue = walk::NtContinue
 }

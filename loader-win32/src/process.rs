@@ -110,6 +110,9 @@ impl Process {
     /// handles faults: a guard page tells once.
     #[must_use]
     pub fn guard_hit(&self, at: Addr) -> bool {
+        if !self.memory.may_guard(at.0) {
+            return false;
+        }
         let image = self.services().and_then(|s| s.image_pages(at));
         self.memory.guard_hit(at.0, image.map(|image| image.id))
     }

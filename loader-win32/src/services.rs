@@ -120,7 +120,7 @@ pub trait Services: Send + Sync {
     /// The process is about to end, in this thread: every library is told, and none is unloaded.
     fn process_ends(&self);
 
-    /// A thread of guest code ended because of this.
+    /// A thread of guest code, or what it does at its end, failed by this.
     fn thread_failed(&self, error: &ErrorKind);
 
     /// Guest code calls a function that entry points had better not call; whether this is one, the engine knows.

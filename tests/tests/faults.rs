@@ -25,6 +25,7 @@ const ILLEGAL: u64 = 53;
 const COPIES_FROM: u64 = 0x40;
 
 const ACCESS_VIOLATION: u32 = 0xc000_0005;
+const DIVIDED_BY_ZERO: u32 = 0xc000_0094;
 const STACK_OVERFLOW: u32 = 0xc000_00fd;
 
 fn faults() -> (Engine, Library) {
@@ -130,7 +131,7 @@ fn faults_of_many_threads_at_once_are_all_dispatched() {
                     let (way, code) = [
                         (READS, ACCESS_VIOLATION),
                         (WRITES, ACCESS_VIOLATION),
-                        (DIVIDES, 0xc000_0094),
+                        (DIVIDES, DIVIDED_BY_ZERO),
                         (ILLEGAL, 0xc000_001d),
                         (COPIES_FROM, ACCESS_VIOLATION),
                     ][((n + time) % 5) as usize];
@@ -154,8 +155,13 @@ fn a_thread_of_the_librarys_own_that_fails_is_reported() {
     let engine = tests::subject::engine(Engine::builder().observe(observe)).unwrap();
     let library = engine.open(corpus::root().join("pe/faults/faults.dll")).unwrap();
     assert_eq!(call(&engine, &library, "in_thread", WRITES), Ok(ACCESS_VIOLATION));
+    assert_eq!(
+        call(&engine, &library, "in_thread", DIVIDES),
+        Ok(DIVIDED_BY_ZERO),
+        "its exit code is the exception's"
+    );
     let failed = failed.lock().unwrap();
-    assert!(failed.len() == 1 && failed[0].contains("(writing 0x20) at faults.dll+"), "{failed:?}");
+    assert!(failed.len() == 2 && failed[0].contains("(writing 0x20) at faults.dll+"), "{failed:?}");
 }
 
 #[inline(never)]

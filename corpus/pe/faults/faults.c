@@ -19,6 +19,8 @@ IMPORT void *memcpy(void *, const void *, u64);
 IMPORT void qsort(void *, u64 count, u64 size, int (*)(const void *, const void *));
 IMPORT int _resetstkoflw(void);
 
+IMPORT void DebugBreak(void);
+
 int guarded(Function, int);
 int cleaned(Function, int);
 int clobbering(Function, int);
@@ -26,7 +28,7 @@ int kept(int);
 
 /* The ways to fault; the addresses that are touched are these numbers. */
 enum { READS = 0x10, WRITES = 0x20, EXECUTES = 0x30, NOWHERE, MISPLACED, DIVIDES, OVERFLOWS, ILLEGAL, PRIVILEGED, BREAKS, STEPS,
-    MISALIGNED, SSE_DIVIDES, SSE_INVALID, X87_DIVIDES, COPIES_FROM = 0x40, COPIES_TO = 0x50 };
+    MISALIGNED, SSE_DIVIDES, SSE_INVALID, X87_DIVIDES, COPIES_FROM = 0x40, COPIES_TO = 0x50, DEBUGS };
 
 static const char *hex(u64 number)
 {
@@ -115,6 +117,7 @@ static int faults(int way)
     case SSE_DIVIDES: __asm__ volatile("ldmxcsr %0" :: "m"(unmasked)); result = one / zero; return 0;
     case SSE_INVALID: __asm__ volatile("ldmxcsr %0" :: "m"(unmasked_invalid)); result = zero / zero; return 0;
     case X87_DIVIDES: __asm__ volatile("fldcw %0\nfld1\nfldz\nfdivrp\nfwait\nfstp %%st(0)" :: "m"(x87_unmasked)); return 0;
+    case DEBUGS: DebugBreak(); return 0;
     case COPIES_FROM: return copies(bytes, (void *)COPIES_FROM);
     case COPIES_TO: return copies((void *)COPIES_TO, bytes);
     }
@@ -254,6 +257,38 @@ EXPORT unsigned in_thread(int way)
     return code;
 }
 
+/* What is called at the end of a thread fails alone, too. */
+IMPORT unsigned FlsAlloc(void (*)(void *));
+IMPORT int FlsSetValue(unsigned, void *);
+IMPORT int FlsFree(unsigned);
+static unsigned slot;
+static void forgets(void *value) { tlog("at the end"), faults((int)(u64)value); }
+EXPORT int leaves_value(int way) { return slot = FlsAlloc(forgets), FlsSetValue(slot, (void *)(u64)way); }
+EXPORT int frees_slot(void) { return FlsFree(slot); }
+
+/* Asked instead of tried. */
+IMPORT int IsBadReadPtr(const void *, u64), IsBadWritePtr(void *, u64), IsBadCodePtr(const void *);
+IMPORT int IsBadStringPtrA(const char *, u64), IsBadStringPtrW(const unsigned short *, u64);
+EXPORT int bad_pointers(void)
+{
+    unsigned before;
+    char *pages = VirtualAlloc(0, 3 * 4096, 0x3000, 4), *last = pages + 2 * 4096 - 4;
+    int wrong = 0;
+    VirtualProtect(pages, 4096, 2, &before);
+    VirtualProtect(pages + 2 * 4096, 4096, 1, &before);
+    wrong |= (IsBadReadPtr(pages, 2 * 4096) != 0) << 0 | (IsBadReadPtr(pages, 2 * 4096 + 1) != 1) << 1;
+    wrong |= (IsBadWritePtr(last, 4) != 0) << 2 | (IsBadWritePtr(last, 5) != 1) << 3 | (IsBadWritePtr(pages, 1) != 1) << 4;
+    wrong |= (IsBadCodePtr(0) != 1) << 5 | (IsBadCodePtr(faults) != 0) << 6;
+    for (int n = 0; n < 4; n++)
+        last[n] = 'x';
+    wrong |= (IsBadStringPtrA(last, 4) != 0) << 7 | (IsBadStringPtrA(last, 5) != 1) << 8;
+    wrong |= (IsBadStringPtrW((unsigned short *)last, 3) != 1) << 9;
+    last[2] = last[3] = 0;
+    wrong |= (IsBadStringPtrA(last, 100) != 0) << 10 | (IsBadStringPtrW((unsigned short *)last, 100) != 0) << 11;
+    VirtualFree(pages, 0, 0x8000);
+    return wrong;
+}
+
 /* The last to be asked. */
 IMPORT Handler SetUnhandledExceptionFilter(Handler);
 static int gives_up(Pointers *p) { return told("gives up ", p), 0; }
@@ -261,8 +296,10 @@ static int skips(Pointers *p) { return told("skips ", p), p->context->rip += 2, 
 EXPORT int last_resort(void)
 {
     Handler before = SetUnhandledExceptionFilter(skips);
+    void *told = AddVectoredContinueHandler(1, goes_on);
     expected = 0;
     __asm__ volatile("ud2");
+    RemoveVectoredContinueHandler(told);
     SetUnhandledExceptionFilter(before);
     return before == 0;
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! fault ─ signal ─► on_signal: writes down the registers below the stack in use, and lets the thread go on at
-//!                   entry ─► faulted: whose is it? ─ the guest's ─► walk::handled ─► on with the registers as they are then
+//!                   entry ─► faulted: whose is it? ─ the guest's ─► walk::dispatch ─► on with the registers as they are then
 //!                                       │                                  └ nobody ─► an error at the guarded call
 //!                                       └ the host's, or nobody's ─► the same fault again, for whoever was there before
 //! ```
@@ -23,7 +23,7 @@
 //! the host's code, ends the call at once: there is nowhere for a handler to run.
 
 use super::{
-    ContextRecord, Float, Record, local, peek,
+    ContextRecord, Float, Record, functions, local, peek,
     registers::restore,
     trap::{self, Trap},
     walk,
@@ -31,9 +31,8 @@ use super::{
 use crate::{guest::Ptr, teb};
 use libc::{c_int, c_void, siginfo_t, ucontext_t};
 use loader_core::{
-    Addr, Format,
+    Addr,
     call::leaving_for_exception,
-    index::Reading,
     registers::{keeping, prepare},
     signals::{Link, was_sent},
 };
@@ -173,8 +172,9 @@ fn fill(context: &mut ContextRecord, state: &ucontext_t) {
 fn leave(trap: &Trap, state: &ucontext_t) -> Option<(Addr, Addr)> {
     let mut context = ContextRecord::EMPTY;
     fill(&mut context, state);
-    let reading = Reading::begin();
-    reading.at(Addr(context.rip)).filter(|listed| listed.image.format() == Format::Pe)?;
+    if !functions::is_in_image(context.rip) {
+        return None;
+    }
     let mut record = trap::record(trap, &[], &mut context);
     if trap.number == trap::number::PAGE && teb::own(|o| o.stack.ends_before(trap.address)) {
         record.code = trap::code::STACK_OVERFLOW;
@@ -207,17 +207,20 @@ extern "C" fn faulted(fault: Ptr<Fault>) {
     calm();
     // SAFETY: `redirect` left it above this frame; nobody else knows of it.
     let fault = unsafe { &mut *fault.raw() };
-    let context = local(&mut fault.context);
-    if !walk::leads_to_guest(context) {
-        return if fault.overflow { /* the host goes on with the pages that it has now */
-        } else {
-            pass_on(fault)
-        };
+    match walk::leads_to_guest(&fault.context) {
+        true => handle(fault),
+        false if fault.overflow => {} // the host goes on, with the pages that it has now
+        false => pass_on(fault),
     }
+}
+
+/// Has the guest's fault handled; if nobody does, the call of the guest that led to it fails.
+fn handle(fault: &mut Fault) {
     let mut record = fault.record();
+    let context = local(&mut fault.context);
     let fast = record.code == trap::code::FAST_FAIL;
     let record = local(&mut record);
-    if fast || !walk::handled(record, context) {
+    if fast || !walk::dispatch(record, context) {
         walk::leave(record, context);
         pass_on(fault); // nobody guards the call
     }

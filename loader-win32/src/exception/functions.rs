@@ -98,6 +98,11 @@ fn found(functions: Functions, at: u64) -> Option<Found> {
     Some(Found { functions, entry: Some(entry) })
 }
 
+/// Whether an address is in an image of the guest.
+pub(crate) fn is_in_image(at: u64) -> bool {
+    Reading::begin().at(Addr(at)).is_some_and(|listed| listed.image.format() == Format::Pe)
+}
+
 /// The functions of the image that holds an address, as its headers in memory say.
 fn of_image(at: u64) -> Option<Functions> {
     const EXCEPTION_DIRECTORY: u64 = 0x88 + 3 * 8;

@@ -31,11 +31,16 @@ pub(super) enum Code {
     Returned,
 }
 
+/// Whether there are unwind tables for an address: it is in code of the host.
+pub(super) fn has(at: u64) -> bool {
+    Tables::of(at).is_some()
+}
+
 /// The registers of the guest's code, or of a bridge to it, from which the host's code came to be called.
 pub(super) fn caller(context: &ContextRecord, mut code: Code) -> Option<ContextRecord> {
     let end = loader_core::call::innermost().map_or(u64::MAX, |guard| guard.0);
     let mut current = *context;
-    if code == Code::Next && Tables::of(current.rip).is_none() {
+    if code == Code::Next && !has(current.rip) {
         current = returned(&current)?; // somebody called an address where nothing is
         code = Code::Returned;
         if functions::find(current.rip).is_some() {

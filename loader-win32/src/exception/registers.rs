@@ -49,6 +49,12 @@ with_registers! {
     __RTtypeid => crate::crt::rtti::type_of;
 }
 
+/// `DebugBreak()`: a breakpoint, which its caller's handlers see.
+#[unsafe(naked)]
+pub(crate) unsafe extern "win64" fn DebugBreak() {
+    naked_asm!(".cfi_startproc", "int3", "ret", ".cfi_endproc")
+}
+
 /// Goes on with the registers of a context, without touching the stack that they lead to: the host's code has what it
 /// needs below its stack pointer, too. What no user may set in flags and control registers is left out.
 #[unsafe(naked)]
@@ -141,6 +147,6 @@ pub(super) fn bridge(context: &ContextRecord) -> Option<Bridge> {
 table! {
     /// Exceptions.
     pub(crate) TABLE:
-        RaiseException, RtlRaiseException, RtlUnwind, RtlUnwindEx, RtlRestoreContext = walk::RtlRestoreContext,
+        DebugBreak, RaiseException, RtlRaiseException, RtlUnwind, RtlUnwindEx, RtlRestoreContext = walk::RtlRestoreContext,
         RtlCaptureStackBackTrace
 }

@@ -46,9 +46,11 @@ pub(super) fn on_stack(establisher: u64) -> bool {
 }
 
 /// Whether code of the guest is being executed, or has called what is.
-pub(super) fn leads_to_guest(context: Ptr<ContextRecord>) -> bool {
-    let context = context.get();
-    !matches!(place(&context, Code::Next), Place::End) || teb::process().memory.has(context.rip)
+pub(super) fn leads_to_guest(context: &ContextRecord) -> bool {
+    let at = context.rip;
+    functions::is_in_image(at)
+        || !matches!(place(context, Code::Next), Place::End)
+        || !host::has(at) && teb::process().memory.has(at)
 }
 
 /// What a frame's handler is told of its frame.
@@ -88,10 +90,10 @@ fn flags(record: Ptr<Record>, clear: u32, set: u32) {
 
 /// Tells everybody of an exception, in order, until somebody handles it; `true` if execution goes on with `context`.
 /// A frame that handles it otherwise does not return here.
-fn dispatch(record: Ptr<Record>, context: Ptr<ContextRecord>) -> bool {
+pub(super) fn dispatch(record: Ptr<Record>, context: Ptr<ContextRecord>) -> bool {
     let mut pointers = Pointers { record, context };
     let pointers = local(&mut pointers);
-    let handled = vectored::ask(pointers) || ask_frames(record, context);
+    let handled = vectored::ask(pointers) || ask_frames(record, context) || vectored::last_resort(pointers);
     if handled {
         vectored::ask_continuing(pointers);
     }
@@ -152,13 +154,6 @@ fn ask_frames(record: Ptr<Record>, context: Ptr<ContextRecord>) -> bool {
     }
 }
 
-/// Has an exception handled that was raised at a place: `true` if execution goes on with the context. Who handles it
-/// otherwise goes on elsewhere.
-pub(super) fn handled(record: Ptr<Record>, context: Ptr<ContextRecord>) -> bool {
-    let mut pointers = Pointers { record, context };
-    dispatch(record, context) || vectored::last_resort(local(&mut pointers))
-}
-
 /// The call into Windows code that led here fails, because nobody handles an exception. Returns if nobody guards it.
 pub(super) fn leave(record: Ptr<Record>, context: Ptr<ContextRecord>) {
     loader_core::call::leave_for_exception(record.get().raised(&context.get()));
@@ -167,7 +162,7 @@ pub(super) fn leave(record: Ptr<Record>, context: Ptr<ContextRecord>) {
 /// Raises an exception at a place. Who handles it goes on elsewhere, or there; if nobody does, the call into Windows code
 /// that led here fails. A call that nobody guards ends with the process, as on Windows.
 fn raise(record: Ptr<Record>, context: Ptr<ContextRecord>) -> ! {
-    if handled(record, context) {
+    if dispatch(record, context) {
         registers::resume(context)
     }
     nobody_handles(record, context)

@@ -251,6 +251,41 @@ extern "win64" fn IsBadReadPtr(at: u64, len: u64) -> Bool {
     if bad { TRUE } else { FALSE }
 }
 
+/// Whether the caller may write there: what is there is written again, one byte a page.
+extern "win64" fn IsBadWritePtr(at: u64, len: u64) -> Bool {
+    let pages = (at & !4095..at.saturating_add(len)).step_by(4096);
+    let bad = len != 0 && !pages.into_iter().all(|page| host::is_writable(page.max(at)));
+    if bad { TRUE } else { FALSE }
+}
+
+extern "win64" fn IsBadCodePtr(at: u64) -> Bool {
+    IsBadReadPtr(at, 1)
+}
+
+/// Whether a text cannot be read up to its end, or as far as the caller cares.
+fn is_bad_text<T: Copy + Default + PartialEq>(at: Ptr<T>, limit: u64) -> Bool {
+    let size = size_of::<T>() as u64;
+    let begins_page = |n: u64| n == 0 || (at.addr() as u64 + n * size) % 4096 < size;
+    for n in 0..limit {
+        let unit = at.at(n as usize);
+        if begins_page(n) && IsBadReadPtr(unit.addr() as u64, size) == TRUE {
+            return TRUE;
+        }
+        if unit.get() == T::default() {
+            break;
+        }
+    }
+    FALSE
+}
+
+extern "win64" fn IsBadStringPtrA(at: Ptr<u8>, limit: u64) -> Bool {
+    is_bad_text(at, limit)
+}
+
+extern "win64" fn IsBadStringPtrW(at: Ptr<u16>, limit: u64) -> Bool {
+    is_bad_text(at, limit)
+}
+
 /// This processor keeps its instruction cache in step by itself.
 extern "win64" fn FlushInstructionCache(process: usize, _at: usize, _len: usize) -> Bool {
     std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
@@ -263,5 +298,6 @@ table! {
         VirtualAlloc, VirtualAllocEx, VirtualFree, VirtualFreeEx, VirtualProtect, VirtualProtectEx, VirtualQuery,
         VirtualQueryEx, VirtualLock, VirtualUnlock, GetWriteWatch, ResetWriteWatch, ReadProcessMemory,
         WriteProcessMemory, GetLargePageMinimum, AllocateUserPhysicalPages, FreeUserPhysicalPages,
-        MapUserPhysicalPages, IsBadReadPtr, FlushInstructionCache
+        MapUserPhysicalPages, IsBadReadPtr, IsBadWritePtr, IsBadCodePtr, IsBadStringPtrA, IsBadStringPtrW,
+        FlushInstructionCache
 }

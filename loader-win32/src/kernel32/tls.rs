@@ -6,7 +6,7 @@ use crate::{
     lock,
     teb::{self, FLS_SLOTS, TLS_EXPANSION, TLS_SLOTS, Teb},
 };
-use loader_core::Addr;
+use loader_core::{Addr, call::guarded};
 use std::sync::{
     Mutex,
     atomic::{AtomicUsize, Ordering::Relaxed},
@@ -96,7 +96,7 @@ fn take(index: usize) -> usize {
     })
 }
 
-/// Calls a slot's callback with a value, if there is one.
+/// Calls a slot's callback with a value, if there is one. What it fails by concerns nobody else.
 #[allow(unsafe_code)]
 fn call(callback: Option<Callback>, value: usize) {
     let loaded = |c: &Callback| {
@@ -107,7 +107,9 @@ fn call(callback: Option<Callback>, value: usize) {
         && let Some(callback) = callback.filter(loaded)
     {
         // SAFETY: the library that registered the callback is still loaded; no lock is held.
-        unsafe { callback(value) };
+        if let Err(error) = guarded(|| unsafe { callback(value) }) {
+            teb::process().services().iter().for_each(|s| s.thread_failed(&error));
+        }
     }
 }
 

@@ -506,6 +506,15 @@ impl<P: Pages> Book<P> {
         }
     }
 
+    /// Whether an address is in a guard page of an allocation, or could be in one of an image.
+    pub(crate) fn may_guard(&self, address: u64) -> bool {
+        let page = address & !(PAGE - 1);
+        match self.query(page) {
+            Some(known) => known.protect & super::protect::GUARD != 0,
+            None => self.images.range(..=page).next_back().is_some_and(|(_, changed)| page < changed.end),
+        }
+    }
+
     /// Tells whether an access hit a guard page, of an allocation or of the image that is there. If so, the page is none
     /// any more: a guard tells once.
     pub(crate) fn guard_hit(&mut self, address: u64, image: Option<u64>) -> bool {

@@ -195,6 +195,14 @@ pub(crate) fn is_readable(page: u64) -> bool {
     peek(std::process::id(), page, to, 1) == 1
 }
 
+/// Whether a byte can be written. It is, with what is there.
+pub(crate) fn is_writable(at: u64) -> bool {
+    let mut byte = 0;
+    // SAFETY: a local of one byte, which is all that is copied.
+    let byte = unsafe { Ptr::new(&raw mut byte) };
+    peek(at, byte, 1) == 1 && poke(at, byte, 1) == 1
+}
+
 /// The pages after `page`, up to `limit`, of which `all` holds; found by doubling and halving, for rules that hold of
 /// every part of what they hold of.
 pub(crate) fn stretch(page: u64, limit: u64, all: impl Fn(&Range<u64>) -> bool) -> u64 {

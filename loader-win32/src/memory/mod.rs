@@ -124,6 +124,11 @@ impl Memory {
         lock(&self.0).query(address & !(PAGE - 1)).is_some()
     }
 
+    /// Whether [`Memory::guard_hit`] could say so, whatever image is there.
+    pub(crate) fn may_guard(&self, address: u64) -> bool {
+        lock(&self.0).may_guard(address)
+    }
+
     /// As [`Process::guard_hit`](crate::Process::guard_hit), where this image is.
     pub(crate) fn guard_hit(&self, address: u64, image: Option<u64>) -> bool {
         lock(&self.0).guard_hit(address, image)
