@@ -20,7 +20,8 @@ mod raw;
 
 pub use native::Native;
 pub use raw::{
-    Arg, Convention, MissingImport, guarded, innermost, invoke, leave_for_exception, leaving_for_exception,
+    Arg, Convention, MissingImport, goes_on_at, guarded, innermost, invoke, leave_for_exception,
+    leaving_for_exception,
 };
 
 use crate::{

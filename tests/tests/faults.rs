@@ -91,6 +91,12 @@ fn an_exception_that_nobody_handles_is_an_error_with_place_and_registers() {
     assert_eq!(exception(call(&engine, &library, "no_resort", 0)).code, 0xc000_001d);
     // From a callback of the host's, whose caller does not guard itself either.
     assert_eq!(exception(call(&engine, &library, "in_callback_uncaught", 0)).code, ACCESS_VIOLATION);
+    // After a jump out of a guarded call within, this one is the innermost again.
+    assert_eq!(call(&engine, &library, "jumps_over_host", 0), Ok(7));
+    assert_eq!(
+        exception(call(&engine, &library, "jumps_over_host_and_faults", READS)).code,
+        ACCESS_VIOLATION
+    );
     assert_eq!(call(&engine, &library, "uncaught", 0), Ok(u32::MAX), "and all goes on");
 }
 

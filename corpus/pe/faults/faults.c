@@ -266,6 +266,24 @@ static void forgets(void *value) { tlog("at the end"), faults((int)(u64)value); 
 EXPORT int leaves_value(int way) { return slot = FlsAlloc(forgets), FlsSetValue(slot, (void *)(u64)way); }
 EXPORT int frees_slot(void) { return FlsFree(slot); }
 
+/* It jumps to whoever called the host. */
+IMPORT int _setjmp(void *, void *) __attribute__((returns_twice));
+IMPORT void longjmp(void *, int) __attribute__((noreturn));
+static u64 buffer[32] __attribute__((aligned(16)));
+static void jumps(void *value) { (void)value, longjmp(buffer, 7); }
+EXPORT int jumps_over_host(void)
+{
+    int value = _setjmp(buffer, __builtin_frame_address(0));
+    if (!value) {
+        unsigned slot = FlsAlloc(jumps);
+        FlsSetValue(slot, &value);
+        FlsFree(slot);
+    }
+    return value;
+}
+
+EXPORT int jumps_over_host_and_faults(int way) { return jumps_over_host() + faults(way); }
+
 /* Asked instead of tried. */
 IMPORT int IsBadReadPtr(const void *, u64), IsBadWritePtr(void *, u64), IsBadCodePtr(const void *);
 IMPORT int IsBadStringPtrA(const char *, u64), IsBadStringPtrW(const unsigned short *, u64);

@@ -120,6 +120,14 @@ pub fn innermost() -> Option<Addr> {
     unsafe { guard.as_ref() }.map(|guard| Addr(guard.rsp))
 }
 
+/// The thread goes on with this stack pointer: guarded calls that began below it are over, without having returned.
+pub fn goes_on_at(stack: Addr) {
+    while innermost().is_some_and(|guard| guard < stack) {
+        // SAFETY: the guard is a local of a `guarded` call, whose frame nobody has given to others yet.
+        INNERMOST.set(unsafe { (*INNERMOST.get()).outer });
+    }
+}
+
 /// Calls `f(data)`; returns 0 when it returns, 1 when `leave` was called on the guard.
 #[unsafe(naked)]
 unsafe extern "C-unwind" fn enter(

@@ -23,8 +23,9 @@
 //! the host's code, ends the call at once: there is nowhere for a handler to run.
 
 use super::{
-    ContextRecord, Float, Record, functions, local, peek,
+    ContextRecord, Record, WHOLE, functions, local, peek,
     registers::restore,
+    saved,
     trap::{self, Trap},
     walk,
 };
@@ -71,7 +72,7 @@ const ROOM: u64 = 0xc000;
 /// Flags that would change what the code of the dispatcher does: trap, direction, nested task, alignment check.
 const DISTURBING: i64 = 1 << 8 | 1 << 10 | 1 << 14 | 1 << 18;
 
-fn saved(state: &ucontext_t, which: c_int) -> u64 {
+fn register(state: &ucontext_t, which: c_int) -> u64 {
     state.uc_mcontext.gregs[which as usize].cast_unsigned()
 }
 
@@ -91,27 +92,28 @@ extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, state: *mut c_void)
 fn redirect(signal: c_int, state: &mut ucontext_t) -> bool {
     let trap = Trap {
         signal,
-        number: saved(state, libc::REG_TRAPNO) as u32,
-        error: saved(state, libc::REG_ERR),
-        address: saved(state, libc::REG_CR2),
+        number: register(state, libc::REG_TRAPNO) as u32,
+        error: register(state, libc::REG_ERR),
+        address: register(state, libc::REG_CR2),
     };
     let overflow = trap.number == trap::number::PAGE && teb::own(|o| o.stack.kept().contains(&trap.address));
-    let next = match room(overflow, saved(state, libc::REG_RSP)) {
+    let goes_on = match room(overflow, register(state, libc::REG_RSP)) {
         Some(place) => {
             // SAFETY: `room` found that the thread's stack has this much below what is in use of it.
             unsafe { place.write_bytes(0, 1) };
             // SAFETY: as above; zeros are valid.
             let fault = unsafe { &mut *place };
             (fault.trap, fault.overflow) = (trap, overflow);
-            fill(&mut fault.context, state);
+            fault.context.flags = WHOLE;
+            saved::get(state, &mut fault.context);
             Some((Addr(entry as *const () as u64), libc::REG_RSP, Addr(place.addr() as u64)))
         }
         None => leave(&trap, state).map(|(code, guard)| (code, libc::REG_RDI, guard)),
     };
-    let Some((code, register, value)) = next else { return false };
+    let Some((code, which, value)) = goes_on else { return false };
     let registers = &mut state.uc_mcontext.gregs;
     registers[libc::REG_RIP as usize] = code.0.cast_signed();
-    registers[register as usize] = value.0.cast_signed();
+    registers[which as usize] = value.0.cast_signed();
     registers[libc::REG_EFL as usize] &= !DISTURBING;
     true
 }
@@ -134,44 +136,11 @@ fn room(overflow: bool, rsp: u64) -> Option<*mut Fault> {
     (place.saturating_sub(ROOM) >= stack.start).then(|| ptr::with_exposed_provenance_mut(place as usize))
 }
 
-/// The thread's registers, as the kernel saved them.
-fn fill(context: &mut ContextRecord, state: &ucontext_t) {
-    const INTEGERS: [c_int; 16] = [
-        libc::REG_RAX,
-        libc::REG_RCX,
-        libc::REG_RDX,
-        libc::REG_RBX,
-        libc::REG_RSP,
-        libc::REG_RBP,
-        libc::REG_RSI,
-        libc::REG_RDI,
-        libc::REG_R8,
-        libc::REG_R9,
-        libc::REG_R10,
-        libc::REG_R11,
-        libc::REG_R12,
-        libc::REG_R13,
-        libc::REG_R14,
-        libc::REG_R15,
-    ];
-    let segments = saved(state, libc::REG_CSGSFS);
-    context.flags = super::WHOLE;
-    context.integers = INTEGERS.map(|which| saved(state, which));
-    context.rip = saved(state, libc::REG_RIP);
-    context.eflags = saved(state, libc::REG_EFL) as u32;
-    context.segments = [segments as u16, 0, 0, 0, 0, (segments >> 48) as u16];
-    let from = state.uc_mcontext.fpregs.cast::<Float>();
-    if !from.is_null() {
-        // SAFETY: the kernel saved the registers as FXSAVE does, at the place that it names.
-        context.set_float(unsafe { &*from });
-    }
-}
-
 /// Where the guest's call fails, with the exception noted; none if the fault is not in an image of the guest, or nobody
 /// guards the call.
 fn leave(trap: &Trap, state: &ucontext_t) -> Option<(Addr, Addr)> {
-    let mut context = ContextRecord::EMPTY;
-    fill(&mut context, state);
+    let mut context = ContextRecord { flags: WHOLE, ..ContextRecord::EMPTY };
+    saved::get(state, &mut context);
     if !functions::is_in_image(context.rip) {
         return None;
     }

@@ -29,6 +29,7 @@ pub(crate) mod fault;
 pub(crate) mod functions;
 mod host;
 pub(crate) mod registers;
+pub(crate) mod saved;
 pub(crate) mod scope;
 mod trap;
 pub(crate) mod vectored;
@@ -118,8 +119,13 @@ const _: () = {
 /// What FXSAVE stores.
 type Float = [u128; 32];
 
-/// `CONTEXT_FULL | CONTEXT_SEGMENTS`: a context has everything but debug registers.
-const WHOLE: u32 = 0x10_000f;
+// Which parts of a context are meant; each comes with the bit for x86-64.
+const CONTROL: u32 = 1;
+const INTEGER: u32 = 2;
+const SEGMENTS: u32 = 4;
+const FLOATING_POINT: u32 = 8;
+/// Everything but debug registers.
+const WHOLE: u32 = 0x10_0000 | CONTROL | INTEGER | SEGMENTS | FLOATING_POINT;
 
 /// The number of RAX, which carries what a function returns.
 pub(crate) const RAX: usize = 0;
@@ -155,16 +161,6 @@ impl ContextRecord {
         vectors: [0; 26],
         control: [0; 6],
     };
-
-    /// Replaces the registers of both floating-point units.
-    fn set_float(&mut self, float: &Float) {
-        let (x87, rest) = float.split_at(self.float.len());
-        let (xmm, rest) = rest.split_at(self.xmm.len());
-        self.float.copy_from_slice(x87);
-        self.xmm.copy_from_slice(xmm);
-        self.float_rest.copy_from_slice(rest);
-        self.mxcsr = (self.float[1] >> 64) as u32;
-    }
 
     /// What unwinding is about.
     pub(crate) fn registers(&self) -> Context {

@@ -3,6 +3,8 @@
 
 use super::{Bridge, ContextRecord, walk};
 use crate::guest::Ptr;
+use loader_core::Addr;
+use loader_pe::unwind::RSP;
 use std::arch::naked_asm;
 
 /// `with_registers!`: functions that capture the registers that their caller has when they return, and call a function
@@ -98,6 +100,10 @@ pub(super) unsafe extern "win64" fn restore(context: *mut ContextRecord) -> ! {
 
 /// Goes on with the registers of a context of the guest's code.
 pub(super) fn resume(context: Ptr<ContextRecord>) -> ! {
+    let stack = context.get().integers[RSP];
+    if walk::on_stack(stack) {
+        loader_core::call::goes_on_at(Addr(stack));
+    }
     // SAFETY: the registers are those of a frame of the guest further up the stack, as far as whoever handled an
     // exception left them so.
     unsafe { restore(context.raw()) }
@@ -138,7 +144,7 @@ pub(super) fn bridge(context: &ContextRecord) -> Option<Bridge> {
     let here = (call_guest as *const ()).addr() as u64;
     let inside = context.rip.wrapping_sub(here) < BRIDGE_LEN;
     inside.then(|| {
-        let bridge = super::functions::word(context.integers[loader_pe::unwind::RSP] + BRIDGE_AT);
+        let bridge = super::functions::word(context.integers[RSP] + BRIDGE_AT);
         // SAFETY: `call_guest` keeps it there while what it called runs, and the bridge lives as long.
         unsafe { std::ptr::with_exposed_provenance::<Bridge>(bridge as usize).read() }
     })

@@ -11,7 +11,7 @@ use super::{
     thread::{wait_until_resumed, with_thread},
 };
 use crate::{
-    exception::ContextRecord,
+    exception::{ContextRecord, saved},
     futex::{self, Deadline},
     guest::Ptr,
     lock,
@@ -109,71 +109,6 @@ extern "win64" fn SuspendThread(handle: usize) -> u32 {
     })
 }
 
-// Which parts of a context are meant; each comes with the bit for x86-64.
-const CONTROL: u32 = 1;
-const INTEGER: u32 = 2;
-const FLOATING_POINT: u32 = 8;
-
-/// Where the kernel keeps what `CONTEXT` has in its order; RSP, the fifth, belongs to the flow of control.
-const INTEGERS: [c_int; 16] = [
-    libc::REG_RAX,
-    libc::REG_RCX,
-    libc::REG_RDX,
-    libc::REG_RBX,
-    libc::REG_RSP,
-    libc::REG_RBP,
-    libc::REG_RSI,
-    libc::REG_RDI,
-    libc::REG_R8,
-    libc::REG_R9,
-    libc::REG_R10,
-    libc::REG_R11,
-    libc::REG_R12,
-    libc::REG_R13,
-    libc::REG_R14,
-    libc::REG_R15,
-];
-
-/// Which integer registers a part has.
-fn integers(part: u32) -> impl Iterator<Item = (usize, usize)> {
-    let wanted = move |register: c_int| part & if register == libc::REG_RSP { CONTROL } else { INTEGER } != 0;
-    INTEGERS.into_iter().enumerate().filter(move |(_, r)| wanted(*r)).map(|(n, r)| (n, r as usize))
-}
-
-fn get(from: &ucontext_t, to: &mut ContextRecord) {
-    let (parts, registers) = (to.flags, &from.uc_mcontext.gregs);
-    integers(parts).for_each(|(n, at)| to.integers[n] = registers[at].cast_unsigned());
-    if parts & CONTROL != 0 {
-        to.rip = registers[libc::REG_RIP as usize].cast_unsigned();
-        to.eflags = registers[libc::REG_EFL as usize] as u32;
-    }
-    // SAFETY: the kernel leads to the state that it saved, or nowhere.
-    if let Some(float) = unsafe { from.uc_mcontext.fpregs.as_ref() }.filter(|_| parts & FLOATING_POINT != 0) {
-        to.mxcsr = float.mxcsr;
-        let words = float._xmm.iter().map(|r| r.element);
-        to.xmm
-            .iter_mut()
-            .zip(words)
-            .for_each(|(to, w)| *to = w.iter().rev().fold(0, |x, &w| x << 32 | u128::from(w)));
-    }
-}
-
-fn set(from: &ContextRecord, to: &mut ucontext_t) {
-    let (parts, registers) = (from.flags, &mut to.uc_mcontext.gregs);
-    integers(parts).for_each(|(n, at)| registers[at] = from.integers[n].cast_signed());
-    if parts & CONTROL != 0 {
-        registers[libc::REG_RIP as usize] = from.rip.cast_signed();
-        registers[libc::REG_EFL as usize] = from.eflags.into();
-    }
-    // SAFETY: as above; the thread waits, and goes on with what is there then.
-    if let Some(float) = unsafe { to.uc_mcontext.fpregs.as_mut() }.filter(|_| parts & FLOATING_POINT != 0) {
-        float.mxcsr = from.mxcsr;
-        for (to, from) in float._xmm.iter_mut().zip(from.xmm) {
-            to.element = std::array::from_fn(|n| (from >> (32 * n)) as u32);
-        }
-    }
-}
-
 /// Hands the registers of a thread that is suspended to `f`. Those of one that runs are nobody's to know.
 fn registers(handle: usize, f: impl FnOnce(&mut ucontext_t)) -> Bool {
     let halted = with_thread(handle, Err(code::INVALID_HANDLE), |thread| {
@@ -189,13 +124,13 @@ fn registers(handle: usize, f: impl FnOnce(&mut ucontext_t)) -> Bool {
 extern "win64" fn GetThreadContext(handle: usize, context: Ptr<ContextRecord>) -> Bool {
     registers(handle, |from| {
         let mut to = context.get();
-        get(from, &mut to);
+        saved::get(from, &mut to);
         context.set(to);
     })
 }
 
 extern "win64" fn SetThreadContext(handle: usize, context: Ptr<ContextRecord>) -> Bool {
-    registers(handle, |to| set(&context.get(), to))
+    registers(handle, |to| saved::set(&context.get(), to))
 }
 
 table! {

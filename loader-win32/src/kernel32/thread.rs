@@ -390,10 +390,26 @@ pub(crate) extern "win64" fn _endthread() {
     exit(0);
 }
 
+extern "win64" fn GetCurrentThreadStackLimits(low: Ptr<u64>, high: Ptr<u64>) {
+    let stack = teb::own(|o| o.stack.all());
+    low.put(stack.start);
+    high.put(stack.end);
+}
+
+/// How much of the stack handlers of its overflow have: always the same, which is more than programs ask for.
+extern "win64" fn SetThreadStackGuarantee(bytes: Ptr<u32>) -> Bool {
+    const KEPT: u32 = crate::stack::KEPT as u32;
+    if bytes.get() > KEPT {
+        return fail(code::INVALID_PARAMETER);
+    }
+    bytes.set(KEPT);
+    TRUE
+}
+
 table! {
     /// Threads.
     pub(crate) TABLE:
         CreateThread, ExitThread, TerminateThread, ResumeThread, GetExitCodeThread, GetThreadId, GetThreadPriority,
         SetThreadPriority, GetCurrentThread, GetCurrentThreadId, GetCurrentProcess, GetCurrentProcessId, GetThreadTimes,
-        GetProcessTimes
+        GetProcessTimes, GetCurrentThreadStackLimits, SetThreadStackGuarantee
 }

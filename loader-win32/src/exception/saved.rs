@@ -1,0 +1,79 @@
+//! Registers as the kernel has saved them for a signal handler, and as a `CONTEXT` has them.
+//!
+//! Unsafe because the kernel leads to the floating-point registers by address.
+
+use super::{CONTROL, ContextRecord, FLOATING_POINT, Float, INTEGER, SEGMENTS};
+use libc::{c_int, ucontext_t};
+
+/// Where the kernel keeps what `CONTEXT` has in its order; RSP, the fifth, belongs to the flow of control.
+const INTEGERS: [c_int; 16] = [
+    libc::REG_RAX,
+    libc::REG_RCX,
+    libc::REG_RDX,
+    libc::REG_RBX,
+    libc::REG_RSP,
+    libc::REG_RBP,
+    libc::REG_RSI,
+    libc::REG_RDI,
+    libc::REG_R8,
+    libc::REG_R9,
+    libc::REG_R10,
+    libc::REG_R11,
+    libc::REG_R12,
+    libc::REG_R13,
+    libc::REG_R14,
+    libc::REG_R15,
+];
+
+/// Which integer registers a part has.
+fn integers(parts: u32) -> impl Iterator<Item = (usize, usize)> {
+    let wanted =
+        move |register: c_int| parts & if register == libc::REG_RSP { CONTROL } else { INTEGER } != 0;
+    INTEGERS.into_iter().enumerate().filter(move |(_, r)| wanted(*r)).map(|(n, r)| (n, r as usize))
+}
+
+/// The parts of a context that its flags name, as they were saved. For signal handlers, too.
+pub(crate) fn get(from: &ucontext_t, to: &mut ContextRecord) {
+    let (parts, registers) = (to.flags, &from.uc_mcontext.gregs);
+    integers(parts).for_each(|(n, at)| to.integers[n] = registers[at].cast_unsigned());
+    let segments = registers[libc::REG_CSGSFS as usize].cast_unsigned();
+    if parts & CONTROL != 0 {
+        to.rip = registers[libc::REG_RIP as usize].cast_unsigned();
+        to.eflags = registers[libc::REG_EFL as usize] as u32;
+        (to.segments[0], to.segments[5]) = (segments as u16, (segments >> 48) as u16);
+    }
+    if parts & SEGMENTS != 0 {
+        to.segments[1..5].fill(0); // what they select is of no consequence
+    }
+    let float = from.uc_mcontext.fpregs.cast::<Float>();
+    // SAFETY: the kernel leads to the state that it saved, as FXSAVE does, or nowhere.
+    if let Some(float) = unsafe { float.as_ref() }.filter(|_| parts & FLOATING_POINT != 0) {
+        let (x87, rest) = float.split_at(to.float.len());
+        let (xmm, rest) = rest.split_at(to.xmm.len());
+        to.float.copy_from_slice(x87);
+        to.xmm.copy_from_slice(xmm);
+        to.float_rest.copy_from_slice(rest);
+        to.mxcsr = (to.float[MXCSR] >> 64) as u32;
+    }
+}
+
+/// Which part of what FXSAVE stores has MXCSR in its upper half.
+const MXCSR: usize = 1;
+
+/// Has a thread go on with those parts of a context that its flags name.
+pub(crate) fn set(from: &ContextRecord, to: &mut ucontext_t) {
+    let (parts, registers) = (from.flags, &mut to.uc_mcontext.gregs);
+    integers(parts).for_each(|(n, at)| registers[at] = from.integers[n].cast_signed());
+    if parts & CONTROL != 0 {
+        registers[libc::REG_RIP as usize] = from.rip.cast_signed();
+        registers[libc::REG_EFL as usize] = from.eflags.into();
+    }
+    let float = to.uc_mcontext.fpregs.cast::<Float>();
+    // SAFETY: as above; the thread waits, and goes on with what is there then.
+    if let Some(float) = unsafe { float.as_mut() }.filter(|_| parts & FLOATING_POINT != 0) {
+        let (x87, rest) = float.split_at_mut(from.float.len());
+        x87.copy_from_slice(&from.float);
+        x87[MXCSR] = x87[MXCSR] & !(0xffff_ffff << 64) | u128::from(from.mxcsr) << 64;
+        rest[..from.xmm.len()].copy_from_slice(&from.xmm); // what follows is the kernel's
+    }
+}
