@@ -10,6 +10,7 @@
 //! * `benches/relocate.rs`: nanoseconds a fixup.
 //! * `benches/symbol.rs`: looking a name up.
 //! * `benches/exceptions.rs`: from an access violation to its handler and on.
+//! * `benches/dlls.rs`: DLLs beside Wine, and beside what loading one costs at least.
 //! * `benches/table.rs`: the ratios.
 //!
 //! # How it is made fair
@@ -24,13 +25,19 @@
 //! Read [`images`] for what is opened, then [`subject`] for who opens it.
 
 pub mod child;
+pub mod dlls;
+pub mod floor;
 pub mod images;
 pub mod results;
 pub mod subject;
 pub mod table;
+pub mod wine;
 
+pub use dlls::Dll;
+pub use floor::Floor;
 pub use images::Image;
 pub use subject::{ElfLoader, Glibc, Ours, Subject, Way};
+pub use wine::Wine;
 
 use criterion::Criterion;
 use std::{hint::black_box, time::Duration, time::Instant};

@@ -1,7 +1,7 @@
 //! The ratios, as text: this engine beside the system's loader and the `elf_loader` crate.
 
 use crate::{
-    images,
+    dlls, images,
     results::{Outcome, outcome},
 };
 use std::fmt;
@@ -40,7 +40,7 @@ const WAYS: &[Column] = &[
     Ratio("bytes/bytes", "ours-bytes", "elf_loader-bytes"),
 ];
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 10] = [
     Part {
         title: "Open, the first time, in a forked child of a warm process (us)",
         group: "open",
@@ -110,6 +110,32 @@ const PARTS: [Part; 8] = [
             Of("bind", "bind"),
         ],
     },
+    Part {
+        title: "DLLs, opened and freed again and again (us), beside Wine and what it costs at least",
+        group: "dll",
+        unit: 1e-3,
+        columns: &[
+            Of("ours", "ours-file"),
+            Of("bytes", "ours-bytes"),
+            Of("floor", "floor"),
+            Of("wine", "wine"),
+            Ratio("ours/floor", "ours-file", "floor"),
+            Ratio("bytes/floor", "ours-bytes", "floor"),
+            Ratio("ours/wine", "ours-file", "wine"),
+            Ratio("bytes/wine", "ours-bytes", "wine"),
+        ],
+    },
+    Part {
+        title: "What Windows code asks of a DLL that is loaded (ns)",
+        group: "dll-calls",
+        unit: 1.0,
+        columns: &[
+            Of("ours", "ours"),
+            Of("by name", "ours-name"),
+            Of("wine", "wine"),
+            Ratio("ours/wine", "ours", "wine"),
+        ],
+    },
 ];
 
 impl Column {
@@ -159,7 +185,7 @@ impl Table {
         let rows = |part: &Part| {
             let head = [""].into_iter().chain(part.columns.iter().map(Column::label));
             let mut rows = vec![head.map(str::to_owned).collect::<Vec<_>>()];
-            for image in images::names() {
+            for image in images::names().chain(dlls::NAMES).chain(dlls::CALLS) {
                 let cells = part.columns.iter().map(|c| c.cell(part, image));
                 let row: Vec<_> = [image.to_owned()].into_iter().chain(cells).collect();
                 if row[1..].iter().any(|cell| cell != "-") {

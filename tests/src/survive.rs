@@ -191,14 +191,17 @@ pub fn is_about_the_file(kind: &ErrorKind, sentence: &str) -> bool {
         | ErrorKind::WritableCode { .. }
         | ErrorKind::WriteOutside { .. }
         | ErrorKind::Overflow { .. }
-        | ErrorKind::BaseTaken { .. } => sentence.contains("0x"),
+        | ErrorKind::BaseTaken { .. }
+        // It ran what its damage had made of its code.
+        | ErrorKind::Exception(_) => sentence.contains("0x"),
         ErrorKind::NotALoadfile { .. }
         | ErrorKind::NotFound { .. }
         | ErrorKind::Undefined { .. }
         | ErrorKind::ForwardLoop { .. }
         | ErrorKind::Refused { .. }
         // The system has no room for what a plan within bounds asks for.
-        | ErrorKind::Space { .. } => true,
+        | ErrorKind::Space { .. }
+        | ErrorKind::StaticTlsExhausted { .. } => true,
         _ => false,
     }
 }
