@@ -704,23 +704,35 @@ impl LoadSet {
         Ok(None)
     }
 
+    /// Loads a library that the module at `base` turns out to need: it stays as long as that module. `None` where the module
+    /// itself went meanwhile.
+    ///
+    /// # Errors
+    /// As [`LoadSet::open`].
+    pub fn bring(&self, base: Addr, need: Need, rules: Rules) -> Result<Option<Owner>> {
+        let by = self.owner(base);
+        let request = Request {
+            need,
+            source: None,
+            mode: Mode::default(),
+            rules,
+            origin: Origin::Open,
+            by: by.as_ref(),
+        };
+        let handle = self.open(&request)?;
+        let target = self.lock().link(base, handle);
+        self.close(handle)?;
+        Ok(target)
+    }
+
     /// A forwarded export that is looked up at run time: the exporter needs the other library from now on.
     fn forwarded(&self, exporter: &Arc<Info>, forward: Forward) -> Result<FoundSymbol> {
         let (mut exporter, mut forward) = (exporter.clone(), forward);
         for _ in 0..FORWARDS {
-            let by = self.owner(exporter.at.base);
-            let request = Request {
-                need: forward.need.clone(),
-                source: None,
-                mode: Mode::default(),
-                rules: Rules::default(),
-                origin: Origin::Open,
-                by: by.as_ref(),
+            let Some(target) = self.bring(exporter.at.base, forward.need.clone(), Rules::default())? else {
+                break;
             };
-            let handle = self.open(&request)?;
-            let target = self.lock().link(exporter.at.base, handle);
-            self.close(handle)?;
-            let Some(target) = target else { break };
+            let target = target.info;
             let query = query_of(&forward.symbol);
             match target.image.export(&query) {
                 Ok(Some(Export::Forward(further))) => (exporter, forward) = (target, *further),

@@ -4,7 +4,9 @@
 use crate::{
     exception::{functions::*, registers::*, scope::__C_specific_handler, vectored::*, walk},
     guest::Ptr,
-    kernel32::{code::*, heaps::*, list::*, module, processors::GetCurrentProcessorNumber, sync::*, system},
+    kernel32::{
+        code::*, delay, heaps::*, list::*, module, processors::GetCurrentProcessorNumber, sync::*, system,
+    },
     ldr::{LdrRegisterDllNotification, LdrUnregisterDllNotification},
 };
 use loader_core::HostTable;
@@ -35,6 +37,7 @@ extern "win64" fn RtlNtStatusToDosError(status: u32) -> u32 {
 table! {
     /// ntdll.
     TABLE:
+        LdrResolveDelayLoadedAPI = delay::ResolveDelayLoadedAPI,
         RtlAcquireSRWLockExclusive = AcquireSRWLockExclusive, RtlAcquireSRWLockShared = AcquireSRWLockShared,
         RtlAddFunctionTable, RtlAddVectoredContinueHandler = AddVectoredContinueHandler,
         RtlAddVectoredExceptionHandler = AddVectoredExceptionHandler, RtlAllocateHeap = HeapAlloc,

@@ -55,6 +55,12 @@ pub trait Services: Send + Sync {
     /// Why it cannot be loaded; the caller sees [`Error::win32`].
     fn load_library(&self, name: &str, flags: u32) -> Result<Addr, Error>;
 
+    /// Opens a library for one that needs it from now on, which holds it as long as it is loaded itself.
+    ///
+    /// # Errors
+    /// As [`Services::load_library`].
+    fn bring_library(&self, importer: Addr, name: &str) -> Result<Addr, Error>;
+
     /// Finds the file that [`Services::load_library`] would load if nothing were loaded yet.
     ///
     /// # Errors

@@ -40,6 +40,9 @@ impl Services for Engine {
         let missing = ErrorKind::NotFound { needed_by: "".into() };
         if name == "one.dll" { Ok(Addr(0x1000)) } else { Err(Error::new(name, Stage::Find, missing)) }
     }
+    fn bring_library(&self, _importer: Addr, name: &str) -> Result<Addr, Error> {
+        self.load_library(name, 0)
+    }
     fn find_library(&self, name: &str, _flags: u32) -> Result<Found, Error> {
         Err(Error::new(name, Stage::Find, ErrorKind::NotFound { needed_by: "".into() }))
     }

@@ -227,6 +227,13 @@ impl Services for Modules {
         Ok(base)
     }
 
+    fn bring_library(&self, importer: Addr, name: &str) -> Result<Addr, Error> {
+        let gone = || Error::new(name, Stage::Request, ErrorKind::InvalidHandle);
+        let set = self.set().map_err(|_| gone())?;
+        let brought = set.bring(importer, self.meant(&set, name, 0)?, self.rules)?;
+        brought.map(|library| library.at().base).ok_or_else(gone)
+    }
+
     fn find_library(&self, name: &str, flags: u32) -> Result<Found, Error> {
         self.files.find_dll(&host_file(name), flags).map_err(|kind| Error::new(name, Stage::Find, kind))
     }

@@ -607,10 +607,10 @@ impl State {
     }
 
     /// The module at `base` needs the handle's target from now on; returns that target.
-    pub(crate) fn link(&mut self, base: Addr, handle: Handle) -> Option<Arc<Info>> {
+    pub(crate) fn link(&mut self, base: Addr, handle: Handle) -> Option<Owner> {
         let (from, to) = (self.at(base)?, self.target(handle)??);
         self.connect(from, to);
-        Some(self.info(to).clone())
+        Some(Owner { id: to, info: self.info(to).clone() })
     }
 
     fn connect(&mut self, from: ModuleId, to: ModuleId) {

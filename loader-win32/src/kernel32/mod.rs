@@ -6,6 +6,7 @@ pub(crate) mod child;
 pub(crate) mod code;
 pub(crate) mod console;
 pub(crate) mod datafile;
+pub(crate) mod delay;
 pub(crate) mod environment;
 pub(crate) mod error;
 pub(crate) mod file;
@@ -41,6 +42,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     code::TABLE,
     crate::jump::KERNEL32,
     console::TABLE,
+    delay::TABLE,
     environment::TABLE,
     error::TABLE,
     crate::exception::functions::TABLE,

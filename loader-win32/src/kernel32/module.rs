@@ -10,7 +10,7 @@ const UNCHANGED_REFCOUNT: u32 = 2;
 const FROM_ADDRESS: u32 = 4;
 
 /// Asks the engine; where it is gone, so are its modules.
-fn ask<R>(f: impl FnOnce(&Arc<dyn Services>) -> Result<R, u32>) -> Result<R, u32> {
+pub(crate) fn ask<R>(f: impl FnOnce(&Arc<dyn Services>) -> Result<R, u32>) -> Result<R, u32> {
     let services = teb::process().services().ok_or(code::MOD_NOT_FOUND)?;
     f(&services)
 }
