@@ -5,26 +5,80 @@
 
 use loader_core::Requester;
 use std::{
+    borrow::Cow,
     fs, iter,
     path::{Path, PathBuf},
 };
 
-/// The library behind each family of API sets; the first prefix that fits counts.
-const API_SETS: &[(&str, &str)] = &[
-    ("api-ms-win-crt-", "ucrtbase.dll"),
-    ("api-ms-win-core-com-", "combase.dll"),
-    ("api-ms-win-core-winrt-", "combase.dll"),
-    ("api-ms-win-core-", "kernel32.dll"),
-    ("api-ms-win-security-", "advapi32.dll"),
-    ("api-ms-win-service-", "advapi32.dll"),
-    ("api-ms-win-eventing-", "advapi32.dll"),
-    ("api-ms-win-shcore-", "shcore.dll"),
-    ("api-ms-win-gdi-", "gdi32.dll"),
-    ("api-ms-win-ntuser-", "user32.dll"),
-    ("ext-ms-win-gdi-", "gdi32.dll"),
-    ("ext-ms-win-ntuser-", "user32.dll"),
-    ("api-ms-", "kernel32.dll"),
-    ("ext-ms-", "kernel32.dll"),
+/// The library behind each family of API sets; the first that fits counts. Where Windows puts the functions of a family
+/// into a library of its own making (KERNELBASE, SECHOST), the one that programs know them from stands here.
+const FAMILIES: &[(&str, &str)] = &[
+    ("crt-", "ucrtbase.dll"),
+    ("core-com-", "combase.dll"),
+    ("core-winrt-", "combase.dll"),
+    ("core-crt-", "msvcrt.dll"),
+    ("core-registry-", "advapi32.dll"),
+    ("core-rtlsupport-", "ntdll.dll"),
+    ("core-shlwapi-", "shlwapi.dll"),
+    ("core-version-", "version.dll"),
+    ("core-", "kernel32.dll"),
+    ("appmodel-", "kernel.appcore.dll"),
+    ("devices-", "cfgmgr32.dll"),
+    ("dx-d3dkmt-", "gdi32.dll"),
+    ("eventing-", "advapi32.dll"),
+    ("eventlog-", "advapi32.dll"),
+    ("gdi-", "gdi32.dll"),
+    ("mm-", "winmm.dll"),
+    ("ntuser-", "user32.dll"),
+    ("perf-", "advapi32.dll"),
+    ("power-", "powrprof.dll"),
+    ("rtcore-gdi-", "gdi32.dll"),
+    ("rtcore-ntuser-", "user32.dll"),
+    ("security-", "advapi32.dll"),
+    ("service-", "advapi32.dll"),
+    ("shcore-", "shcore.dll"),
+    ("shell-", "shell32.dll"),
+];
+
+/// Libraries that have API sets of their own name: `api-ms-win-downlevel-shlwapi-l1-1-0`, `ext-ms-win-shell32-shellcom-l1-1-0`.
+const OF_ONE_LIBRARY: &[&str] = &[
+    "advapi32",
+    "authz",
+    "bluetooth",
+    "cng",
+    "comctl32",
+    "comdlg32",
+    "crypt32",
+    "dnsapi",
+    "dwmapi",
+    "gdi32",
+    "gdiplus",
+    "imm32",
+    "iphlpapi",
+    "kernel32",
+    "netapi32",
+    "normaliz",
+    "ntdsapi",
+    "ole32",
+    "oleacc",
+    "oleaut32",
+    "propsys",
+    "rpcrt4",
+    "secur32",
+    "setupapi",
+    "shell32",
+    "shlwapi",
+    "urlmon",
+    "user32",
+    "userenv",
+    "uxtheme",
+    "version",
+    "wer",
+    "winhttp",
+    "wininet",
+    "winmm",
+    "ws2_32",
+    "wtsapi32",
 ];
 
 /// A library's name in the form in which modules are compared: without folder, in lower case, with `.dll` where it has
@@ -40,7 +94,7 @@ const API_SETS: &[(&str, &str)] = &[
 pub fn key(name: &str) -> Box<str> {
     let plain = plain_key(name);
     match api_set(&plain) {
-        Some(host) => host.into(),
+        Some(library) => library.into(),
         None => plain,
     }
 }
@@ -51,10 +105,14 @@ pub(crate) fn plain_key(name: &str) -> Box<str> {
     with_extension(last).to_ascii_lowercase().into()
 }
 
-/// The library behind an API set.
-fn api_set(key: &str) -> Option<&'static str> {
-    let host = API_SETS.iter().find(|(prefix, _)| key.starts_with(prefix));
-    host.map(|&(_, host)| host)
+/// The library behind an API set; `None` for any other name, and for an API set that this version of Windows has not.
+fn api_set(key: &str) -> Option<Cow<'static, str>> {
+    let contract = ["api-ms-win-", "ext-ms-win-"].iter().find_map(|prefix| key.strip_prefix(prefix))?;
+    let family = FAMILIES.iter().find(|(family, _)| contract.starts_with(family));
+    family.map(|&(_, library)| library.into()).or_else(|| {
+        let own = contract.strip_prefix("downlevel-").unwrap_or(contract).split('-').next()?;
+        OF_ONE_LIBRARY.contains(&own).then(|| format!("{own}.dll").into())
+    })
 }
 
 /// A library's name or path as its file is called: forward slashes, and `.dll` where it has no extension.
@@ -104,7 +162,7 @@ impl Search {
         let folder = folder.filter(|_| exact.is_none());
         let split = exact.as_deref().and_then(split);
         let file = match api_set(&plain_key(name)) {
-            Some(host) => host.to_owned(),
+            Some(library) => library.into_owned(),
             None => with_extension(&slashed),
         };
         let other_case = split.into_iter().flat_map(|(dir, file)| other_cases(&dir, &file));

@@ -17,7 +17,38 @@ fn keys_are_what_modules_are_compared_by() {
         ("api-ms-win-crt-stdio-l1-1-0.dll", "ucrtbase.dll"),
         ("API-MS-Win-Core-Synch-L1-2-0", "kernel32.dll"),
         ("ext-ms-win-ntuser-window-l1-1-0", "user32.dll"),
-        ("ext-ms-onecore-foo-l1-1-0.dll", "kernel32.dll"),
+    ] {
+        assert_eq!(&*key(name), wanted, "{name}");
+    }
+}
+
+/// Real names of API sets, and the library that documents the functions in them.
+#[test]
+fn api_sets_stand_for_the_libraries_that_have_their_functions() {
+    for (name, wanted) in [
+        ("api-ms-win-core-processthreads-l1-1-3", "kernel32.dll"),
+        ("api-ms-win-core-libraryloader-l1-2-0.dll", "kernel32.dll"),
+        ("api-ms-win-core-rtlsupport-l1-1-0.dll", "ntdll.dll"),
+        ("api-ms-win-core-version-l1-1-0.dll", "version.dll"),
+        ("api-ms-win-core-winrt-string-l1-1-0.dll", "combase.dll"),
+        ("api-ms-win-core-shlwapi-obsolete-l1-1-0.dll", "shlwapi.dll"),
+        ("api-ms-win-crt-private-l1-1-0.dll", "ucrtbase.dll"),
+        ("api-ms-win-security-base-l1-2-0.dll", "advapi32.dll"),
+        ("api-ms-win-eventing-provider-l1-1-0.dll", "advapi32.dll"),
+        ("api-ms-win-mm-time-l1-1-0.dll", "winmm.dll"),
+        ("api-ms-win-rtcore-ntuser-window-l1-1-0.dll", "user32.dll"),
+        ("api-ms-win-power-base-l1-1-0.dll", "powrprof.dll"),
+        ("api-ms-win-downlevel-advapi32-l1-1-0.dll", "advapi32.dll"),
+        ("api-ms-win-downlevel-shlwapi-l2-1-0.dll", "shlwapi.dll"),
+        ("ext-ms-win-kernel32-package-l1-1-0.dll", "kernel32.dll"),
+        ("ext-ms-win-ntuser-windowstation-l1-1-0.dll", "user32.dll"),
+        ("ext-ms-win-rtcore-gdi-object-l1-1-0.dll", "gdi32.dll"),
+        ("ext-ms-win-ole32-clipboard-ie-l1-1-0.dll", "ole32.dll"),
+        ("ext-ms-win-shell32-shellfolders-l1-1-0.dll", "shell32.dll"),
+        // Those that a desktop Windows has not are names like any other: the file is not found.
+        ("ext-ms-onecore-foo-l1-1-0.dll", "ext-ms-onecore-foo-l1-1-0.dll"),
+        ("ext-ms-win-nobody-l1-1-0.dll", "ext-ms-win-nobody-l1-1-0.dll"),
+        ("api-ms-windows.dll", "api-ms-windows.dll"),
     ] {
         assert_eq!(&*key(name), wanted, "{name}");
     }

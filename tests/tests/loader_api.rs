@@ -313,3 +313,71 @@ fn resources_that_lie_give_error_numbers_and_never_a_fault() {
     let name = CString::new("resources.dll").unwrap();
     assert_eq!(kernel.call("GetModuleHandleA", [name.as_ptr().expose_provenance()]), Err(MOD_NOT_FOUND));
 }
+
+/// A directory entry's position in the image, and a converter from there to the file.
+fn directory(bytes: &[u8], index: usize) -> usize {
+    let word = |at: usize| u32::from_le_bytes(*bytes[at..].first_chunk().unwrap()) as usize;
+    word(word(0x3c) + 0x88 + 8 * index)
+}
+
+/// A DLL that a tool has bound carries the addresses of another day, and a table that says so.
+#[test]
+fn imports_that_were_bound_are_bound_anew() {
+    const IMPORTS: usize = 1;
+    const BOUND_IMPORTS: usize = 11;
+    let mut bytes = fs::read(path(Pe, "dependency", "dependency")).unwrap();
+    let at = directory(&bytes, IMPORTS);
+    let offset = |bytes: &[u8], rva: usize| {
+        let file = loader_pe::resources::ResourceFile::parse(bytes).unwrap();
+        file.offset(loader_core::Rva(rva as u64)).unwrap() as usize
+    };
+    let first = offset(&bytes, at);
+    let mut descriptor = first;
+    while bytes[descriptor + 12..descriptor + 16] != [0; 4] {
+        bytes[descriptor + 4..descriptor + 12].fill(0xff); // bound the new way; no forwarders
+        let slots = u32::from_le_bytes(*bytes[descriptor + 16..].first_chunk().unwrap()) as usize;
+        let mut slot = offset(&bytes, slots);
+        while bytes[slot..slot + 8] != [0; 8] {
+            bytes[slot..slot + 8].copy_from_slice(&0x7ff8_1234_5678_u64.to_le_bytes());
+            slot += 8;
+        }
+        descriptor += 20;
+    }
+    assert!(descriptor > first, "it has imports");
+    let header = u32::from_le_bytes(*bytes[0x3c..].first_chunk().unwrap()) as usize;
+    let entry = header + 0x88 + 8 * BOUND_IMPORTS;
+    bytes[entry..entry + 8].copy_from_slice(&[0x80, 2, 0, 0, 0x20, 0, 0, 0]);
+
+    let kernel = Kernel::new();
+    kernel.world.engine.provide("bound.dll", bytes);
+    let leaf = fs::read(path(Pe, "dependency", "dependency-leaf")).unwrap();
+    kernel.world.engine.provide("dependency-leaf.dll", leaf);
+    let module = kernel.load("bound.dll", 0).unwrap();
+    assert_eq!(kernel.ask(module, "dependency_root"), Some(42));
+}
+
+#[test]
+fn what_an_import_is_forwarded_to_lives_as_long_as_the_importer() {
+    let kernel = Kernel::new();
+    let exporter = kernel.load(&windows(&path(Pe, "forwarder-alone", "alone")), 0).unwrap();
+    assert_eq!(kernel.world.loaded(), ["alone"], "nothing is forwarded yet");
+    let importer = kernel.load(&windows(&path(Pe, "forwarder-alone", "alone-user")), 0).unwrap();
+    assert_eq!(kernel.world.loaded(), ["alone", "alone-user", "alone-end"]);
+    assert_eq!(kernel.free(importer), Ok(1));
+    assert_eq!(kernel.world.loaded(), ["alone"]);
+    assert_eq!(kernel.free(exporter), Ok(1));
+}
+
+#[test]
+fn what_a_lookup_is_forwarded_to_lives_as_long_as_the_exporter() {
+    let kernel = Kernel::new();
+    let exporter = kernel.load(&windows(&path(Pe, "forwarder-alone", "alone")), 0).unwrap();
+    let name = CString::new("alone").unwrap();
+    let found = kernel.call("GetProcAddress", [exporter, name.as_ptr().expose_provenance()]).unwrap();
+    assert_eq!(kernel.world.loaded(), ["alone", "alone-end"]);
+    let importer = kernel.load(&windows(&path(Pe, "forwarder-alone", "alone-user")), 0).unwrap();
+    assert_eq!(kernel.free(importer), Ok(1));
+    assert_eq!(kernel.world.call_at(found as u64, 0), 5);
+    assert_eq!(kernel.free(exporter), Ok(1));
+    assert_eq!(kernel.world.loaded(), [""; 0]);
+}
