@@ -200,7 +200,8 @@ pub(crate) fn is_writable(at: u64) -> bool {
     let mut byte = 0;
     // SAFETY: a local of one byte, which is all that is copied.
     let byte = unsafe { Ptr::new(&raw mut byte) };
-    peek(at, byte, 1) == 1 && poke(at, byte, 1) == 1
+    let this = std::process::id();
+    peek(this, at, byte, 1) == 1 && poke(this, at, byte, 1) == 1
 }
 
 /// The pages after `page`, up to `limit`, of which `all` holds; found by doubling and halving, for rules that hold of
