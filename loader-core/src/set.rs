@@ -217,7 +217,7 @@ pub struct LoadSet {
     caller: Arc<dyn Caller>,
     locator: Box<dyn Locator>,
     observers: RwLock<Vec<Arc<dyn Observer>>>,
-    tools: RwLock<Vec<Arc<dyn Tools>>>,
+    tools: RwLock<Arc<Vec<Arc<dyn Tools>>>>,
     /// How often handles were closed.
     closes: AtomicU64,
     /// Whether the process is about to end.
@@ -276,11 +276,12 @@ impl LoadSet {
 
     /// Tells `tools` of every module from now on.
     pub fn tell(&self, tools: impl Tools + 'static) {
-        self.tools.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(tools));
+        let mut all = self.tools.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut all).push(Arc::new(tools));
     }
 
     /// Those who are told, in no lock: they may run foreign code.
-    fn tools(&self) -> Vec<Arc<dyn Tools>> {
+    fn tools(&self) -> Arc<Vec<Arc<dyn Tools>>> {
         self.tools.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
