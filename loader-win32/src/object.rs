@@ -32,10 +32,14 @@ pub(crate) const STD_HANDLES: [usize; 3] = [4, 8, 12];
 /// What `GetExitCodeThread` says of a thread that still runs.
 pub(crate) const STILL_ACTIVE: u32 = 259;
 
+/// What all waits are decided under; it has the number of the thread that ends the process, once one does. For that
+/// thread all others are gone, and they wait for ever.
+type Dispatcher = Mutex<Option<u32>>;
+
 /// A kernel object.
 pub(crate) struct Object {
     pub kind: Kind,
-    dispatcher: Arc<Mutex<()>>,
+    dispatcher: Arc<Dispatcher>,
     waiters: Mutex<Vec<Arc<Parker>>>,
 }
 
@@ -177,12 +181,12 @@ impl Object {
     }
 
     /// Whether a wait for it would end at once. Under the dispatcher's lock.
-    fn is_signalled(&self, me: u32) -> bool {
+    fn is_signalled(&self, me: u32, last: Option<u32>) -> bool {
         match &self.kind {
             Kind::Event { set, .. } => set.load(Relaxed),
             Kind::Semaphore { count, .. } => count.load(Relaxed) > 0,
             Kind::Mutex { owner, .. } => [0, me].contains(&owner.load(Relaxed)),
-            Kind::Thread(t) => t.gone.load(Relaxed),
+            Kind::Thread(t) => t.gone.load(Relaxed) || last.is_some_and(|last| last != t.id.load(Relaxed)),
             Kind::File(_) => true,
             Kind::Process { child, .. } => child.as_ref().is_some_and(|c| c.has_ended()),
             Kind::Section(_) | Kind::Find(_) => false,
@@ -207,7 +211,7 @@ impl Object {
 
 /// The objects of a process: its handles and its names.
 pub(crate) struct Objects {
-    dispatcher: Arc<Mutex<()>>,
+    dispatcher: Arc<Dispatcher>,
     handles: Mutex<Vec<Option<Arc<Object>>>>,
     names: Mutex<HashMap<String, Weak<Object>>>,
 }
@@ -312,6 +316,11 @@ impl Objects {
         })
     }
 
+    /// The calling thread ends the process.
+    pub(crate) fn last_thread(&self) {
+        *lock(&self.dispatcher) = Some(current_thread_id());
+    }
+
     /// Waits for one of the objects or for all of them.
     pub(crate) fn wait(&self, objects: &[Arc<Object>], all: bool, until: Deadline) -> Waited {
         let me = current_thread_id();
@@ -319,10 +328,16 @@ impl Objects {
         let mut parker: Option<Arc<Parker>> = None;
         let outcome = loop {
             let guard = lock(&self.dispatcher);
+            if guard.is_some_and(|last| last != me) {
+                drop(guard);
+                loop {
+                    std::thread::park();
+                }
+            }
             if mine.as_ref().is_some_and(|t| t.thread().is_some_and(|t| t.doomed.load(Relaxed))) {
                 break Waited::Doomed;
             }
-            if let Some(found) = take(objects, all, me) {
+            if let Some(found) = take(objects, all, me, *guard) {
                 break Waited::Object(found);
             }
             if until.is_over() {
@@ -343,8 +358,8 @@ impl Objects {
 }
 
 /// Takes the objects if they can be had. Under the dispatcher's lock.
-fn take(objects: &[Arc<Object>], all: bool, me: u32) -> Option<usize> {
-    let ready = |o: &Arc<Object>| o.is_signalled(me);
+fn take(objects: &[Arc<Object>], all: bool, me: u32, last: Option<u32>) -> Option<usize> {
+    let ready = |o: &Arc<Object>| o.is_signalled(me, last);
     if all {
         let possible = !objects.is_empty() && objects.iter().all(ready);
         possible.then(|| objects.iter().for_each(|o| o.take(me)))?;

@@ -142,9 +142,11 @@ impl Process {
     }
 
     /// The process ends: values of fiber-local slots of this thread go to their callbacks, every library is told, and
-    /// then the host process ends as Rust's and C's programs do.
+    /// then the host process ends as Rust's and C's programs do. For this thread all others are gone already: who waits
+    /// for one need not, and none of them returns from a wait.
     pub fn exit(self: &Arc<Self>, code: u32) -> ! {
         if self.enter().is_ok() {
+            self.objects.last_thread();
             kernel32::tls::run_callbacks();
         }
         if let Some(services) = self.services() {
