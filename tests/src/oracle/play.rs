@@ -5,8 +5,8 @@
 #![allow(unsafe_code)]
 
 use loader::{
-    Addr, Arg, Convention, Engine, Error, ErrorKind, Format, HostModule, MissingPolicy, Mode, Origin, Rules,
-    win32,
+    Addr, Arg, Convention, Engine, Error, ErrorKind, Event, Format, HostModule, MissingPolicy, Mode, Origin,
+    Rules, Stage, win32,
 };
 use loader_core::{Need, Query, Request};
 use std::{
@@ -46,7 +46,12 @@ fn play(folder: &Path, script: &str) -> Result<(), String> {
     let tlog = HostModule::new("tlog.dll")
         .function("tlog", tlog as *const ())
         .function("tlog_thread", number as *const ());
-    let engine = Engine::builder().host(tlog).dll_path(".").build().map_err(|error| error.to_string())?;
+    let engine = Engine::builder()
+        .host(tlog)
+        .dll_path(".")
+        .observe(unhandled)
+        .build()
+        .map_err(|error| error.to_string())?;
     let run = interpreter(&engine).map_err(|error| error.to_string())?;
     engine.load_set().enter(Format::Pe).map_err(|error| error.to_string())?;
     let text = script.into_raw(); // the interpreter cuts it into pieces
@@ -59,6 +64,13 @@ fn play(folder: &Path, script: &str) -> Result<(), String> {
         // As Windows has it: nobody is told any more.
         Err(ErrorKind::Exception(exception)) => win32::terminate_process(exception.code),
         Err(other) => Err(other.to_string()),
+    }
+}
+
+/// An exception that nobody handles ends a thread of this engine's; on Windows it ends the process.
+fn unhandled(event: &Event<'_>) {
+    if let Event::Failed { error: Error { stage: Stage::Call, kind: ErrorKind::Exception(e), .. } } = event {
+        win32::terminate_process(e.code)
     }
 }
 
