@@ -91,6 +91,9 @@ fn an_exception_that_nobody_handles_is_an_error_with_place_and_registers() {
     assert_eq!(exception(call(&engine, &library, "no_resort", 0)).code, 0xc000_001d);
     // From a callback of the host's, whose caller does not guard itself either.
     assert_eq!(exception(call(&engine, &library, "in_callback_uncaught", 0)).code, ACCESS_VIOLATION);
+    // A stack of which nothing can be made out.
+    let e = exception(call(&engine, &library, "gets_lost", 0));
+    assert_eq!((e.code, &*e.information, e.registers.rip), (ACCESS_VIOLATION, &[8, 0x7777][..], 0x7777));
     // After a jump out of a guarded call within, this one is the innermost again.
     assert_eq!(call(&engine, &library, "jumps_over_host", 0), Ok(7));
     assert_eq!(

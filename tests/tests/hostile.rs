@@ -11,7 +11,7 @@ use tests::{
 /// No image may make a loader loop; this is for a machine that is busy.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Images that may be taken, and that die in their own initialiser then, under any loader that takes them.
+/// Images that may be taken, and whose own initialiser is nonsense then: if it does not end by an exception, it dies.
 const DIE_OF_THEMSELVES: [(&str, &str); 1] =
     [("pe-import-address-in-text", "the addresses of its imports go over the code of its DllMain")];
 

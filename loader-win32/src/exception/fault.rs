@@ -10,8 +10,8 @@
 //! thread's own stack.
 //!
 //! Whose a fault is:
-//! - the guest's, if it is in code of the guest: of an image, of memory that it made executable, or nowhere at all where
-//!   the guest called;
+//! - the guest's, if it is in code of the guest: of an image, of memory that it made executable, or nowhere at all, unless
+//!   the host called there;
 //! - the guest's, if it is in code of the host that the guest called, as far as the host's own unwind tables lead back to
 //!   the guest: a bad pointer that is passed to `memcpy`. On Windows that would be code of Windows, which is no different.
 //!   What the host's functions did until then stays half done, and what they own is not given back;
@@ -19,11 +19,11 @@
 //!   crash reporter, Rust's own report of an overflow.
 //!
 //! An overflow of the stack is told once, with the pages that [`stack`](crate::stack) kept back to handle it on; they are
-//! kept back again after `_resetstkoflw`, or when the thread next enters Windows code. One more before that, and one in
-//! the host's code, ends the call at once: there is nowhere for a handler to run.
+//! kept back again after `_resetstkoflw`, or when the thread next enters Windows code. One more before that ends the
+//! guest's call at once, for there is nowhere for a handler to run; in the host's code it is the host's.
 
 use super::{
-    ContextRecord, Record, WHOLE, functions, local, peek,
+    ContextRecord, Record, WHOLE, functions, host, local, peek,
     registers::restore,
     saved,
     trap::{self, Trap},
@@ -33,7 +33,7 @@ use crate::{guest::Ptr, teb};
 use libc::{c_int, c_void, siginfo_t, ucontext_t};
 use loader_core::{
     Addr,
-    call::leaving_for_exception,
+    call::{innermost, leaving_for_exception},
     registers::{keeping, prepare},
     signals::{Link, was_sent},
 };
@@ -176,7 +176,7 @@ extern "C" fn faulted(fault: Ptr<Fault>) {
     calm();
     // SAFETY: `redirect` left it above this frame; nobody else knows of it.
     let fault = unsafe { &mut *fault.raw() };
-    match walk::leads_to_guest(&fault.context) {
+    match walk::leads_to_guest(&fault.context) || fault.is_lost() {
         true => handle(fault),
         false if fault.overflow => {} // the host goes on, with the pages that it has now
         false => pass_on(fault),
@@ -204,6 +204,13 @@ fn pass_on(fault: &mut Fault) {
 }
 
 impl Fault {
+    /// Whether the guest has lost its way: within a guarded call, what is to be executed is nowhere, and not because the
+    /// host called it.
+    fn is_lost(&self) -> bool {
+        let executes = self.trap.number == trap::number::PAGE && self.trap.address == self.context.rip;
+        executes && innermost().is_some() && !host::called(&self.context)
+    }
+
     fn record(&mut self) -> Record {
         let mut code = [0; 15];
         let known = match self.trap.number {

@@ -57,6 +57,11 @@ pub(super) fn caller(context: &ContextRecord, mut code: Code) -> Option<ContextR
     None
 }
 
+/// Whether the host's code called what is to be executed.
+pub(super) fn called(context: &ContextRecord) -> bool {
+    returned(context).is_some_and(|caller| has(caller.rip))
+}
+
 /// Steps out of a function that has no frame.
 fn returned(context: &ContextRecord) -> Option<ContextRecord> {
     let mut caller = *context;
