@@ -76,7 +76,14 @@ fn register(state: &ucontext_t, which: c_int) -> u64 {
     state.uc_mcontext.gregs[which as usize].cast_unsigned()
 }
 
+/// Ends the check of alignment, if the guest asked for one: the kernel leaves it on in signal handlers.
+fn allow_misaligned() {
+    // SAFETY: changes one flag, and keeps the stack as it was.
+    unsafe { asm!("pushfq", "and dword ptr [rsp], ~(1 << 18)", "popfq") };
+}
+
 extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, state: *mut c_void) {
+    allow_misaligned();
     // SAFETY: the kernel hands a handler of this kind what it knows of the signal, until the handler returns.
     let info = unsafe { &mut *info };
     let ours = !was_sent(info) && teb::is_inside() && !teb::own(|o| o.foreign.take());
