@@ -666,6 +666,18 @@ impl LoadSet {
         self.first_in(std::slice::from_ref(&info), query)
     }
 
+    /// Where one module has a symbol: as [`LoadSet::symbol_in`], for those who ask often.
+    ///
+    /// # Errors
+    /// As [`LoadSet::symbol`].
+    pub fn symbol_of(&self, owner: &Owner, query: &Query<'_>) -> Result<Addr> {
+        let list = std::slice::from_ref(&owner.info);
+        match self.seek(list, query)? {
+            Some(found) => Ok(found.at),
+            None => self.first_in(list, query).map(|found| found.at), // the error
+        }
+    }
+
     fn first_in(&self, list: &[Arc<Info>], query: &Query<'_>) -> Result<FoundSymbol> {
         if let Some(Seen { at, module, format }) = self.seek(list, query)? {
             return Ok(FoundSymbol { at, module: module.into(), format });
@@ -774,6 +786,13 @@ impl LoadSet {
     pub fn module_named(&self, key: &str) -> Option<ModuleInfo> {
         let state = self.lock();
         state.by_key(key).map(|id| state.describe(id))
+    }
+
+    /// Where the module is that answers to a name in key form.
+    #[must_use]
+    pub fn base_of(&self, key: &str) -> Option<Addr> {
+        let state = self.lock();
+        state.by_key(key).map(|id| state.info(id).at.base)
     }
 
     /// The module that an address lies in.

@@ -1,6 +1,7 @@
 //! What an image offers: names, ordinals, and forwarders to other libraries.
 //!
-//! The tables stay in the file; a lookup is a binary search over the name pointers, as Windows does it.
+//! The tables stay in the file; a lookup is a binary search over the name pointers, as Windows does it. Who is asked
+//! often gets an index of its names by hash.
 
 use crate::{
     image::{Directory, LONGEST_LIBRARY, need},
@@ -8,12 +9,26 @@ use crate::{
     search::plain_key,
     view::{Span, View},
 };
-use loader_core::{ErrorKind, Export, Forward, Need, Rva, Symbol, SymbolName};
+use loader_core::{ErrorKind, Export, Forward, Need, Query, Rva, Symbol, SymbolName, gnu_hash};
 use object::{LittleEndian as LE, pe};
-use std::{cmp::Ordering, collections::HashSet, ops::Range};
+use std::{
+    cmp::Ordering,
+    collections::HashSet,
+    ops::Range,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+};
 
 /// How many ordinals there are: functions beyond them cannot be reached.
 const ORDINALS: usize = 1 << 16;
+
+/// So many lookups are quicker without an index, however few names there are.
+const FEW: usize = 16;
+
+/// Names that are longer are looked up without the index: many that are one long text would make it a trap.
+const LONGEST_INDEXED: usize = 4096;
 
 /// The export directory.
 #[derive(Debug)]
@@ -29,6 +44,55 @@ pub(crate) struct Exports {
     functions: Range<usize>,
     names: Range<usize>,
     ordinals: Range<usize>,
+    /// How many names were looked up without the index.
+    asked: AtomicU32,
+    index: OnceLock<Index>,
+}
+
+/// The names by hash.
+#[derive(Debug)]
+struct Index {
+    /// A name's hash and its number plus 1, at home or where there was room after it; 0 is room. A power of two of them,
+    /// at least twice as many as there are names.
+    slots: Box<[(u32, u32)]>,
+}
+
+impl Index {
+    fn new(names: impl ExactSizeIterator<Item = u32>) -> Self {
+        let mut index = Self { slots: vec![(0, 0); (2 * names.len()).next_power_of_two().max(2)].into() };
+        for (hash, number) in names.zip(1..) {
+            let mut at = index.home(hash);
+            while index.slots[at].1 != 0 {
+                at = index.after(at);
+            }
+            index.slots[at] = (hash, number);
+        }
+        index
+    }
+
+    /// Names that are alike have hashes that are alike; their products with this number are not (Fibonacci hashing).
+    fn home(&self, hash: u32) -> usize {
+        const SPREAD: u32 = 0x9e37_79b9;
+        (hash.wrapping_mul(SPREAD) >> (u32::BITS - self.slots.len().ilog2())) as usize
+    }
+
+    fn after(&self, at: usize) -> usize {
+        (at + 1) & (self.slots.len() - 1)
+    }
+
+    /// The number of the name with this hash that is it.
+    fn find(&self, hash: u32, is_it: impl Fn(usize) -> bool) -> Option<usize> {
+        let mut at = self.home(hash);
+        loop {
+            match self.slots[at] {
+                (_, 0) => return None,
+                (same, number) if same == hash && is_it(number as usize - 1) => {
+                    return Some(number as usize - 1);
+                }
+                _ => at = self.after(at),
+            }
+        }
+    }
 }
 
 /// Finds the export tables.
@@ -51,6 +115,8 @@ pub(crate) fn exports(view: View<'_>, at: Option<Directory>) -> Result<Option<Ex
         functions: table::<4>(view, head.address_of_functions.get(LE), head.number_of_functions.get(LE))?,
         names: table::<4>(view, head.address_of_names.get(LE), names)?,
         ordinals: table::<2>(view, head.address_of_name_ordinals.get(LE), names)?,
+        asked: AtomicU32::new(0),
+        index: OnceLock::new(),
     };
     exports.forwards = exports.forwards_to(view);
     Ok(Some(exports))
@@ -75,9 +141,9 @@ fn entries<'a, const N: usize>(view: View<'a>, table: &Range<usize>) -> &'a [[u8
 
 impl Exports {
     /// Looks a symbol up.
-    pub(crate) fn export(&self, view: View<'_>, symbol: Symbol<'_>) -> Result<Option<Export>, ErrorKind> {
-        let index = match symbol {
-            Symbol::Name(name) => self.index_of(view, name),
+    pub(crate) fn export(&self, view: View<'_>, query: &Query<'_>) -> Result<Option<Export>, ErrorKind> {
+        let index = match query.symbol {
+            Symbol::Name(name) => self.index_of(view, name, query.hash),
             Symbol::Ordinal(n) => u32::from(n).checked_sub(self.base).map(|i| i as usize),
         };
         let entry = index.and_then(|i| entries::<4>(view, &self.functions).get(i));
@@ -90,20 +156,39 @@ impl Exports {
     }
 
     /// The index of a name's function.
-    fn index_of(&self, view: View<'_>, name: &[u8]) -> Option<usize> {
+    fn index_of(&self, view: View<'_>, name: &[u8], hash: u32) -> Option<usize> {
         if name.contains(&0) {
             return None;
         }
         let home = view.home(self.directory.at);
-        let found = entries::<4>(view, &self.names).binary_search_by(|&at| {
-            let at = u32::from_le_bytes(at);
+        let names = entries::<4>(view, &self.names);
+        let at = |at: &[u8; 4]| {
+            let at = u32::from_le_bytes(*at);
             // Nearly always the names are where the directory is.
-            let near = home.and_then(|h| h.from(at));
-            near.or_else(|| view.at(at, "export name").ok())
-                .map_or(Ordering::Less, |there| compare(there, name))
-        });
-        let ordinal = entries::<2>(view, &self.ordinals).get(found.ok()?)?;
+            home.and_then(|h| h.from(at)).or_else(|| view.at(at, "export name").ok())
+        };
+        let is_it = |there: &[u8; 4]| at(there).map_or(Ordering::Less, |there| compare(there, name));
+        let index = (name.len() <= LONGEST_INDEXED)
+            .then(|| self.index(names.len(), || names.iter().map(|n| hash_of(at(n)))))
+            .flatten();
+        let found = match index {
+            Some(index) => index.find(hash, |n| is_it(&names[n]).is_eq()),
+            None => names.binary_search_by(is_it).ok(),
+        };
+        let ordinal = entries::<2>(view, &self.ordinals).get(found?)?;
         Some(u16::from_le_bytes(*ordinal).into())
+    }
+
+    /// The index, from when enough names were asked for to be worth its making.
+    fn index<H: ExactSizeIterator<Item = u32>>(
+        &self,
+        names: usize,
+        hashes: impl FnOnce() -> H,
+    ) -> Option<&Index> {
+        self.index.get().or_else(|| {
+            let asked = self.asked.fetch_add(1, Relaxed) as usize;
+            (asked > FEW + names / 8).then(|| self.index.get_or_init(|| Index::new(hashes())))
+        })
     }
 
     fn forwards_at(&self, at: u32) -> bool {
@@ -124,6 +209,13 @@ impl Exports {
             .filter(|need| known.insert(need.key.clone()))
             .collect()
     }
+}
+
+/// The hash of the name at the start of a span; of one that cannot be read, or is too long for the index, any.
+fn hash_of(there: Option<Span<'_>>) -> u32 {
+    let near = there.and_then(|there| there.first((LONGEST_INDEXED + 1).min(there.raw.len())));
+    let len = near.and_then(|bytes| bytes.iter().position(|&b| b == 0));
+    near.zip(len).map_or(0, |(bytes, len)| gnu_hash(&bytes[..len]))
 }
 
 /// Compares the name at the start of a span with one that has no zero in it.
@@ -158,4 +250,22 @@ fn forward_parts(view: View<'_>, at: u32) -> Option<(&[u8], &[u8])> {
     let (library, symbol) = (&text[..dot], &text[dot + 1..]);
     let whole = (1..=LONGEST_LIBRARY).contains(&library.len()) && !symbol.is_empty();
     whole.then_some((library, symbol))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_by_hash_whatever_their_hashes() {
+        for hashes in
+            [vec![], vec![7], vec![0; 40], (0..1000).collect(), (0..1000).map(|n| n << 22).collect()]
+        {
+            let index = Index::new(hashes.iter().copied());
+            for (nth, &hash) in hashes.iter().enumerate() {
+                assert_eq!(index.find(hash, |n| n == nth), Some(nth));
+            }
+            assert_eq!(index.find(0xdead_beef, |_| true), None);
+        }
+    }
 }

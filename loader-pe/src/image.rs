@@ -176,7 +176,7 @@ impl Image for PeImage {
 
     fn export(&self, query: &Query<'_>) -> Result<Option<Export>, ErrorKind> {
         match &self.exports {
-            Some(exports) => exports.export(self.view(), query.symbol),
+            Some(exports) => exports.export(self.view(), query),
             None => Ok(None),
         }
     }

@@ -1,13 +1,16 @@
 //! Windows paths and host paths: the host's tree is drive `Z:`.
 
+/// Names that are devices in every folder, and what they are here.
+const DEVICES: [(&str, &str); 4] =
+    [("NUL", "/dev/null"), ("CON", "/dev/tty"), ("CONIN$", "/dev/tty"), ("CONOUT$", "/dev/tty")];
+
 /// The host path that a Windows path means, or `None` for a drive that does not exist.
 #[must_use]
 pub fn to_host(path: &str) -> Option<String> {
     let path = path.strip_prefix(r"\\?\").or_else(|| path.strip_prefix(r"\\.\")).unwrap_or(path);
-    match path.to_ascii_uppercase().as_str() {
-        "NUL" => return Some("/dev/null".into()),
-        "CON" | "CONIN$" | "CONOUT$" => return Some("/dev/tty".into()),
-        _ => {}
+    let device = DEVICES.iter().find(|(name, _)| path.eq_ignore_ascii_case(name));
+    if let Some((_, file)) = device {
+        return Some((*file).into());
     }
     let rest = match path.as_bytes() {
         [b'Z' | b'z', b':', ..] => path.get(2..)?,

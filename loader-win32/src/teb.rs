@@ -8,7 +8,7 @@
 #![allow(unsafe_code)]
 
 use crate::{
-    Process, lock,
+    Process, Services, lock,
     object::Object,
     peb::Peb,
     stack::{self, Stack},
@@ -334,6 +334,15 @@ pub(crate) fn process() -> Arc<Process> {
         unsafe { Arc::increment_strong_count(process) };
         // SAFETY: the count that was just added is the one this value gives back.
         unsafe { Arc::from_raw(process) }
+    })
+}
+
+/// The engine of the process that the calling thread runs code of, while it exists.
+pub(crate) fn services() -> Option<Arc<dyn Services>> {
+    with(|t| {
+        // SAFETY: the block holds one count of the process, and the thread enters no other before this is over.
+        let process = unsafe { &*t.process.get() };
+        process.services()
     })
 }
 

@@ -15,10 +15,10 @@ use loader_core::{
 pub use loader_win32::MemoryUse;
 use loader_win32::{Advice, DllFolders, ImagePages, Listed, Process, Services, host_path};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     ops::Range,
     path::Path,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
 };
 
 const DONT_RESOLVE_DLL_REFERENCES: u32 = 1;
@@ -39,11 +39,26 @@ struct Modules {
     set: Weak<LoadSet>,
     files: Arc<Files>,
     rules: Rules,
-    /// References that were taken by address; the handles behind them are interchangeable.
-    taken: Mutex<HashMap<Addr, Vec<Handle>>>,
+    /// References that were taken by address.
+    taken: Mutex<BTreeMap<Addr, Taken>>,
     /// Modules that were freed in their own PROCESS_ATTACH, before the load had a reference to give.
     spurned: Mutex<HashSet<Addr>>,
-    program: Mutex<Addr>,
+    program: OnceLock<Addr>,
+}
+
+/// What giving a reference back comes to.
+enum GivenBack {
+    NoneWasTaken,
+    OthersAreLeft,
+    /// This handle has to be closed.
+    Last(Handle),
+}
+
+/// References to one module: interchangeable handles, and one of them stands for so many more.
+#[derive(Debug, Default)]
+struct Taken {
+    handles: Vec<Handle>,
+    more: usize,
 }
 
 impl Windows {
@@ -60,11 +75,11 @@ impl Windows {
             rules,
             taken: Mutex::default(),
             spurned: Mutex::default(),
-            program: Mutex::new(Addr(0)),
+            program: OnceLock::new(),
         });
         let dynamic: Arc<dyn Services> = services.clone();
         let process = Process::new(Arc::downgrade(&dynamic))?;
-        *services.program.lock().unwrap_or_else(PoisonError::into_inner) = process.program();
+        services.program.get_or_init(|| process.program());
         for module in process.modules() {
             set.add_host(module).map_err(|e| e.kind)?;
         }
@@ -80,16 +95,22 @@ impl Windows {
     /// Lets `FreeLibrary` take a handle, as the last of its module's.
     pub(crate) fn lend(&self, handle: Handle) {
         let Some(module) = self.services.set().ok().and_then(|set| set.target(handle)) else { return };
-        let mut taken = self.services.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.entry(module.at.base).or_default().insert(0, handle);
+        self.services.taken().entry(module.at.base).or_default().handles.insert(0, handle);
     }
 
     /// Closes a handle that was lent; `None` where `FreeLibrary` took it.
     pub(crate) fn take_back(&self, handle: Handle) -> Option<Result<Closed, Error>> {
-        let mut taken = self.services.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, handles) = taken.iter_mut().find(|(_, handles)| handles.contains(&handle))?;
-        handles.retain(|&h| h != handle);
-        taken.retain(|_, handles| !handles.is_empty());
+        let mut taken = self.services.taken();
+        let (&base, of_module) =
+            taken.iter_mut().find(|(_, of_module)| of_module.handles.contains(&handle))?;
+        if let Some(rest) = of_module.more.checked_sub(1) {
+            of_module.more = rest; // the handle stands for one of the others from now on
+            return Some(Ok(Closed::default()));
+        }
+        of_module.handles.retain(|&h| h != handle);
+        if of_module.handles.is_empty() {
+            taken.remove(&base);
+        }
         drop(taken);
         let set = self.services.set().ok()?;
         Some(set.close(handle))
@@ -140,7 +161,7 @@ impl Modules {
     }
 
     fn program(&self) -> Addr {
-        *self.program.lock().unwrap_or_else(PoisonError::into_inner)
+        self.program.get().copied().unwrap_or(Addr(0))
     }
 
     /// The module at a base; also one whose terminators run, which ask for themselves.
@@ -154,11 +175,51 @@ impl Modules {
         Ok((set, module))
     }
 
+    fn taken(&self) -> MutexGuard<'_, BTreeMap<Addr, Taken>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take(&self, set: &LoadSet, handle: Handle) -> Option<Addr> {
         let base = set.target(handle)?.at.base;
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.entry(base).or_default().push(handle);
+        self.taken().entry(base).or_default().handles.push(handle);
         Some(base)
+    }
+
+    /// One more reference to a module that somebody has one of already: a number goes up, and nothing else happens.
+    fn take_more(&self, set: &LoadSet, key: &str) -> Option<Addr> {
+        let mut taken = self.taken();
+        let base = set.base_of(key)?;
+        taken.get_mut(&base)?.more += 1;
+        Some(base)
+    }
+
+    /// `FreeLibrary` of a module that nobody has a reference to.
+    fn free_in_vain(&self, base: Addr) -> Result<(), u32> {
+        let (set, module) = self.module(base)?;
+        if set.module_at(base).is_some_and(|m| m.pinned) {
+            return Ok(()); // for ever, as on Windows
+        }
+        // Its load is not finished: the reference that it will have is given back then.
+        let spurn = || self.spurned.lock().unwrap_or_else(PoisonError::into_inner).insert(base);
+        match set.is_attaching(module.id()) && spurn() {
+            true => Ok(()),
+            false => Err(MOD_NOT_FOUND),
+        }
+    }
+
+    /// Takes one reference away: the handle that is to be closed for it, if it was that handle's last.
+    fn give_back(&self, base: Addr) -> GivenBack {
+        let mut taken = self.taken();
+        let Some(of_module) = taken.get_mut(&base) else { return GivenBack::NoneWasTaken };
+        if let Some(rest) = of_module.more.checked_sub(1) {
+            of_module.more = rest;
+            return GivenBack::OthersAreLeft;
+        }
+        let handle = of_module.handles.pop();
+        if of_module.handles.is_empty() {
+            taken.remove(&base);
+        }
+        handle.map_or(GivenBack::NoneWasTaken, GivenBack::Last)
     }
 
     /// Waits for the loader lock, and tells the modules if the thread still goes on then. A thread that waits keeps
@@ -205,12 +266,16 @@ impl Services for Modules {
     fn load_library(&self, name: &str, flags: u32) -> Result<Addr, Error> {
         let inconsistent = |what| Error::new(name, Stage::Request, ErrorKind::Inconsistent { what });
         let set = self.set().map_err(|_| inconsistent("the engine is gone"))?;
+        let need = self.meant(&set, name, flags)?;
+        if let Some(base) = self.take_more(&set, &need.key) {
+            return Ok(base);
+        }
         let load = match flags & DONT_RESOLVE_DLL_REFERENCES {
             0 => Load::Now,
             _ => Load::Bare,
         };
         let handle = set.open(&Request {
-            need: self.meant(&set, name, flags)?,
+            need,
             source: None,
             mode: Mode { load, ..Mode::default() },
             rules: self.rules,
@@ -243,25 +308,14 @@ impl Services for Modules {
     }
 
     fn free_library(&self, base: Addr) -> Result<(), u32> {
-        if self.set()?.is_ending() {
+        let set = self.set()?;
+        if set.is_ending() {
             return Ok(()); // nothing is unloaded any more
         }
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let handle = taken.get_mut(&base).and_then(Vec::pop);
-        taken.retain(|_, handles| !handles.is_empty());
-        drop(taken);
-        if let Some(handle) = handle {
-            return self.set()?.close(handle).map(drop).map_err(|e| e.win32());
-        }
-        let (set, module) = self.module(base)?;
-        match () {
-            () if set.module_at(base).is_some_and(|m| m.pinned) => Ok(()), // freed in vain, for ever, as on Windows
-            // Its load is not finished: the reference that it will have is given back then.
-            () if set.is_attaching(module.id()) => {
-                let mut spurned = self.spurned.lock().unwrap_or_else(PoisonError::into_inner);
-                if spurned.insert(base) { Ok(()) } else { Err(MOD_NOT_FOUND) }
-            }
-            () => Err(MOD_NOT_FOUND),
+        match self.give_back(base) {
+            GivenBack::OthersAreLeft => Ok(()),
+            GivenBack::Last(handle) => set.close(handle).map(drop).map_err(|e| e.win32()),
+            GivenBack::NoneWasTaken => self.free_in_vain(base),
         }
     }
 
@@ -275,7 +329,7 @@ impl Services for Modules {
             Symbol::Name(name) => Query::name(name),
             Symbol::Ordinal(ordinal) => Query::ordinal(ordinal),
         };
-        set.symbol_in(module.id(), &query).map(|found| found.at)
+        set.symbol_of(&module, &query)
     }
 
     fn module_handle(&self, name: Option<&str>) -> Option<Addr> {
@@ -371,10 +425,15 @@ impl Services for Modules {
     }
 }
 
-/// The host's file that `LoadLibrary` means by a name or by a path; one on a drive that does not exist is as it was.
-fn host_file(name: &str) -> String {
-    let path = name.contains(['/', '\\', ':']).then(|| host_path(name)).flatten();
-    loader_pe::file_name(path.as_deref().unwrap_or(name))
+/// The host's path of the file that a Windows path means; one on a drive that does not exist is as it was.
+fn host_file(path: &str) -> String {
+    let host = host_path(path).unwrap_or_else(|| path.into());
+    match host.rsplit_once('/') {
+        Some((folder, file)) if file.ends_with('.') || !file.contains('.') => {
+            format!("{folder}/{}", loader_pe::file_name(file))
+        }
+        _ => host,
+    }
 }
 
 /// `LoadLibraryEx` without flags: loads a DLL by name or path, or takes one more reference to it; returns the address

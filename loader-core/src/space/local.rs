@@ -27,6 +27,10 @@ const LARGE: u64 = 1 << 20;
 /// costs less than a fault for each (a sixth to a third of map and relocate, measured on libcrypto and libpython).
 const POPULATE: usize = 64 << 10;
 
+/// The pages of a file up to this size are mapped by the time its tables are understood: the kernel maps some around
+/// each that is looked at.
+const SMALL: usize = 64 << 10;
+
 /// The memory of this process: what is put here can run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Local;
@@ -66,20 +70,28 @@ struct Copied {
 }
 
 impl Copied {
-    /// All of an image that is in a buffer; of a file a window that is worth huge pages, else nothing.
+    /// All of an image that is in a buffer, or whose parts are not in the file as they are in memory (those of Windows
+    /// images are at multiples of 512 there); of any other file a window that is worth huge pages, else nothing.
     fn of(plan: &MapPlan, from: Backing<'_>) -> Self {
-        let window = plan.window();
-        let at = match (from.file, plan.regions().last()) {
-            (None, Some(last)) => Rva(0)..last.at.end,
-            _ => window,
+        let scattered =
+            || plan.regions().iter().filter_map(|r| r.fill.as_ref()).any(|f| file_pages(f).is_none());
+        let all = from.file.is_none() || scattered();
+        let at = match plan.regions().last() {
+            Some(last) if all => Rva(0)..last.at.end,
+            _ => plan.window(),
         };
         let inside = |r: &&Region| at.start <= r.at.start && r.at.end <= at.end;
         let fills = plan.regions().iter().filter(inside).filter_map(|r| r.fill.as_ref());
         let huge = fills.map(|f| f.file.end.0 - f.file.start.0).sum::<u64>() >= LARGE;
-        match huge || from.file.is_none() {
+        match huge || all {
             true => Self { at: indices(&at), huge },
             false => Self { at: 0..0, huge },
         }
+    }
+
+    /// Whether nothing is left that has to be mapped.
+    fn is_all_of(&self, plan: &MapPlan) -> bool {
+        self.at == (0..plan.len().get() as usize)
     }
 
     /// Where the last huge page ends, counted from the image's first byte.
@@ -100,6 +112,12 @@ impl Copied {
     }
 }
 
+/// Where in the file the pages begin that hold a part of an image, if they hold it as memory does.
+fn file_pages(fill: &Fill) -> Option<u64> {
+    let lead = fill.at.0 - page_floor(fill.at.0);
+    fill.file.start.0.checked_sub(lead).filter(|start| start.is_multiple_of(PAGE))
+}
+
 impl AddressSpace for Local {
     fn place(&self, plan: &MapPlan, from: Backing<'_>) -> Result<Box<dyn Block>, ErrorKind> {
         let copied = Copied::of(plan, from);
@@ -112,13 +130,13 @@ impl AddressSpace for Local {
 }
 
 /// Reserves `len` bytes; byte number `phase` of them is at a multiple of `align`.
-fn anywhere(len: usize, (phase, align): (usize, usize)) -> Result<usize, ErrorKind> {
+fn anywhere(len: usize, (phase, align): (usize, usize), rights: ProtFlags) -> Result<usize, ErrorKind> {
     let slack = align - PAGE as usize;
     // Not NORESERVE: the kernel is to refuse a window that it could never fill, as it does for every program.
     let flags = MapFlags::PRIVATE;
     let total = len.checked_add(slack).ok_or(space("reserve memory")(Errno::NOMEM))?;
     // SAFETY: a null hint lets the kernel choose free memory; no existing mapping is touched.
-    let got = unsafe { mmap_anonymous(std::ptr::null_mut(), total, ProtFlags::empty(), flags) }
+    let got = unsafe { mmap_anonymous(std::ptr::null_mut(), total, rights, flags) }
         .map_err(space("reserve memory"))?
         .addr();
     let base = (got + phase).next_multiple_of(align) - phase;
@@ -134,13 +152,13 @@ fn anywhere(len: usize, (phase, align): (usize, usize)) -> Result<usize, ErrorKi
 }
 
 /// Reserves `len` bytes at `at` and nowhere else.
-fn exactly(at: Addr, len: usize) -> Result<usize, Errno> {
+fn exactly(at: Addr, len: usize, rights: ProtFlags) -> Result<usize, Errno> {
     let flags = MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE;
     if !at.0.is_multiple_of(PAGE) || at.0 == 0 {
         return Err(Errno::INVAL);
     }
     // SAFETY: FIXED_NOREPLACE fails rather than replace an existing mapping.
-    let got = unsafe { mmap_anonymous(at.0 as *mut c_void, len, ProtFlags::empty(), flags) }?.addr();
+    let got = unsafe { mmap_anonymous(at.0 as *mut c_void, len, rights, flags) }?.addr();
     if got as u64 == at.0 {
         return Ok(got);
     }
@@ -151,20 +169,25 @@ fn exactly(at: Addr, len: usize) -> Result<usize, Errno> {
 }
 
 impl LocalBlock {
-    /// Memory without rights where the plan wants it, as far as the last huge page goes.
+    /// Memory where the plan wants it, as far as the last huge page goes: without rights, unless all of it is copied.
     fn reserve(plan: &MapPlan, copied: &Copied) -> Result<Self, ErrorKind> {
         let len = plan.len().get() as usize;
+        let rights = match copied.is_all_of(plan) {
+            true => ProtFlags::READ | ProtFlags::WRITE,
+            false => ProtFlags::empty(),
+        };
+        let exactly = |at| exactly(at, len, rights);
         let anywhere = || {
             let len = len.max(copied.reach());
-            Ok((anywhere(len, copied.alignment(plan))?, len))
+            Ok((anywhere(len, copied.alignment(plan), rights)?, len))
         };
         let (base, len) = match plan.wanted() {
             Wanted::Anywhere => anywhere()?,
-            Wanted::Preferred(at) => match exactly(at, len) {
+            Wanted::Preferred(at) => match exactly(at) {
                 Ok(base) => (base, len),
                 Err(_) => anywhere()?,
             },
-            Wanted::Fixed(at) => match exactly(at, len) {
+            Wanted::Fixed(at) => match exactly(at) {
                 Ok(base) => (base, len),
                 Err(Errno::EXIST | Errno::PERM | Errno::INVAL) => {
                     return Err(ErrorKind::BaseTaken { base: at });
@@ -213,7 +236,9 @@ impl LocalBlock {
     /// Puts the regions in place, lowest first.
     fn fill(&mut self, plan: &MapPlan, from: Backing<'_>, copied: &Copied) -> Result<(), ErrorKind> {
         let together = copied.at.start..copied.at.end.max(copied.reach()).min(self.len);
-        self.make_writable(together.clone())?;
+        if !copied.is_all_of(plan) {
+            self.make_writable(together.clone())?;
+        }
         if copied.huge {
             self.advise(together, Advice::LinuxHugepage);
         }
@@ -250,10 +275,9 @@ impl LocalBlock {
         file: Option<&File>,
     ) -> Result<Option<Range<usize>>, ErrorKind> {
         let inside = self.in_window(&region.at);
-        let lead = fill.at.0 - page_floor(fill.at.0);
         let bytes = fill.file.end.0 - fill.file.start.0;
         let end = (fill.at.0 + bytes).next_multiple_of(PAGE);
-        let congruent = fill.file.start.0.checked_sub(lead).filter(|o| o.is_multiple_of(PAGE));
+        let congruent = file_pages(fill);
         let covers = end >= region.at.end.0;
         let (Some(file), Some(offset)) = (file, congruent.filter(|_| bytes != 0 && (inside || covers)))
         else {
@@ -287,17 +311,19 @@ impl LocalBlock {
         Ok(Some(at))
     }
 
-    /// Copies the bytes of a region into pages that can be written to: a file's without looking at its mapping.
+    /// Copies the bytes of a region into pages that can be written to: a large file's without looking at its mapping.
     fn copy(&mut self, fill: &Fill, from: Backing<'_>) -> Result<(), ErrorKind> {
         let source = indices(&(Rva(fill.file.start.0)..Rva(fill.file.end.0)));
         let start = fill.at.0 as usize;
         let to = self.bytes(start..start + source.len());
         match from.file {
-            Some(file) => file.read_exact_at(to, fill.file.start.0).map_err(|e| ErrorKind::Io {
-                what: "read the file",
-                os: e.raw_os_error().unwrap_or(libc::EIO),
-            }),
-            None => {
+            Some(file) if from.bytes.len() > SMALL => {
+                file.read_exact_at(to, fill.file.start.0).map_err(|e| ErrorKind::Io {
+                    what: "read the file",
+                    os: e.raw_os_error().unwrap_or(libc::EIO),
+                })
+            }
+            _ => {
                 to.copy_from_slice(&from.bytes[source]);
                 Ok(())
             }

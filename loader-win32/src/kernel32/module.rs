@@ -11,7 +11,7 @@ const FROM_ADDRESS: u32 = 4;
 
 /// Asks the engine; where it is gone, so are its modules.
 pub(crate) fn ask<R>(f: impl FnOnce(&Arc<dyn Services>) -> Result<R, u32>) -> Result<R, u32> {
-    let services = teb::process().services().ok_or(code::MOD_NOT_FOUND)?;
+    let services = teb::services().ok_or(code::MOD_NOT_FOUND)?;
     f(&services)
 }
 
