@@ -19,6 +19,11 @@ impl Deadline {
         Self((ms != u32::MAX).then(|| now() + Duration::from_millis(ms.into())))
     }
 
+    /// That moment, or an earlier one, counted from boot.
+    pub(crate) fn or_at(self, at: Duration) -> Self {
+        Self(Some(self.0.map_or(at, |deadline| deadline.min(at))))
+    }
+
     /// How long from now; `None` for ever.
     fn left(self) -> Option<Duration> {
         self.0.map(|at| at.saturating_sub(now()))

@@ -9,7 +9,7 @@ use crate::{
     lock, teb,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fs::File,
     sync::{
         Arc, Mutex, Weak,
@@ -19,6 +19,7 @@ use std::{
         },
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 /// `GetCurrentProcess()`.
@@ -49,8 +50,10 @@ pub(crate) enum Kind {
     Event { manual: bool, set: AtomicBool },
     /// A semaphore.
     Semaphore { count: AtomicI32, max: i32 },
-    /// A mutex: its owner's thread id and how often it holds it.
-    Mutex { owner: AtomicU32, depth: AtomicU32 },
+    /// A mutex: its owner's thread id, how often it holds it, and whether an owner ended without giving it back.
+    Mutex { owner: AtomicU32, depth: AtomicU32, abandoned: AtomicBool },
+    /// A waitable timer: see `kernel32::timer`.
+    Timer(crate::kernel32::timer::Timer),
     /// A thread.
     Thread(Thread),
     /// A process, and what a handle of it may be used for: this one, never over while anyone can ask, or a child.
@@ -84,7 +87,16 @@ pub(crate) struct Thread {
     over: AtomicBool,
     /// The host's thread, for whoever waits for this one first.
     pub host: Mutex<Option<JoinHandle<()>>>,
+    /// Calls that it is to make in its next alertable wait.
+    calls: Mutex<VecDeque<Call>>,
     parked: Mutex<Option<Arc<Parker>>>,
+}
+
+/// An asynchronous procedure call: a function of the guest, and its arguments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    pub function: usize,
+    pub arguments: [usize; 3],
 }
 
 /// One thread's sleep.
@@ -98,11 +110,25 @@ impl Parker {
     }
 }
 
+/// What a thread waits for.
+pub(crate) struct Wait<'o> {
+    pub objects: &'o [Arc<Object>],
+    /// For all of them together, or for any.
+    pub all: bool,
+    pub until: Deadline,
+    /// Calls end it.
+    pub alertable: bool,
+}
+
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waited {
     /// With the object of this number.
     Object(usize),
+    /// With the mutex of this number, whose last owner ended without giving it back.
+    Abandoned(usize),
+    /// With calls to make.
+    Called,
     /// Without one.
     TimedOut,
     /// With the request that this thread end.
@@ -172,6 +198,18 @@ impl Object {
         });
     }
 
+    /// Leaves a call for the thread; false where it has ended.
+    pub(crate) fn call(&self, call: Call) -> bool {
+        self.change(|kind| match kind {
+            Kind::Thread(t) if !t.gone.load(SeqCst) => {
+                lock(&t.calls).push_back(call);
+                lock(&t.parked).iter().for_each(|p| p.wake());
+                true
+            }
+            _ => false,
+        })
+    }
+
     /// The thread's state, where this is one.
     pub(crate) fn thread(&self) -> Option<&Thread> {
         match &self.kind {
@@ -187,25 +225,37 @@ impl Object {
             Kind::Semaphore { count, .. } => count.load(Relaxed) > 0,
             Kind::Mutex { owner, .. } => [0, me].contains(&owner.load(Relaxed)),
             Kind::Thread(t) => t.gone.load(Relaxed) || last.is_some_and(|last| last != t.id.load(Relaxed)),
+            Kind::Timer(t) => t.is_set(),
             Kind::File(_) => true,
             Kind::Process { child, .. } => child.as_ref().is_some_and(|c| c.has_ended()),
             Kind::Section(_) | Kind::Find(_) => false,
         }
     }
 
-    /// What a wait that ends does to it. Under the dispatcher's lock.
-    fn take(&self, me: u32) {
+    /// When it will be signalled by itself.
+    fn due(&self) -> Option<Duration> {
+        match &self.kind {
+            Kind::Timer(t) => t.due(),
+            _ => None,
+        }
+    }
+
+    /// What a wait that ends does to it; whether it was abandoned. Under the dispatcher's lock.
+    fn take(&self, me: u32) -> bool {
         match &self.kind {
             Kind::Event { manual: false, set } => set.store(false, Relaxed),
             Kind::Semaphore { count, .. } => {
                 count.fetch_sub(1, Relaxed);
             }
-            Kind::Mutex { owner, depth } => {
+            Kind::Mutex { owner, depth, abandoned } => {
                 owner.store(me, Relaxed);
                 depth.fetch_add(1, Relaxed);
+                return abandoned.swap(false, Relaxed);
             }
+            Kind::Timer(t) => t.take(),
             _ => {}
         }
+        false
     }
 }
 
@@ -214,12 +264,19 @@ pub(crate) struct Objects {
     dispatcher: Arc<Dispatcher>,
     handles: Mutex<Vec<Option<Arc<Object>>>>,
     names: Mutex<HashMap<String, Weak<Object>>>,
+    /// Those that a thread may own when it ends.
+    mutexes: Mutex<Vec<Weak<Object>>>,
 }
 
 impl Objects {
     /// The standard files, and nothing else.
     pub(crate) fn new() -> Self {
-        let objects = Self { dispatcher: Arc::default(), handles: Mutex::default(), names: Mutex::default() };
+        let objects = Self {
+            dispatcher: Arc::default(),
+            handles: Mutex::default(),
+            names: Mutex::default(),
+            mutexes: Mutex::default(),
+        };
         for fd in 0..3 {
             match standard(fd) {
                 Some(file) => drop(objects.open(Kind::File(file))),
@@ -231,7 +288,30 @@ impl Objects {
 
     /// A new object without a handle.
     pub(crate) fn make(&self, kind: Kind) -> Arc<Object> {
-        Arc::new(Object { kind, dispatcher: Arc::clone(&self.dispatcher), waiters: Mutex::default() })
+        let new = Object { kind, dispatcher: Arc::clone(&self.dispatcher), waiters: Mutex::default() };
+        let new = Arc::new(new);
+        if let Kind::Mutex { .. } = new.kind {
+            let mut mutexes = lock(&self.mutexes);
+            mutexes.retain(|mutex| mutex.strong_count() > 0);
+            mutexes.push(Arc::downgrade(&new));
+        }
+        new
+    }
+
+    /// The thread of that number has ended: what it owned is anybody's.
+    pub(crate) fn abandon(&self, thread: u32) {
+        let mutexes: Vec<_> = lock(&self.mutexes).iter().filter_map(Weak::upgrade).collect();
+        for mutex in mutexes {
+            mutex.change(|kind| {
+                if let Kind::Mutex { owner, depth, abandoned } = kind
+                    && owner.load(Relaxed) == thread
+                {
+                    owner.store(0, Relaxed);
+                    depth.store(0, Relaxed);
+                    abandoned.store(true, Relaxed);
+                }
+            });
+        }
     }
 
     /// A new object and a handle of it.
@@ -321,10 +401,17 @@ impl Objects {
         *lock(&self.dispatcher) = Some(current_thread_id());
     }
 
+    /// The next call that the calling thread is to make.
+    pub(crate) fn next_call(&self) -> Option<Call> {
+        let mine = teb::own(|o| o.thread.borrow().clone())?;
+        lock(&mine.thread()?.calls).pop_front()
+    }
+
     /// Waits for one of the objects or for all of them.
-    pub(crate) fn wait(&self, objects: &[Arc<Object>], all: bool, until: Deadline) -> Waited {
+    pub(crate) fn wait(&self, wait: &Wait<'_>) -> Waited {
         let me = current_thread_id();
         let mine = teb::own(|o| o.thread.borrow().clone());
+        let state = mine.as_ref().and_then(|mine| mine.thread());
         let mut parker: Option<Arc<Parker>> = None;
         let outcome = loop {
             let guard = lock(&self.dispatcher);
@@ -334,40 +421,45 @@ impl Objects {
                     std::thread::park();
                 }
             }
-            if mine.as_ref().is_some_and(|t| t.thread().is_some_and(|t| t.doomed.load(Relaxed))) {
+            if state.is_some_and(|t| t.doomed.load(Relaxed)) {
                 break Waited::Doomed;
             }
-            if let Some(found) = take(objects, all, me, *guard) {
-                break Waited::Object(found);
+            if wait.alertable && state.is_some_and(|t| !lock(&t.calls).is_empty()) {
+                break Waited::Called;
             }
-            if until.is_over() {
+            if let Some(found) = take(wait, me, *guard) {
+                break found;
+            }
+            if wait.until.is_over() {
                 break Waited::TimedOut;
             }
-            let parked = parker.get_or_insert_with(|| enlist(objects, mine.as_deref()));
+            let parked = parker.get_or_insert_with(|| enlist(wait.objects, mine.as_deref()));
             parked.0.store(0, SeqCst);
+            let until = wait.objects.iter().filter_map(|o| o.due()).fold(wait.until, Deadline::or_at);
             drop(guard);
             futex::wait(&parked.0, 0, until);
         };
         if let Some(parker) = parker {
             let _dispatcher = lock(&self.dispatcher);
-            withdraw(objects, mine.as_deref(), &parker);
+            withdraw(wait.objects, mine.as_deref(), &parker);
         }
-        objects.iter().for_each(|o| o.join());
+        wait.objects.iter().for_each(|o| o.join());
         outcome
     }
 }
 
 /// Takes the objects if they can be had. Under the dispatcher's lock.
-fn take(objects: &[Arc<Object>], all: bool, me: u32, last: Option<u32>) -> Option<usize> {
+fn take(wait: &Wait<'_>, me: u32, last: Option<u32>) -> Option<Waited> {
     let ready = |o: &Arc<Object>| o.is_signalled(me, last);
-    if all {
-        let possible = !objects.is_empty() && objects.iter().all(ready);
-        possible.then(|| objects.iter().for_each(|o| o.take(me)))?;
-        return Some(0);
-    }
-    let found = objects.iter().position(ready)?;
-    objects[found].take(me);
-    Some(found)
+    let (first, taken) = match wait.all {
+        true => (0, Some(wait.objects).filter(|all| !all.is_empty() && all.iter().all(ready))?),
+        false => {
+            let found = wait.objects.iter().position(ready)?;
+            (found, &wait.objects[found..=found])
+        }
+    };
+    let abandoned = taken.iter().fold(false, |abandoned, o| o.take(me) | abandoned);
+    Some(if abandoned { Waited::Abandoned(first) } else { Waited::Object(first) })
 }
 
 /// Leaves a new parker wherever a change must wake us. Under the dispatcher's lock.

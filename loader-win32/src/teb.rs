@@ -283,13 +283,17 @@ unsafe extern "C" fn end(block: *mut libc::c_void) {
     let teb = unsafe { &*block };
     // SAFETY: `create` boxed it; it is taken out here, once.
     let own = unsafe { Box::from_raw(teb.ours.get().cast_mut()) };
-    let process = teb.process.get();
+    let (process, id) = (teb.process.get(), teb.thread_id.get() as u32);
     free_table(teb.tls_expansion.load(Relaxed));
     free_table(teb.fls.load(Relaxed));
     own.stack.give(); // the C library may give the stack to another thread
     stack::no_longer_on(signal_stack(block.addr()));
     // SAFETY: the pages are those that `create` mapped, and the last reference into them was used above.
     let _ = unsafe { munmap(block.cast(), MAPPED) };
+    if !process.is_null() {
+        // SAFETY: the block holds one count of it, which is given back below.
+        unsafe { &*process }.objects.abandon(id);
+    }
     if let Some(thread) = own.thread.take() {
         thread.thread_is_gone(); // whoever waits for the thread finds nothing of it left
     }

@@ -2,6 +2,7 @@
 //! every function up where it is documented.
 #![allow(non_snake_case)]
 
+pub(crate) mod calls;
 pub(crate) mod child;
 pub(crate) mod code;
 pub(crate) mod console;
@@ -14,6 +15,7 @@ pub(crate) mod heaps;
 pub(crate) mod list;
 pub(crate) mod memory;
 pub(crate) mod module;
+pub(crate) mod pool;
 pub(crate) mod processors;
 pub(crate) mod resource;
 pub(crate) mod search;
@@ -24,6 +26,7 @@ pub(crate) mod sync;
 pub(crate) mod system;
 pub(crate) mod thread;
 pub(crate) mod time;
+pub(crate) mod timer;
 pub(crate) mod tls;
 pub(crate) mod wait;
 
@@ -39,6 +42,7 @@ pub(crate) const FALSE: Bool = 0;
 /// All of it.
 pub(crate) const TABLES: &[HostTable] = &[
     child::TABLE,
+    calls::TABLE,
     code::TABLE,
     crate::jump::KERNEL32,
     console::TABLE,
@@ -54,6 +58,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     list::TABLE,
     memory::TABLE,
     module::TABLE,
+    pool::TABLE,
     processors::TABLE,
     resource::TABLE,
     search::TABLE,
@@ -64,6 +69,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     system::TABLE,
     thread::TABLE,
     time::TABLE,
+    timer::TABLE,
     tls::TABLE,
     wait::TABLE,
 ];

@@ -73,7 +73,7 @@ fn free(function: &'static str, module: usize) -> Bool {
     }))
 }
 
-extern "win64" fn FreeLibrary(module: usize) -> Bool {
+pub(crate) extern "win64" fn FreeLibrary(module: usize) -> Bool {
     free("FreeLibrary", module)
 }
 

@@ -4,7 +4,7 @@ use super::{
     Bool, answer,
     error::{code, from_io, from_os},
     fail,
-    wait::{create, object},
+    wait::{create, object, open},
 };
 use crate::{
     guest::Ptr,
@@ -126,22 +126,12 @@ extern "win64" fn CreateFileMappingW(
     make(file, protect, high, low, &name.string())
 }
 
-/// A handle of the section that has the name.
-fn open(name: &str) -> usize {
-    let objects = &teb::process().objects;
-    match objects.find(name) {
-        None => fail(code::FILE_NOT_FOUND) as usize,
-        Some(object) if matches!(object.kind, Kind::Section(_)) => objects.add(object),
-        Some(_) => fail(code::INVALID_HANDLE) as usize,
-    }
-}
-
 extern "win64" fn OpenFileMappingA(_access: u32, _inherit: Bool, name: Ptr<u8>) -> usize {
-    open(&name.string())
+    open(&name.string(), |kind| matches!(kind, Kind::Section(_)))
 }
 
 extern "win64" fn OpenFileMappingW(_access: u32, _inherit: Bool, name: Ptr<u16>) -> usize {
-    open(&name.string())
+    open(&name.string(), |kind| matches!(kind, Kind::Section(_)))
 }
 
 /// What a view with this access has: its protection, and whether it is a copy.

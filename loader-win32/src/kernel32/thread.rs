@@ -8,7 +8,7 @@ use crate::{
     futex::{self, Deadline},
     guest::Ptr,
     lock,
-    object::{CURRENT_PROCESS, CURRENT_THREAD, Object, STILL_ACTIVE, Thread, current_thread_id},
+    object::{CURRENT_PROCESS, CURRENT_THREAD, Object, STILL_ACTIVE, Thread, Wait, current_thread_id},
     teb,
 };
 use loader_core::{ErrorKind, call::guarded};
@@ -96,6 +96,9 @@ impl Birth {
             return; // terminated before it began, or the engine is gone
         }
         if !thread.doomed.load(SeqCst) {
+            run(super::calls::first, 0);
+        }
+        if !thread.doomed.load(SeqCst) && exit_code(&object) == Some(STILL_ACTIVE) {
             let code = run(start, argument);
             let _ = thread.exit_code.compare_exchange(STILL_ACTIVE, code, SeqCst, SeqCst);
         }
@@ -138,16 +141,28 @@ fn create(stack: usize, start: Option<Start>, argument: usize, flags: u32) -> Re
     let start = start.ok_or(code::INVALID_PARAMETER)?;
     let process = teb::process();
     process.note("CreateThread", Advice::Risky)?;
+    let object = spawn(&process, stack, start, argument, flags)?;
+    let id = wait_for_id(&object);
+    Ok((process.objects.add(object), id))
+}
+
+/// Starts a thread, and nobody is told.
+pub(crate) fn spawn(
+    process: &Arc<Process>,
+    stack: usize,
+    start: Start,
+    argument: usize,
+    flags: u32,
+) -> Result<Arc<Object>, u32> {
     let object = process.objects.new_thread((flags & CREATE_SUSPENDED != 0).into());
-    let birth = Birth { process: Arc::clone(&process), object: Arc::clone(&object), start, argument };
+    let birth = Birth { process: Arc::clone(process), object: Arc::clone(&object), start, argument };
     let stack = stack.max(1 << 20); // what the program's header would say where nothing is asked for
     let host = Builder::new().name("guest".into()).stack_size(stack).spawn(move || birth.live());
     let host = host.map_err(|_| code::NOT_ENOUGH_MEMORY)?;
     if let Some(thread) = object.thread() {
         *lock(&thread.host) = Some(host);
     }
-    let id = wait_for_id(&object);
-    Ok((process.objects.add(object), id))
+    Ok(object)
 }
 
 fn wait_for_id(object: &Object) -> u32 {
@@ -222,7 +237,9 @@ extern "win64" fn TerminateThread(handle: usize, exit_code: u32) -> Bool {
     object.doom(exit_code);
     thread.suspended.store(0, SeqCst);
     futex::wake(&thread.suspended, 1);
-    let ended = teb::process().objects.wait(&[Arc::clone(&object)], false, Deadline::after(200));
+    let end =
+        Wait { objects: &[Arc::clone(&object)], all: false, until: Deadline::after(200), alertable: false };
+    let ended = teb::process().objects.wait(&end);
     answer(match ended {
         crate::object::Waited::Object(_) => Ok(()),
         _ => Err(code::ACCESS_DENIED),

@@ -1,7 +1,7 @@
 //! Events, semaphores, mutexes, waits, and handles in general.
 
 use super::{
-    Bool, FALSE, TRUE, answer,
+    Bool, FALSE, TRUE, answer, calls,
     error::code,
     fail,
     system::{is_this_process, process_access},
@@ -11,7 +11,7 @@ use crate::{
     Advice,
     futex::Deadline,
     guest::Ptr,
-    object::{CURRENT_PROCESS, CURRENT_THREAD, Kind, Object, Waited, current_thread_id},
+    object::{CURRENT_PROCESS, CURRENT_THREAD, Kind, Object, Wait, Waited, current_thread_id},
     teb,
 };
 use std::{
@@ -22,6 +22,8 @@ use std::{
     },
 };
 
+const WAIT_ABANDONED: u32 = 0x80;
+const WAIT_IO_COMPLETION: u32 = 0xc0;
 const WAIT_TIMEOUT: u32 = 258;
 const WAIT_FAILED: u32 = u32::MAX;
 const MAXIMUM_WAIT_OBJECTS: u32 = 64;
@@ -41,6 +43,35 @@ pub(crate) fn create(name: &str, kind: Kind) -> usize {
     }
     teb::set_last_error(if existed { code::ALREADY_EXISTS } else { 0 });
     process.objects.add(object)
+}
+
+/// A handle of the object of that name, if it is of the kind.
+pub(crate) fn open(name: &str, wanted: impl Fn(&Kind) -> bool) -> usize {
+    let process = teb::process();
+    match process.objects.find(name) {
+        None => fail(code::FILE_NOT_FOUND) as usize,
+        Some(object) if wanted(&object.kind) => process.objects.add(object),
+        Some(_) => fail(code::INVALID_HANDLE) as usize,
+    }
+}
+
+/// Functions that open a named object of one kind.
+macro_rules! open_named {
+    ($($ansi:ident, $wide:ident: $kind:pat),* $(,)?) => {$(
+        extern "win64" fn $ansi(_access: u32, _inherit: Bool, name: Ptr<u8>) -> usize {
+            open(&name.string(), |kind| matches!(kind, $kind))
+        }
+        extern "win64" fn $wide(_access: u32, _inherit: Bool, name: Ptr<u16>) -> usize {
+            open(&name.string(), |kind| matches!(kind, $kind))
+        }
+    )*};
+}
+
+open_named! {
+    OpenEventA, OpenEventW: Kind::Event { .. },
+    OpenMutexA, OpenMutexW: Kind::Mutex { .. },
+    OpenSemaphoreA, OpenSemaphoreW: Kind::Semaphore { .. },
+    OpenWaitableTimerA, OpenWaitableTimerW: Kind::Timer(_),
 }
 
 fn event(manual: bool, set: bool) -> Kind {
@@ -75,7 +106,7 @@ fn set(handle: usize, value: bool) -> Bool {
     }))
 }
 
-extern "win64" fn SetEvent(handle: usize) -> Bool {
+pub(crate) extern "win64" fn SetEvent(handle: usize) -> Bool {
     set(handle, true)
 }
 
@@ -98,6 +129,17 @@ extern "win64" fn CreateSemaphoreW(_security: usize, count: i32, max: i32, name:
     semaphore(count, max, &name.string())
 }
 
+extern "win64" fn CreateSemaphoreExA(
+    _security: usize,
+    count: i32,
+    max: i32,
+    name: Ptr<u8>,
+    _flags: u32,
+    _access: u32,
+) -> usize {
+    semaphore(count, max, &name.string())
+}
+
 extern "win64" fn CreateSemaphoreExW(
     _security: usize,
     count: i32,
@@ -109,7 +151,7 @@ extern "win64" fn CreateSemaphoreExW(
     semaphore(count, max, &name.string())
 }
 
-extern "win64" fn ReleaseSemaphore(handle: usize, n: i32, before: Ptr<i32>) -> Bool {
+pub(crate) extern "win64" fn ReleaseSemaphore(handle: usize, n: i32, before: Ptr<i32>) -> Bool {
     if n <= 0 {
         return fail(code::INVALID_PARAMETER);
     }
@@ -131,7 +173,8 @@ extern "win64" fn ReleaseSemaphore(handle: usize, n: i32, before: Ptr<i32>) -> B
 
 fn mutex(mine: bool, name: &str) -> usize {
     let owner = if mine { current_thread_id() } else { 0 };
-    create(name, Kind::Mutex { owner: AtomicU32::new(owner), depth: AtomicU32::new(mine.into()) })
+    let depth = AtomicU32::new(mine.into());
+    create(name, Kind::Mutex { owner: AtomicU32::new(owner), depth, abandoned: AtomicBool::new(false) })
 }
 
 extern "win64" fn CreateMutexA(_security: usize, mine: Bool, name: Ptr<u8>) -> usize {
@@ -142,14 +185,18 @@ extern "win64" fn CreateMutexW(_security: usize, mine: Bool, name: Ptr<u16>) -> 
     mutex(mine != 0, &name.string())
 }
 
+extern "win64" fn CreateMutexExA(_security: usize, name: Ptr<u8>, flags: u32, _access: u32) -> usize {
+    mutex(flags & 1 != 0, &name.string())
+}
+
 extern "win64" fn CreateMutexExW(_security: usize, name: Ptr<u16>, flags: u32, _access: u32) -> usize {
     mutex(flags & 1 != 0, &name.string())
 }
 
-extern "win64" fn ReleaseMutex(handle: usize) -> Bool {
+pub(crate) extern "win64" fn ReleaseMutex(handle: usize) -> Bool {
     answer(object(handle).and_then(|o| {
         o.change(|kind| {
-            let Kind::Mutex { owner, depth } = kind else {
+            let Kind::Mutex { owner, depth, .. } = kind else {
                 return Err(code::INVALID_HANDLE);
             };
             if owner.load(Relaxed) != current_thread_id() {
@@ -164,7 +211,7 @@ extern "win64" fn ReleaseMutex(handle: usize) -> Bool {
 }
 
 /// Waits for objects. An entry point that does may wait for a thread that waits for it.
-fn wait_for(function: &'static str, objects: Vec<Arc<Object>>, all: bool, ms: u32) -> u32 {
+fn wait_for(function: &'static str, objects: Vec<Arc<Object>>, all: bool, ms: u32, alertable: Bool) -> u32 {
     if ms != 0
         && let Err(code) = teb::process().note(function, Advice::Never)
     {
@@ -172,18 +219,25 @@ fn wait_for(function: &'static str, objects: Vec<Arc<Object>>, all: bool, ms: u3
         teb::set_last_error(code);
         return WAIT_FAILED;
     }
-    wait(objects, all, ms)
+    wait(objects, all, ms, alertable)
 }
 
-/// Waits; a thread that is asked to end does so here, with nothing in its hands.
-fn wait(objects: Vec<Arc<Object>>, all: bool, ms: u32) -> u32 {
+/// Waits; a thread that is asked to end does so here, and one that is asked to call something does that, with nothing in its
+/// hands.
+fn wait(objects: Vec<Arc<Object>>, all: bool, ms: u32, alertable: Bool) -> u32 {
     let process = teb::process();
-    let waited = process.objects.wait(&objects, all, Deadline::after(ms));
+    let until = Deadline::after(ms);
+    let waited = process.objects.wait(&Wait { objects: &objects, all, until, alertable: alertable != 0 });
     drop(objects);
     drop(process);
     match waited {
         Waited::Object(n) => crate::text::length(n),
+        Waited::Abandoned(n) => WAIT_ABANDONED + crate::text::length(n),
         Waited::TimedOut => WAIT_TIMEOUT,
+        Waited::Called => {
+            calls::make();
+            WAIT_IO_COMPLETION
+        }
         Waited::Doomed => {
             thread::end_doomed();
             WAIT_FAILED
@@ -192,33 +246,30 @@ fn wait(objects: Vec<Arc<Object>>, all: bool, ms: u32) -> u32 {
 }
 
 pub(crate) extern "win64" fn WaitForSingleObject(handle: usize, ms: u32) -> u32 {
+    WaitForSingleObjectEx(handle, ms, FALSE)
+}
+
+extern "win64" fn WaitForSingleObjectEx(handle: usize, ms: u32, alertable: Bool) -> u32 {
     match object(handle) {
-        Ok(o) => wait_for("WaitForSingleObject", vec![o], false, ms),
+        Ok(o) => wait_for("WaitForSingleObject", vec![o], false, ms, alertable),
         Err(e) => {
             teb::set_last_error(e);
             WAIT_FAILED
         }
     }
-}
-
-/// There are no asynchronous procedure calls here, so an alertable wait is a wait.
-extern "win64" fn WaitForSingleObjectEx(handle: usize, ms: u32, _alertable: Bool) -> u32 {
-    WaitForSingleObject(handle, ms)
 }
 
 extern "win64" fn WaitForMultipleObjects(n: u32, handles: Ptr<usize>, all: Bool, ms: u32) -> u32 {
-    if n == 0 || n > MAXIMUM_WAIT_OBJECTS {
-        teb::set_last_error(code::INVALID_PARAMETER);
-        return WAIT_FAILED;
+    WaitForMultipleObjectsEx(n, handles, all, ms, FALSE)
+}
+
+/// What can be waited for together: up to 64 objects, and, if all are wanted, each once.
+fn objects(n: u32, handles: &[usize], all: Bool) -> Result<Vec<Arc<Object>>, u32> {
+    let twice = || (1..handles.len()).any(|i| handles[..i].contains(&handles[i]));
+    if n == 0 || n > MAXIMUM_WAIT_OBJECTS || all != 0 && twice() {
+        return Err(code::INVALID_PARAMETER);
     }
-    let objects: Result<Vec<_>, _> = handles.slice(n as usize).iter().map(|&h| object(h)).collect();
-    match objects {
-        Ok(objects) => wait_for("WaitForMultipleObjects", objects, all != 0, ms),
-        Err(e) => {
-            teb::set_last_error(e);
-            WAIT_FAILED
-        }
-    }
+    handles.iter().map(|&h| object(h)).collect()
 }
 
 extern "win64" fn WaitForMultipleObjectsEx(
@@ -226,23 +277,47 @@ extern "win64" fn WaitForMultipleObjectsEx(
     handles: Ptr<usize>,
     all: Bool,
     ms: u32,
-    _alertable: Bool,
+    alertable: Bool,
 ) -> u32 {
-    WaitForMultipleObjects(n, handles, all, ms)
+    match objects(n, handles.slice(n.min(MAXIMUM_WAIT_OBJECTS) as usize), all) {
+        Ok(objects) => wait_for("WaitForMultipleObjects", objects, all != 0, ms, alertable),
+        Err(e) => {
+            teb::set_last_error(e);
+            WAIT_FAILED
+        }
+    }
+}
+
+/// Signals one object and waits for another.
+extern "win64" fn SignalObjectAndWait(signal: usize, handle: usize, ms: u32, alertable: Bool) -> u32 {
+    let kind = object(signal).map(|o| discriminant(&o.kind));
+    let signalled = match kind {
+        Ok(k) if k == discriminant(&event(false, false)) => SetEvent(signal),
+        Ok(k) if k == discriminant(&Kind::Semaphore { count: AtomicI32::new(0), max: 1 }) => {
+            ReleaseSemaphore(signal, 1, Ptr::NULL)
+        }
+        Ok(_) => ReleaseMutex(signal),
+        Err(e) => fail(e),
+    };
+    if signalled == FALSE { WAIT_FAILED } else { WaitForSingleObjectEx(handle, ms, alertable) }
 }
 
 /// Sleeps; a wait for nothing, so that it ends when the thread is asked to.
 pub(crate) extern "win64" fn Sleep(ms: u32) {
-    if ms == 0 {
-        std::thread::yield_now();
-        return;
-    }
-    wait(Vec::new(), false, ms);
+    SleepEx(ms, FALSE);
 }
 
-extern "win64" fn SleepEx(ms: u32, _alertable: Bool) -> u32 {
-    Sleep(ms);
-    0
+extern "win64" fn SleepEx(ms: u32, alertable: Bool) -> u32 {
+    if ms == 0 {
+        std::thread::yield_now();
+        if alertable == FALSE {
+            return 0;
+        }
+    }
+    match wait(Vec::new(), false, ms, alertable) {
+        WAIT_IO_COMPLETION => WAIT_IO_COMPLETION,
+        _ => 0,
+    }
 }
 
 extern "win64" fn SwitchToThread() -> Bool {
@@ -304,7 +379,9 @@ table! {
     /// Handles and waits.
     pub(crate) TABLE:
         CreateEventA, CreateEventW, CreateEventExA, CreateEventExW, SetEvent, ResetEvent, CreateSemaphoreA,
-        CreateSemaphoreW, CreateSemaphoreExW, ReleaseSemaphore, CreateMutexA, CreateMutexW, CreateMutexExW, ReleaseMutex,
+        CreateSemaphoreW, CreateSemaphoreExA, CreateSemaphoreExW, ReleaseSemaphore, CreateMutexA, CreateMutexW,
+        CreateMutexExA, CreateMutexExW, ReleaseMutex, OpenEventA, OpenEventW, OpenMutexA, OpenMutexW, OpenSemaphoreA,
+        OpenSemaphoreW, OpenWaitableTimerA, OpenWaitableTimerW, SignalObjectAndWait,
         WaitForSingleObject, WaitForSingleObjectEx, WaitForMultipleObjects, WaitForMultipleObjectsEx, Sleep, SleepEx,
         SwitchToThread, CloseHandle, DuplicateHandle, GetHandleInformation, CompareObjectHandles, GetProcessHandleCount
 }

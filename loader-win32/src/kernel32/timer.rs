@@ -1,0 +1,145 @@
+//! Timers that can be waited for. Nobody keeps their time: whoever waits looks at the clock.
+
+use super::{
+    Bool, TRUE, answer,
+    error::code,
+    time::GetSystemTimeAsFileTime,
+    wait::{create, object},
+};
+use crate::{futex, guest::Ptr, lock, object::Kind};
+use std::{sync::Mutex, time::Duration};
+
+/// A timer's state.
+pub(crate) struct Timer {
+    /// It stays set until it is set anew.
+    manual: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    set: bool,
+    /// When it is set next, since boot.
+    due: Option<Duration>,
+    /// How long after that again; zero: never.
+    period: Duration,
+}
+
+impl State {
+    /// The state that the clock has made of it.
+    fn now(&mut self) -> &mut Self {
+        let now = futex::now();
+        while let Some(due) = self.due.filter(|&due| due <= now) {
+            self.set = true;
+            // Times that nobody waited for are one.
+            let missed = (now - due).as_nanos().checked_div(self.period.as_nanos());
+            self.due = missed.map(|n| due + self.period.saturating_mul((n as u32).saturating_add(1)));
+        }
+        self
+    }
+}
+
+impl Timer {
+    fn kind(manual: bool) -> Kind {
+        Kind::Timer(Self { manual, state: Mutex::default() })
+    }
+
+    /// Whether a wait for it would end at once.
+    pub(crate) fn is_set(&self) -> bool {
+        lock(&self.state).now().set
+    }
+
+    /// When it will be set.
+    pub(crate) fn due(&self) -> Option<Duration> {
+        lock(&self.state).now().due
+    }
+
+    /// A wait for it has ended.
+    pub(crate) fn take(&self) {
+        lock(&self.state).set = self.manual;
+    }
+}
+
+/// A file time, or how long from now where it is negative, as a time since boot.
+pub(crate) fn moment(due: i64) -> Duration {
+    let mut wall = 0;
+    GetSystemTimeAsFileTime(crate::exception::local(&mut wall));
+    let left = if due < 0 { due.saturating_neg() } else { due.saturating_sub(wall).max(0) };
+    futex::now() + Duration::from_nanos(left.unsigned_abs().saturating_mul(100))
+}
+
+/// Changes a timer's state; who waits looks again.
+fn change(handle: usize, f: impl FnOnce(&mut State)) -> Result<(), u32> {
+    object(handle)?.change(|kind| match kind {
+        Kind::Timer(timer) => {
+            f(&mut lock(&timer.state));
+            Ok(())
+        }
+        _ => Err(code::INVALID_HANDLE),
+    })
+}
+
+extern "win64" fn CreateWaitableTimerA(_security: usize, manual: Bool, name: Ptr<u8>) -> usize {
+    create(&name.string(), Timer::kind(manual != 0))
+}
+
+extern "win64" fn CreateWaitableTimerW(_security: usize, manual: Bool, name: Ptr<u16>) -> usize {
+    create(&name.string(), Timer::kind(manual != 0))
+}
+
+extern "win64" fn CreateWaitableTimerExA(_security: usize, name: Ptr<u8>, flags: u32, _access: u32) -> usize {
+    create(&name.string(), Timer::kind(flags & 1 != 0))
+}
+
+extern "win64" fn CreateWaitableTimerExW(
+    _security: usize,
+    name: Ptr<u16>,
+    flags: u32,
+    _access: u32,
+) -> usize {
+    create(&name.string(), Timer::kind(flags & 1 != 0))
+}
+
+/// Functions to be called when the time comes are not supported.
+extern "win64" fn SetWaitableTimer(
+    handle: usize,
+    due: Ptr<i64>,
+    period: i32,
+    routine: usize,
+    _argument: usize,
+    _resume: Bool,
+) -> Bool {
+    let Ok(period) = u64::try_from(period) else { return super::fail(code::INVALID_PARAMETER) };
+    if due.is_null() {
+        return super::fail(code::INVALID_PARAMETER);
+    }
+    if routine != 0 {
+        return super::fail(code::NOT_SUPPORTED);
+    }
+    let due = Some(moment(due.get()));
+    answer(change(handle, |state| *state = State { set: false, due, period: Duration::from_millis(period) }))
+}
+
+extern "win64" fn SetWaitableTimerEx(
+    handle: usize,
+    due: Ptr<i64>,
+    period: i32,
+    routine: usize,
+    argument: usize,
+    _reason: usize,
+    _tolerance: u32,
+) -> Bool {
+    SetWaitableTimer(handle, due, period, routine, argument, TRUE)
+}
+
+/// It stays as it is: one that is set stays set.
+extern "win64" fn CancelWaitableTimer(handle: usize) -> Bool {
+    answer(change(handle, |state| state.now().due = None))
+}
+
+table! {
+    /// Timers.
+    pub(crate) TABLE:
+        CreateWaitableTimerA, CreateWaitableTimerW, CreateWaitableTimerExA, CreateWaitableTimerExW, SetWaitableTimer,
+        SetWaitableTimerEx, CancelWaitableTimer
+}
