@@ -425,15 +425,9 @@ impl Services for Modules {
     }
 }
 
-/// The host's path of the file that a Windows path means; one on a drive that does not exist is as it was.
-fn host_file(path: &str) -> String {
-    let host = host_path(path).unwrap_or_else(|| path.into());
-    match host.rsplit_once('/') {
-        Some((folder, file)) if file.ends_with('.') || !file.contains('.') => {
-            format!("{folder}/{}", loader_pe::file_name(file))
-        }
-        _ => host,
-    }
+/// The host's name of the file that a Windows name or path means; one on a drive that does not exist is as it was.
+fn host_file(name: &str) -> String {
+    loader_pe::file_name(&host_path(name).unwrap_or_else(|| name.into()))
 }
 
 /// `LoadLibraryEx` without flags: loads a DLL by name or path, or takes one more reference to it; returns the address
