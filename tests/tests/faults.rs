@@ -104,6 +104,25 @@ fn an_exception_that_nobody_handles_is_an_error_with_place_and_registers() {
 }
 
 #[test]
+fn a_page_that_its_file_no_longer_has_is_an_error_of_its_own() {
+    const PAGE: u64 = 4096;
+    let (engine, library) = faults();
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(2 * PAGE).unwrap();
+    let (prot, fd) = (libc::PROT_READ, std::os::fd::AsRawFd::as_raw_fd(&file));
+    // SAFETY: new memory, of which nothing but this test knows.
+    let at = unsafe { libc::mmap(ptr::null_mut(), 2 * PAGE as usize, prot, libc::MAP_SHARED, fd, 0) };
+    let second = at.expose_provenance() as u64 + PAGE;
+    assert_eq!(call(&engine, &library, "reads_at", second), Ok(0));
+    file.set_len(PAGE).unwrap();
+    let e = exception(call(&engine, &library, "reads_at", second + 7));
+    // EXCEPTION_IN_PAGE_ERROR: what was done, where, and why it failed (STATUS_END_OF_FILE).
+    assert_eq!((e.code, &*e.information), (0xc000_0006, &[0, second + 7, 0xc000_0011][..]));
+    // SAFETY: nobody uses it any more.
+    unsafe { libc::munmap(at, 2 * PAGE as usize) };
+}
+
+#[test]
 fn a_stack_that_overflows_is_an_error_every_time() {
     let (engine, library) = faults();
     for _ in 0..3 {
