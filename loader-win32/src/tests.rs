@@ -180,6 +180,34 @@ fn what_lies_behind_gs() {
     assert_eq!(gs(0x30) & 0xfff, 0);
 }
 
+/// A new thread begins with the GS base of the thread that made it.
+#[test]
+fn a_thread_that_inherits_a_block_gets_one_of_its_own() {
+    fn base() -> u64 {
+        const ARCH_GET_GS: i32 = 0x1004;
+        let mut base = 0_u64;
+        // SAFETY: the call writes the GS base of this thread to the place, which is ours.
+        unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_GET_GS, &raw mut base) };
+        base
+    }
+    let w = world();
+    kernel32!(w, "SetLastError", 77);
+    let parents = base();
+    assert_eq!(parents, gs(0x30));
+    let (inherited, own, error) = thread::scope(|scope| {
+        let child = scope.spawn(|| {
+            let inherited = base();
+            w.process.enter().unwrap();
+            kernel32!(w, "SetLastError", 88);
+            (inherited, gs(0x30), gs(0x68) as u32)
+        });
+        child.join().unwrap()
+    });
+    assert_eq!((inherited, error), (parents, 88));
+    assert_ne!(own, parents);
+    assert_eq!(kernel32!(w, "GetLastError"), 77);
+}
+
 #[test]
 fn last_error() {
     let w = world();

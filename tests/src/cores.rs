@@ -40,9 +40,9 @@ pub fn on_all_cores<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync
 /// What became of the child.
 pub fn child(program: &Path, args: &[&str], limit: Duration) -> Result<(), String> {
     let child = Child::new(program).args(args).env("RUST_BACKTRACE", "0");
-    // Without a cache for each thread, what the allocator says that it has given out is exact; without one of stacks,
-    // what is mapped is.
-    let tunables = "glibc.malloc.tcache_count=0:glibc.pthread.stack_cache_size=0";
+    // Without a cache for each thread, what the allocator says that it has given out is exact; without one of stacks, and
+    // without memory of the allocator's for each thread, what is mapped is.
+    let tunables = "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1:glibc.pthread.stack_cache_size=0";
     let child = child.env("GLIBC_TUNABLES", tunables);
     let report = child.no_longer_than(limit).run().map_err(|e| e.to_string())?;
     match report.ending {
