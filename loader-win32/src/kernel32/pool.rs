@@ -1,8 +1,9 @@
 //! The thread pool: work, timers and waits whose functions are called in threads that nobody made. Unsafe because those
 //! functions are the guest's.
 //!
-//! Threads come when there is a call to make and nobody idle, and go when nothing is left that could want one. What guest
-//! code holds (`PTP_WORK` and the like) are numbers, which may be stale.
+//! Threads come one after the other while calls are queued and nobody is idle, so that calls that wait for each other
+//! come to an end; they go when nothing is left that could want one. What guest code holds (`PTP_WORK` and the like) are
+//! numbers, which may be stale.
 #![allow(unsafe_code)]
 
 use super::{
@@ -53,7 +54,9 @@ struct State {
     made: usize,
     queue: VecDeque<Job>,
     threads: u32,
+    /// Threads that wait for a call, and threads that are made to take one.
     idle: u32,
+    coming: u32,
 }
 
 /// A call to make.
@@ -122,6 +125,15 @@ impl State {
         due.into_iter().for_each(|id| self.queue_call(id, 0));
     }
 
+    /// Whether a thread more is to be made: there is, or will be, something to do, and nobody on the way to it.
+    fn wants_a_thread(&mut self) -> bool {
+        let something = !self.queue.is_empty() || self.items.values().any(|item| item.timer.is_some());
+        let more = something && self.idle == 0 && self.coming == 0 && self.threads < MOST_THREADS;
+        self.threads += u32::from(more);
+        self.coming += u32::from(more);
+        more
+    }
+
     /// Takes the queued calls of an item back.
     fn cancel(&mut self, id: usize) {
         self.queue.retain(|job| job.item != id);
@@ -151,17 +163,27 @@ impl Pool {
     fn change<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         let mut state = lock(&self.state);
         let result = f(&mut state);
-        let waiting = state.items.values().any(|item| item.timer.is_some());
-        let wanted = state.queue.len() > state.idle as usize || waiting && state.idle == 0;
-        let more = wanted && state.threads < MOST_THREADS;
-        state.threads += u32::from(more);
+        let more = state.wants_a_thread();
         drop(state);
         self.news.fetch_add(1, SeqCst);
         futex::wake(&self.news, u32::MAX >> 1);
-        if more && spawn(&teb::process(), 0, work, 0, 0).is_err() {
-            lock(&self.state).threads -= 1;
+        if more {
+            self.make_a_thread();
         }
         result
+    }
+
+    fn make_a_thread(&self) {
+        if spawn(&teb::process(), 0, work, 0, 0).is_err() {
+            let mut state = lock(&self.state);
+            state.threads -= 1;
+            state.coming -= 1;
+        }
+    }
+
+    /// The calling thread was made for the pool, and is there now.
+    fn arrive(&self) {
+        lock(&self.state).coming -= 1;
     }
 
     /// The next call for the calling thread; none when it is not needed any more.
@@ -174,6 +196,12 @@ impl Pool {
                 if let Some(item) = state.items.get_mut(&job.item) {
                     item.queued -= 1;
                     item.running += 1;
+                }
+                // This call may take long: somebody else sees to the rest.
+                let more = state.wants_a_thread();
+                drop(state);
+                if more {
+                    self.make_a_thread();
                 }
                 return Some(job);
             }
@@ -282,6 +310,7 @@ impl Instance {
 
 /// A thread of the pool.
 extern "win64" fn work(_: usize) -> u32 {
+    teb::process().pool.arrive();
     while let Some(job) = teb::process().pool.next() {
         make(job);
     }
