@@ -10,7 +10,13 @@ use std::{
     collections::HashMap,
     fmt,
     marker::PhantomData,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicBool,
+            Ordering::{Acquire, Release},
+        },
+    },
 };
 
 /// How long the libraries of [declared](Domain::declare) functions stay: until it is dropped. What .NET calls an
@@ -47,8 +53,10 @@ pub struct Domain {
 #[derive(Debug)]
 struct Inner {
     engine: Engine,
-    /// The libraries that were used so far, by the name they were declared with; none any more when the domain is over.
-    libraries: Mutex<Option<HashMap<Box<str>, Handle>>>,
+    /// The libraries that were used so far, by the name they were declared with.
+    libraries: Mutex<HashMap<Box<str>, Handle>>,
+    /// Set while the libraries are locked, before they are taken out.
+    over: AtomicBool,
 }
 
 /// How a declared function is found in its library.
@@ -102,8 +110,8 @@ impl Engine {
     /// A domain for declared functions. Several are independent of each other.
     #[must_use = "what is declared in a domain is over when it is dropped"]
     pub fn domain(&self) -> Domain {
-        let libraries = Mutex::new(Some(HashMap::new()));
-        Domain { inner: Arc::new(Inner { engine: self.clone(), libraries }) }
+        let (libraries, over) = (Mutex::default(), AtomicBool::new(false));
+        Domain { inner: Arc::new(Inner { engine: self.clone(), libraries, over }) }
     }
 }
 
@@ -163,8 +171,12 @@ impl Drop for Domain {
 }
 
 impl Inner {
-    fn lock(&self) -> MutexGuard<'_, Option<HashMap<Box<str>, Handle>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, Handle>> {
         self.libraries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Acquire)
     }
 
     fn is_open(&self, handle: Handle) -> bool {
@@ -175,8 +187,9 @@ impl Inner {
     /// somebody loaded it anew.
     fn library(&self, name: &str) -> Result<Handle, Error> {
         let gone = || Error::new(name, Stage::Call, ErrorKind::Unloaded);
-        let known = self.lock().as_ref().ok_or_else(gone)?.get(name).copied();
+        let known = self.lock().get(name).copied();
         let load = match known {
+            _ if self.is_over() => return Err(gone()),
             Some(handle) if self.is_open(handle) => return Ok(handle),
             Some(_) => Load::Never,
             None => Load::Now,
@@ -189,7 +202,9 @@ impl Inner {
         })?;
         let windows = self.engine.windows();
         windows.lend(handle);
-        let kept = self.lock().as_mut().map(|libraries| self.keep(libraries, name, handle));
+        let mut libraries = self.lock();
+        let kept = (!self.is_over()).then(|| self.keep(&mut libraries, name, handle));
+        drop(libraries);
         if kept != Some(handle) {
             windows.take_back(handle).transpose()?; // another thread was quicker, or the domain is over
         }
@@ -206,7 +221,10 @@ impl Inner {
     }
 
     fn end(&self) -> Result<Vec<Closed>, Error> {
-        let libraries = self.lock().take().unwrap_or_default();
+        let mut used = self.lock();
+        self.over.store(true, Release);
+        let libraries = std::mem::take(&mut *used);
+        drop(used); // closing runs foreign code
         let windows = self.engine.windows();
         libraries.into_values().filter_map(|handle| windows.take_back(handle)).collect()
     }
@@ -262,7 +280,7 @@ impl<F: Copy> Declared<F> {
         let closes = self.domain.engine.load_set().closes();
         let known = *self.lock();
         let bound = match known {
-            Some(bound) if bound.closes == closes => bound,
+            Some(bound) if bound.closes == closes && !self.domain.is_over() => bound,
             _ => self.bind(known, closes)?,
         };
         // SAFETY: whoever declared the function said what it is, and `find` does not find null.

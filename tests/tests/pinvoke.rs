@@ -132,6 +132,19 @@ fn when_one_of_two_domains_ends_the_other_goes_on() {
 }
 
 #[test]
+fn a_domain_that_is_over_is_over_though_others_hold_its_library() {
+    for plain in Plain::each() {
+        let domain = plain.engine().domain();
+        let add = plain.add(&domain);
+        assert_eq!(add.call(1, 2), Ok(3));
+        let base = load_library(plain.engine(), &plain.path).unwrap();
+        drop(domain);
+        assert_eq!(add.call(1, 2), Err(ErrorKind::Unloaded));
+        assert_eq!((free_library(plain.engine(), base), plain.loaded()), (Ok(()), None));
+    }
+}
+
+#[test]
 fn a_function_that_was_never_called_before_its_domain_ended_loads_nothing() {
     for plain in Plain::each() {
         let domain = plain.engine().domain();
@@ -202,9 +215,12 @@ fn do_while_free_library_drains_the_count_and_ends_with_the_library_gone() {
     assert_eq!(add.call(1, 2), Ok(3));
     load_library(plain.engine(), &plain.path).unwrap();
     let base = get_module_handle_ex(plain.engine(), "plain").unwrap();
-    assert_eq!(plain.loaded(), Some((base, 3)), "asking with a reference adds one");
     let freed = std::iter::from_fn(|| free_library(plain.engine(), base).ok()).count();
-    assert_eq!((freed, plain.loaded()), (3, None));
+    assert_eq!(
+        (freed, plain.loaded()),
+        (3, None),
+        "the domain's, the load's, and one for asking with a reference"
+    );
     assert_eq!(add.call(1, 2), Err(ErrorKind::Unloaded));
 }
 
