@@ -64,6 +64,8 @@ pub(crate) struct Session<'s> {
     lazy: bool,
     /// Whether the root is put into memory and no more.
     bare: bool,
+    /// Whether a program is to run.
+    program: bool,
     verbose: Topics,
     told: Topics,
     globals: Arc<Globals>,
@@ -87,6 +89,7 @@ impl<'s> Session<'s> {
             scope: request.mode.scope,
             lazy: request.rules.binds_lazily(&request.mode),
             bare: request.mode.load == Load::Bare,
+            program: request.origin == Origin::Program,
             verbose: request.mode.verbose,
             told: set.told(request.mode.verbose),
             globals: Arc::default(),
@@ -107,7 +110,7 @@ impl<'s> Session<'s> {
 
     /// Whether an image is put into memory and no more.
     fn stays_bare(&self, image: &dyn Image) -> bool {
-        self.bare || image.is_program()
+        self.bare || image.is_program() && !self.program
     }
 
     pub(crate) fn into_gaps(self) -> Gaps {

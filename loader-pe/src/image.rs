@@ -205,7 +205,8 @@ impl Image for PeImage {
     }
 
     fn lifecycle(&self, mem: &ImageMut<'_>) -> Result<Lifecycle, ErrorKind> {
-        lifecycle::lifecycle(&self.plan, self.callbacks, self.entry, mem)
+        let entry = self.entry.filter(|_| !self.program); // a program's is called once, by whoever runs it
+        lifecycle::lifecycle(&self.plan, self.callbacks, entry, mem)
     }
 }
 

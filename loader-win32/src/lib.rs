@@ -53,7 +53,7 @@ mod version;
 pub use ldr::Listed;
 pub use memory::book::MemoryUse;
 pub use path::to_host as host_path;
-pub use process::{Process, substitutes};
+pub use process::{Process, run_as, substitutes};
 pub use services::{Advice, DllFolders, ImagePages, Services};
 
 /// Locks a mutex; what a panicking holder left behind is taken as it is, because guest code cannot be told.

@@ -185,6 +185,13 @@ impl Block {
         unsafe { &*self.pages.wrapping_add(LDR_AT).cast() }
     }
 
+    /// Says where the program's image is.
+    pub(crate) fn set_program(&self, base: usize) {
+        let place = self.pages.wrapping_add(std::mem::offset_of!(Peb, image_base)).cast::<usize>();
+        // SAFETY: the word lies in the first page, which is ours; no code of the program runs yet.
+        unsafe { place.write(base) };
+    }
+
     /// The address of the page that stands for the program's image.
     pub(crate) fn program(&self) -> usize {
         self.pages.wrapping_add(PROGRAM_AT).expose_provenance()

@@ -100,6 +100,11 @@ impl Process {
         Addr(self.peb.program() as u64)
     }
 
+    /// The image of the program that this process runs: what `GetModuleHandle(NULL)` should return from now on.
+    pub fn set_program(&self, base: Addr) {
+        self.peb.set_program(base.0 as usize);
+    }
+
     /// How much memory the process has reserved, committed, mapped and locked: what a test compares to say that no page
     /// was lost.
     #[must_use]
@@ -225,16 +230,31 @@ pub(crate) fn processors() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| text::length(n.get()))
 }
 
+/// The Windows program that this process runs, if it runs one.
+static PROGRAM: OnceLock<Vec<String>> = OnceLock::new();
+
+/// From now on this process runs a Windows program: its path and its arguments. A process has one command line, so only
+/// the first call counts, and it comes before the first [`Process`] is made.
+pub fn run_as(program: &str, arguments: &[String]) {
+    PROGRAM.get_or_init(|| [&[crate::path::to_guest(program)], arguments].concat());
+}
+
+/// The command line's words, the program itself first.
+pub(crate) fn arguments() -> Vec<String> {
+    let host = || std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
+    PROGRAM.get().cloned().unwrap_or_else(host)
+}
+
 /// The program's path, in Windows form.
 pub(crate) fn program_path() -> String {
-    std::env::current_exe()
-        .map_or_else(|_| r"Z:\program.exe".into(), |p| crate::path::to_guest(&p.to_string_lossy()))
+    let host = || std::env::current_exe().ok().map(|p| crate::path::to_guest(&p.to_string_lossy()));
+    let path = PROGRAM.get().and_then(|words| words.first().cloned()).or_else(host);
+    path.unwrap_or_else(|| r"Z:\program.exe".into())
 }
 
 /// The command line that a Windows program would see: arguments with spaces in quotes.
 pub(crate) fn command_line() -> String {
-    let quoted = std::env::args_os().map(|a| {
-        let a = a.to_string_lossy().into_owned();
+    let quoted = arguments().into_iter().map(|a| {
         let plain = !a.is_empty() && !a.contains([' ', '\t', '"']);
         if plain { a } else { format!("\"{}\"", a.replace('"', "\\\"")) }
     });

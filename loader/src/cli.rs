@@ -16,6 +16,7 @@ mod inspect;
 mod log;
 mod maps;
 mod probe;
+mod run;
 mod screen;
 mod sweep;
 mod system;
@@ -61,6 +62,8 @@ enum What {
     Trace(trace::Trace),
     /// Open and close many libraries, each in a process of its own, and say how each fared
     Sweep(sweep::Sweep),
+    /// Run a Windows program
+    Run(run::Run),
     #[command(hide = true)]
     Probe(probe::Probe),
 }
@@ -143,6 +146,7 @@ pub(crate) fn run() -> ExitCode {
     let done = match command.what {
         What::Demo => demo::run(json),
         What::Call(call) => apart(&call.file.clone(), || call.run(json)),
+        What::Run(run) => apart(&run.file.clone(), || run.run()),
         What::Trace(trace) => apart(&trace.file.clone(), || trace.run(json)),
         What::Inspect(inspect) => inspect.run(json),
         What::Deps(deps) => deps.run(json),

@@ -5,20 +5,26 @@
 //! `free_library` gives one back.
 
 use crate::{
-    Closed, Engine, EntryCalls, Error, ErrorKind, Handle, Load, Mode, Origin, Rules, Stage, SymbolName,
+    Builder, Closed, Engine, EntryCalls, Error, ErrorKind, Handle, Load, Mode, Origin, Rules, Stage,
+    SymbolName,
     locator::{Files, need},
 };
 use loader_core::{
-    Addr, EntryKind, FileId, Format, Found, InMemory, LoadSet, Need, Occasion, Owner, Query, Request, Rights,
-    Rva, Symbol, Tools, call::Native,
+    Addr, EntryKind, FileId, Format, Found, FoundFile, InMemory, LoadSet, Need, Occasion, Owner, Query,
+    Request, Rights, Rva, Symbol, Tools, call::Native,
 };
+use loader_pe::PeImage;
 pub use loader_win32::MemoryUse;
 use loader_win32::{Advice, DllFolders, ImagePages, Listed, Process, Services, host_path};
 use std::{
     collections::{BTreeMap, HashSet},
+    convert::Infallible,
     ops::Range,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 const DONT_RESOLVE_DLL_REFERENCES: u32 = 1;
@@ -43,7 +49,7 @@ struct Modules {
     taken: Mutex<BTreeMap<Addr, Taken>>,
     /// Modules that were freed in their own PROCESS_ATTACH, before the load had a reference to give.
     spurned: Mutex<HashSet<Addr>>,
-    program: OnceLock<Addr>,
+    program: AtomicU64,
 }
 
 /// What giving a reference back comes to.
@@ -75,11 +81,11 @@ impl Windows {
             rules,
             taken: Mutex::default(),
             spurned: Mutex::default(),
-            program: OnceLock::new(),
+            program: AtomicU64::new(0),
         });
         let dynamic: Arc<dyn Services> = services.clone();
         let process = Process::new(Arc::downgrade(&dynamic))?;
-        services.program.get_or_init(|| process.program());
+        services.program.store(process.program().0, Relaxed);
         for module in process.modules() {
             set.add_host(module).map_err(|e| e.kind)?;
         }
@@ -161,7 +167,7 @@ impl Modules {
     }
 
     fn program(&self) -> Addr {
-        self.program.get().copied().unwrap_or(Addr(0))
+        Addr(self.program.load(Relaxed))
     }
 
     /// The module at a base; also one whose terminators run, which ask for themselves.
@@ -353,6 +359,10 @@ impl Services for Modules {
 
     fn module_file_name(&self, base: Option<Addr>) -> Option<String> {
         match base.filter(|&b| b != self.program()) {
+            None if self.module(self.program()).is_ok() => {
+                let (_, module) = self.module(self.program()).ok()?;
+                module.path().map(|p| p.to_string_lossy().into_owned())
+            }
             None => std::env::current_exe().ok().map(|p| p.to_string_lossy().into_owned()),
             Some(base) => {
                 let (_, module) = self.module(base).ok()?;
@@ -428,6 +438,46 @@ impl Services for Modules {
 /// The host's name of the file that a Windows name or path means; one on a drive that does not exist is as it was.
 fn host_file(name: &str) -> String {
     loader_pe::file_name(&host_path(name).unwrap_or_else(|| name.into()))
+}
+
+/// Runs a Windows program in this process: what it needs is loaded, its entry point is called, and when that returns, or
+/// the program says so, every library is told that the process ends, and it does. A program that no debugger could have
+/// stopped is ended by an exception that nobody handles, with its code.
+///
+/// # Errors
+/// As [`Engine::open`], where it cannot be loaded; then nothing of it has run.
+pub fn run_program(builder: Builder, path: &Path, arguments: &[String]) -> Result<Infallible, Error> {
+    let name = path.to_string_lossy();
+    let blame = |kind| Error::new(&name, Stage::Request, kind);
+    let file = std::path::absolute(path).map_err(|_| blame(ErrorKind::BadName))?;
+    loader_win32::run_as(&file.to_string_lossy(), arguments);
+    let entry = FoundFile::open(path)
+        .and_then(|file| PeImage::parse(&Arc::new(file.source()?)))
+        .and_then(|image| {
+            image.entry().ok_or(ErrorKind::NotALoadfile { found: "a program without an entry point" })
+        })
+        .map_err(|kind| Error::new(&name, Stage::Find, kind))?;
+    let engine = builder.build()?;
+    let request = engine.open_request(&file.to_string_lossy(), None, Mode::default(), Origin::Program)?;
+    let module = engine.load_set().target(request).ok_or_else(|| blame(ErrorKind::InvalidHandle))?;
+    let windows = engine.windows();
+    windows.services.program.store(module.at.base.0, Relaxed);
+    windows.process.set_program(module.at.base);
+    // The handle stays open: the program is there until the process ends.
+    engine.load_set().enter(Format::Pe).map_err(blame)?;
+    let code = started(module.at.addr(entry)).unwrap_or_else(|exception| {
+        eprintln!("{name}: {exception}");
+        exception.win32()
+    });
+    windows.process.exit(code)
+}
+
+/// Calls a program's entry point.
+#[allow(unsafe_code)]
+fn started(entry: Addr) -> Result<u32, ErrorKind> {
+    // SAFETY: the program's own entry point, which takes nothing; what it does is what running it accepts.
+    unsafe { loader_core::call::invoke(entry, loader_core::call::Convention::Windows, &[]) }
+        .map(|(code, _)| code as u32)
 }
 
 /// `LoadLibraryEx` without flags: loads a DLL by name or path, or takes one more reference to it; returns the address

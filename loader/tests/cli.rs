@@ -448,3 +448,16 @@ fn a_reader_that_goes_away_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn a_windows_program_has_arguments_input_output_and_an_exit_code() {
+    let program = image("pe/program/program.exe");
+    let ran = with_input("20 22\n", ["run", &program, "one", "two words", "--three"]);
+    let who = std::env::var("WHO").unwrap_or_else(|_| "nobody".into());
+    let said =
+        format!("argument 1: one\nargument 2: two words\nargument 3: --three\nhello {who}\n42\nat exit\n");
+    let lines = |text: &str| text.replace('\r', "");
+    assert_eq!((ran.code, lines(&ran.out), lines(&ran.err)), (Some(44), said, "an error\n".into()));
+    let refused = loader(["run", &image("pe/program/nothing.exe")]).refused();
+    assert!(refused.contains("nothing.exe"), "{refused}");
+}

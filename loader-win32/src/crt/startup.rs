@@ -188,10 +188,6 @@ extern "win64" fn _invalid_parameter_noinfo() {
 
 // Arguments.
 
-fn arguments() -> Vec<String> {
-    std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect()
-}
-
 /// Argument vectors: made once, because callers keep their addresses.
 struct Arguments {
     count: i32,
@@ -209,7 +205,7 @@ fn vector<T: 'static>(texts: Vec<Box<[T]>>) -> usize {
 fn kept() -> &'static Arguments {
     static KEPT: OnceLock<Arguments> = OnceLock::new();
     KEPT.get_or_init(|| {
-        let all = arguments();
+        let all = process::arguments();
         Arguments {
             count: all.len() as i32,
             narrow: vector(
@@ -383,7 +379,46 @@ table! {
 /// What `_c_exit` leaves to do: nothing.
 extern "win64" fn _nothing() {}
 
+/// Variables of msvcrt: how files are opened (text, without commit), the environment as `main` is given it.
+static FILE_MODE: AtomicU32 = AtomicU32::new(0);
+static COMMIT_MODE: AtomicU32 = AtomicU32::new(0);
+static INITIAL_ENVIRONMENT: AtomicUsize = AtomicUsize::new(0);
+/// ... and the command line.
+static COMMAND_LINE: AtomicUsize = AtomicUsize::new(0);
+
+/// What `main` is given. Whether patterns among the arguments are to be expanded is not looked at: nobody has asked a
+/// shell to leave them.
+extern "win64" fn __getmainargs(
+    count: Ptr<i32>,
+    arguments: Ptr<usize>,
+    variables: Ptr<usize>,
+    _expand: i32,
+    _start: usize,
+) -> i32 {
+    count.put(kept().count);
+    arguments.put(kept().narrow);
+    variables.put(environment()[0]);
+    let line = crate::kernel32::environment::GetCommandLineA();
+    COMMAND_LINE.store(line.expose_provenance(), Relaxed);
+    0
+}
+
+extern "win64" fn __wgetmainargs(
+    count: Ptr<i32>,
+    arguments: Ptr<usize>,
+    variables: Ptr<usize>,
+    _expand: i32,
+    _start: usize,
+) -> i32 {
+    count.put(kept().count);
+    arguments.put(kept().wide);
+    variables.put(environment()[1]);
+    0
+}
+
 table! {
     /// What msvcrt has.
-    pub(crate) MSVCRT: __dllonexit, _amsg_exit, __set_app_type = _set_app_type
+    pub(crate) MSVCRT: __dllonexit, _amsg_exit, __set_app_type = _set_app_type, __getmainargs, __wgetmainargs,
+        _fmode = &raw const FILE_MODE, _commode = &raw const COMMIT_MODE, __initenv = &raw const INITIAL_ENVIRONMENT,
+        _acmdln = &raw const COMMAND_LINE
 }

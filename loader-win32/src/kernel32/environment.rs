@@ -144,7 +144,7 @@ extern "win64" fn ExpandEnvironmentStringsA(from: Ptr<u8>, to: Ptr<u8>, room: u3
 }
 
 /// The command line, made once: callers keep its address.
-extern "win64" fn GetCommandLineA() -> *const u8 {
+pub(crate) extern "win64" fn GetCommandLineA() -> *const u8 {
     static LINE: OnceLock<CString> = OnceLock::new();
     LINE.get_or_init(|| CString::new(process::command_line()).unwrap_or_default()).as_ptr().cast()
 }
