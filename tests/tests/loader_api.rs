@@ -1,5 +1,6 @@
 //! KERNEL32's ways to libraries and what is in them, from outside: where libraries are looked for, what a name means, files
-//! that are loaded as data, resources that lie. What a DLL sees from inside is the corpus's `resources`.
+//! that are loaded as data, resources that lie. What a DLL sees from inside is the corpus's `resources`. And the thread
+//! pool.
 //!
 //! `unsafe` because declared functions are what the tests say they are.
 #![allow(unsafe_code)]
@@ -380,4 +381,15 @@ fn what_a_lookup_is_forwarded_to_lives_as_long_as_the_exporter() {
     assert_eq!(kernel.world.call_at(found as u64, 0), 5);
     assert_eq!(kernel.free(exporter), Ok(1));
     assert_eq!(kernel.world.loaded(), [""; 0]);
+}
+
+/// Not part of the corpus's script, which compares what is mapped: a thread of the pool ends when it likes, and the C
+/// library gives its stack back when the next one ends.
+#[test]
+fn the_thread_pool_does_work_waits_and_keeps_time() {
+    let kernel = Kernel::new();
+    let module = kernel.load(&windows(&path(Pe, "synchronisation", "synchronisation")), 0).unwrap();
+    for function in ["work", "pool_timers", "pool_waits"] {
+        assert_eq!(kernel.ask(module, function), Some(0), "the line of {function} that is not so");
+    }
 }

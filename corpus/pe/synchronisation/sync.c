@@ -520,10 +520,3 @@ EXPORT int pool_waits(void)
     CloseThreadpoolWait(wait);
     return CloseHandle(event) && CloseHandle(heard) ? 0 : __LINE__;
 }
-
-/* Threads of the pool go when nothing is left for them; a test that looks at memory waits for that. */
-EXPORT int afterwards(void)
-{
-    Sleep(3 * MOMENT);
-    return 0;
-}
