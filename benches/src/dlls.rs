@@ -81,13 +81,8 @@ pub fn folder() -> PathBuf {
 }
 
 fn openblas() -> Option<PathBuf> {
-    fn find(folder: &Path) -> Option<PathBuf> {
-        let mut entries: Vec<PathBuf> = fs::read_dir(folder).ok()?.flatten().map(|e| e.path()).collect();
-        entries.sort();
-        let wanted = |path: &PathBuf| file_name(path).starts_with("libscipy_openblas-");
-        entries.iter().find(|path| wanted(path)).cloned().or_else(|| entries.iter().find_map(|e| find(e)))
-    }
-    find(Path::new(&env::var_os("LOADER_DLLS")?))
+    let files = corpus::files_below(Path::new(&env::var_os("LOADER_DLLS")?)).ok()?;
+    files.into_iter().find(|path| file_name(path).starts_with("libscipy_openblas-"))
 }
 
 /// Compiles for Windows, in the folder.

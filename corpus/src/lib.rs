@@ -5,7 +5,10 @@
 //!
 //! Read [`case`] next, then [`hostile`] for the images that no loader may accept (or survive without a word).
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 pub mod case;
 pub mod demo;
@@ -51,6 +54,21 @@ pub const FUZZED: [(&str, Format); 6] = [
 /// The folder of this crate, under which all images lie.
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The files in a folder and below, sorted.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub fn files_below(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
+    let mut entries = entries.collect::<io::Result<Vec<PathBuf>>>()?;
+    entries.sort();
+    let below = |path: PathBuf| match path.is_dir() {
+        true => files_below(&path),
+        false => Ok(vec![path]),
+    };
+    Ok(entries.into_iter().map(below).collect::<io::Result<Vec<_>>>()?.concat())
 }
 
 /// Every case: ELF first, then PE, each sorted by name.

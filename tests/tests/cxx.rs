@@ -12,7 +12,6 @@ use loader_core::Query;
 use std::{
     env,
     ffi::{CStr, c_char, c_void},
-    fs,
     path::{Path, PathBuf},
     sync::Mutex,
     thread,
@@ -20,13 +19,11 @@ use std::{
 
 /// The first file below a folder whose name begins and ends so.
 fn find(folder: &Path, begin: &str, end: &str) -> Option<PathBuf> {
-    let entries = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
-    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
     let named = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
         name.starts_with(begin) && name.ends_with(end)
     };
-    files.into_iter().find(named).or_else(|| folders.iter().find_map(|folder| find(folder, begin, end)))
+    corpus::files_below(folder).ok()?.into_iter().find(named)
 }
 
 /// GEOS, and the runtime that it needs beside it.

@@ -1,11 +1,7 @@
 //! Libraries of the system from bytes, at their work (`tests::real`), and the OpenBLAS DLLs below the folder that
 //! `LOADER_DLLS` names, if it names one, at theirs (`tests::blas`); each in a process of its own.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{env, path::Path, time::Duration};
 use tests::{blas, cores::child, real::LIBRARIES};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -21,23 +17,14 @@ fn libraries_from_bytes_do_their_work_and_leave_nothing_mapped() {
     }
 }
 
-/// The files in a folder and below that are asked for.
-fn files_below(folder: &Path, wanted: fn(&Path) -> bool) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let paths = entries.map(|entry| entry.expect("the folder can be read").path());
-    let below = |path: PathBuf| match path.is_dir() {
-        true => files_below(&path, wanted),
-        false => Vec::from_iter(wanted(&path).then_some(path)),
-    };
-    paths.flat_map(below).collect()
-}
-
 #[test]
 fn openblas_for_windows_multiplies_in_several_threads_at_once() {
     let Some(folder) = env::var_os("LOADER_DLLS") else {
         return println!("skipped: needs LOADER_DLLS, a folder of Windows DLLs");
     };
-    let files = files_below(Path::new(&folder), blas::is_openblas);
+    let folder = Path::new(&folder);
+    let mut files = corpus::files_below(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    files.retain(|file| blas::is_openblas(file));
     if files.is_empty() {
         println!("skipped: needs the wheel numpy or scipy below LOADER_DLLS");
     }

@@ -404,23 +404,17 @@ fn compare(file: &Path) -> Counts {
     counts
 }
 
-/// All files below a folder that begin as Windows images do.
-fn images_below(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            images_below(&path, found);
-        } else if path.extension().is_some_and(|e| ["dll", "pyd", "DLL"].iter().any(|x| e == *x)) {
-            found.push(path);
-        }
-    }
+/// The files below a folder that have names as Windows images do; none where it cannot be read.
+fn images_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = corpus::files_below(folder).unwrap_or_default();
+    files.retain(|path| path.extension().is_some_and(|e| ["dll", "pyd", "DLL"].iter().any(|x| e == *x)));
+    files
 }
 
 #[test]
 fn agrees_with_another_unwinder_on_every_function() {
-    let mut files = Vec::new();
-    images_below(&corpus::root().join("pe"), &mut files);
-    env::var_os("LOADER_DLLS").iter().for_each(|folder| images_below(Path::new(folder), &mut files));
+    let mut files = images_below(&corpus::root().join("pe"));
+    files.extend(env::var_os("LOADER_DLLS").iter().flat_map(|folder| images_below(Path::new(folder))));
     let mut all = Counts::default();
     on_all_cores(&files, |file| compare(file)).into_iter().for_each(|counts| all += counts);
     println!(
