@@ -563,9 +563,7 @@ impl<'s> Session<'s> {
         let me = &self.fresh[n];
         // Whoever cannot have the name is not asked, unless somebody listens.
         let listens = self.told.contains(Topics::SYMBOL_SEARCH);
-        let everybody = || self.globals.iter().take_while(|_| listens);
-        let candidates = || self.globals.candidates(q.hash).take_while(|_| !listens);
-        let members = || everybody().chain(candidates());
+        let members = || self.globals.candidates((!listens).then_some(q.hash));
         let ask = |node, info: &Arc<Info>| {
             if !listens && !info.names.may_have(q.hash) {
                 return Ok(None);

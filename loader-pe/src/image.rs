@@ -131,14 +131,6 @@ impl PeImage {
         Ok(Some(Tree::new(span.raw, Rva(at.at.into()))))
     }
 
-    /// The bytes of the image at `at`, as far as the file has all of them.
-    #[must_use]
-    pub fn content(&self, at: &Range<Rva>) -> Option<&[u8]> {
-        let start = u32::try_from(at.start.0).ok()?;
-        let len = usize::try_from(at.end.0.checked_sub(at.start.0)?).ok()?;
-        self.source.bytes().get(self.view().file_range(start, len)?)
-    }
-
     fn view(&self) -> View<'_> {
         View::new(self.source.bytes(), &self.plan)
     }

@@ -51,10 +51,11 @@ impl Globals {
         self.others.as_ref().map_or(self.count != 0, |names| names.may_have(hash))
     }
 
-    /// The members that may define a name of this GNU hash, in order.
-    pub(crate) fn candidates(&self, hash: u32) -> impl Iterator<Item = &Member> {
-        let first = self.host_names.first(hash);
-        let (hosts, mixed) = match (first, self.others_may_have(hash)) {
+    /// The members that may define a name of this GNU hash, in order; all of them where none is given.
+    pub(crate) fn candidates(&self, hash: Option<u32>) -> impl Iterator<Item = &Member> {
+        let first = hash.map_or(Some(0), |hash| self.host_names.first(hash));
+        let others = hash.is_none_or(|hash| self.others_may_have(hash));
+        let (hosts, mixed) = match (first, others) {
             (_, true) => (&[][..], &self.members[..]),
             (Some(first), false) => (&self.hosts[first..], &[][..]),
             (None, false) => (&[][..], &[][..]),

@@ -102,8 +102,17 @@ extern "win64" fn VirtualUnlock(at: u64, len: u64) -> Bool {
 // Write watch.
 
 const WRITE_WATCH_FLAG_RESET: u32 = 1;
-/// What `GetWriteWatch` and `ResetWriteWatch` return on failure.
-const FAILED: u32 = u32::MAX;
+
+/// What `GetWriteWatch` and `ResetWriteWatch` return.
+fn watched(outcome: Result<(), u32>) -> u32 {
+    match outcome {
+        Ok(()) => 0,
+        Err(e) => {
+            fail(e);
+            u32::MAX
+        }
+    }
+}
 
 fn write_watch(
     flags: u32,
@@ -134,23 +143,11 @@ extern "win64" fn GetWriteWatch(
     count: Ptr<usize>,
     granularity: Ptr<u32>,
 ) -> u32 {
-    match write_watch(flags, at, len, to, count, granularity) {
-        Ok(()) => 0,
-        Err(e) => {
-            fail(e);
-            FAILED
-        }
-    }
+    watched(write_watch(flags, at, len, to, count, granularity))
 }
 
 extern "win64" fn ResetWriteWatch(at: u64, len: u64) -> u32 {
-    match teb::process().memory.written(at, len, true, usize::MAX) {
-        Ok(_) => 0,
-        Err(e) => {
-            fail(e);
-            FAILED
-        }
-    }
+    watched(teb::process().memory.written(at, len, true, usize::MAX).map(drop))
 }
 
 // Another process's memory.
