@@ -98,6 +98,16 @@ pub fn oracle() -> Result<Case, Error> {
     Case::read(Format::Pe, &root().join("oracle"))
 }
 
+/// The images whose code is hostile, ELF and PE: what only a sandbox may run. They have no scripts; `mischief/README.md`
+/// says what each function does.
+///
+/// # Errors
+/// As [`cases`].
+pub fn mischief() -> Result<[Case; 2], Error> {
+    let read = |format: Format| Case::read(format, &root().join("mischief").join(format.folder()));
+    Ok([read(Format::Elf)?, read(Format::Pe)?])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +141,17 @@ mod tests {
         for file in oracle.committed() {
             let length = fs::metadata(oracle.path(file)).unwrap_or_else(|e| panic!("{file}: {e}")).len();
             assert!(length < 24 * 1024, "{file} has {length} bytes");
+        }
+    }
+
+    #[test]
+    fn mischief_is_there_and_small() {
+        for case in mischief().unwrap_or_else(|error| panic!("{error}")) {
+            assert_eq!(case.script, [], "nothing but a sandbox runs it");
+            for file in case.committed() {
+                let length = fs::metadata(case.path(file)).unwrap_or_else(|e| panic!("{file}: {e}")).len();
+                assert!(length < 20 * 1024, "{file} has {length} bytes");
+            }
         }
     }
 

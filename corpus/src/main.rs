@@ -57,9 +57,10 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// The whole story; true if everything was built and, when checked, is the same.
 fn run(mode: Mode) -> Outcome<bool> {
-    let cases: Vec<Case> = corpus::cases()?.into_iter().chain([corpus::oracle()?]).collect();
+    let cases: Vec<Case> =
+        corpus::cases()?.into_iter().chain([corpus::oracle()?]).chain(corpus::mischief()?).collect();
     let work = Scratch::new()?;
-    for folder in ["elf", "pe", "oracle"] {
+    for folder in ["elf", "pe", "oracle", "mischief"] {
         copy_sources(&corpus::root().join(folder), &work.0.join(folder))?;
     }
     let (mut same, mut changed, mut failed, mut skipped) = (0, 0, 0, 0);

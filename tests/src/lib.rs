@@ -2,6 +2,7 @@
 //!
 //! * Cases of the corpus: [`runner`] plays them on a [`subject`], [`again`] over and over; [`survive`] tries hostile
 //!   images. All of it happens in children (`run-case`), which [`cores`] starts.
+//! * Bad input that nothing of is run: [`pipeline`].
 //! * Rules of the load set: [`toy`] is a load set without images, [`model`] what TNS/R's rules say must happen in it;
 //!   [`world`] is an engine over the corpus, watched.
 //! * What loaded code asks for, and leaves with the process: scenes of [`guest`], in children too.
@@ -16,6 +17,7 @@ pub mod endure;
 pub mod guest;
 pub mod model;
 pub mod oracle;
+pub mod pipeline;
 pub mod process;
 pub mod real;
 pub mod runner;
