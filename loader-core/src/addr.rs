@@ -11,6 +11,7 @@ macro_rules! address {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         pub struct $name(pub u64);
 
         impl $name {
@@ -93,6 +94,7 @@ pub const fn page_floor(n: u64) -> u64 {
 /// assert!(!at.contains(Addr(0x7000_3000)));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Placement {
     /// The address that the static linker gave the image's first byte.
     pub link_base: LinkAddr,

@@ -9,6 +9,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, with whom, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Error {
     /// The module it happened to, as the user knows it.
     pub module: Box<str>,
@@ -28,6 +29,7 @@ impl Error {
 
 /// The steps of a module's life, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Stage {
     /// Understanding what the caller asked for.
     Request,
@@ -74,9 +76,13 @@ impl fmt::Display for Stage {
     }
 }
 
+/// A text of the engine's own.
+pub type Text = &'static str;
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ErrorKind {
     /// No file of that name where libraries are looked for.
     NotFound {
@@ -86,33 +92,38 @@ pub enum ErrorKind {
     /// The system refused to open, read or map the file.
     Io {
         /// What was tried.
-        what: &'static str,
+        #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::known::text"))]
+        what: Text,
         /// `errno`.
         os: i32,
     },
     /// The file is not a loadfile at all.
     NotALoadfile {
         /// What it is: `an empty file`, `a directory`, `an archive`, `a text file`.
-        found: &'static str,
+        #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::known::text"))]
+        found: Text,
     },
     /// A loadfile, but not for this machine.
     WrongMachine {
         /// The machine number in its header.
         machine: u16,
         /// Its name where it is known, else `unknown`.
-        name: &'static str,
+        #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::known::text"))]
+        name: Text,
     },
     /// A loadfile for this machine that cannot be loaded as a library.
     Unsupported {
         /// What it asks for.
-        what: &'static str,
+        #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::known::text"))]
+        what: Text,
         /// The number that says so.
         value: u64,
     },
     /// The file contradicts itself or its format.
     Malformed {
         /// Which part.
-        what: &'static str,
+        #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::known::text"))]
+        what: Text,
         /// The offending number: an offset, an address, a length.
         at: u64,
     },
@@ -159,7 +170,8 @@ pub enum ErrorKind {
     /// The system would not give or protect memory.
     Space {
         /// What was tried.
-        what: &'static str,
+        #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::known::text"))]
+        what: Text,
         /// `errno`.
         os: i32,
     },
@@ -219,7 +231,8 @@ pub enum ErrorKind {
     /// The engine found its own book-keeping contradictory.
     Inconsistent {
         /// Where.
-        what: &'static str,
+        #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::known::text"))]
+        what: Text,
     },
     /// The engine had to wait for another thread and was told not to, or the other thread gave up its part.
     Abandoned,

@@ -5,6 +5,7 @@ use std::fmt;
 
 /// The exception, and the thread's state where it was raised.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Exception {
     /// Its status number.
     pub code: u32,
@@ -20,6 +21,7 @@ pub struct Exception {
 
 /// The registers of a thread, as far as they say where it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Registers {
     /// The instruction pointer.
     pub rip: u64,

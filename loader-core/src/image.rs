@@ -7,6 +7,7 @@ use std::{borrow::Cow, ffi::CStr, fmt, ops::Range};
 
 /// The file format of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Format {
     /// An ELF shared object, ours or one that the host process has.
     Elf,
@@ -289,6 +290,15 @@ impl<'a> Query<'a> {
         Self { symbol: Symbol::Ordinal(ordinal), hash: 0, ..Self::name(&[]) }
     }
 
+    /// A query for a name or an ordinal.
+    #[must_use]
+    pub fn lookup(symbol: Symbol<'a>) -> Self {
+        match symbol {
+            Symbol::Name(name) => Self::name(name),
+            Symbol::Ordinal(ordinal) => Self::ordinal(ordinal),
+        }
+    }
+
     /// The same query, to be answered by one library only.
     #[must_use]
     pub fn of(self, from: &'a str) -> Self {
@@ -348,11 +358,18 @@ impl Symbol<'_> {
 
 /// A [`Symbol`] that owns its name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum SymbolName {
     /// A name, without a terminating zero.
     Name(Box<[u8]>),
     /// An ordinal.
     Ordinal(u16),
+}
+
+impl From<&str> for SymbolName {
+    fn from(name: &str) -> Self {
+        Self::Name(name.as_bytes().into())
+    }
 }
 
 impl SymbolName {
@@ -486,6 +503,7 @@ pub struct Entry {
 
 /// How an [`Entry`] is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum EntryKind {
     /// `void f(int argc, char **argv, char **envp)`, System V convention (`DT_INIT`, `DT_INIT_ARRAY`).
     Init,

@@ -16,6 +16,8 @@ mod filter;
 pub mod host;
 pub mod image;
 pub mod index;
+#[cfg(feature = "serde")]
+mod known;
 pub mod locate;
 pub mod mode;
 pub mod module;

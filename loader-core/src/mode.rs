@@ -76,6 +76,7 @@ pub enum Binding {
 
 /// What happens to an import that nobody defines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum MissingPolicy {
     /// The open fails and leaves nothing.
     #[default]

@@ -24,7 +24,7 @@
 //!
 //! A refused file leaves nothing behind: no mapping, no changed load set. What a *loaded* file does is its own: its
 //! code runs with all rights of the process as soon as it is opened, and `open` is safe to call only in the sense in
-//! which running a program is. Run what you do not trust in a child process (`loader-sandbox`, the `loader` command).
+//! which running a program is. Run what you do not trust in a [`sandbox`].
 
 pub mod dl;
 mod domain;
@@ -33,6 +33,7 @@ mod guest;
 mod host;
 mod library;
 mod locator;
+pub mod sandbox;
 mod tools;
 pub mod win32;
 

@@ -3,7 +3,10 @@
 //! `unsafe` because a symbol's type is the caller's word, and an address becomes what that word says.
 #![allow(unsafe_code)]
 
-use crate::{Closed, Engine, Error, ErrorKind, Format, FoundSymbol, Handle, ModuleInfo, Stage};
+use crate::{
+    Arg, Closed, Convention, Engine, Error, ErrorKind, Format, FoundSymbol, Handle, ModuleInfo, Stage,
+    SymbolName, invoke,
+};
 use loader_core::{Addr, Query, set::SearchList};
 use std::{
     ffi::CStr,
@@ -151,6 +154,30 @@ impl Library {
     fn nowhere(&self, query: &Query<'_>) -> Error {
         let module = self.module().map_or("".into(), |m| m.name);
         Error::new(&module, Stage::Symbol, ErrorKind::SymbolNotFound { symbol: query.symbol.to_name() })
+    }
+
+    /// Calls a function with arguments that are known only at run time, and returns rax and the low half of xmm0: where
+    /// functions leave what they return.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SymbolNotFound`], [`ErrorKind::MissingCalled`], [`ErrorKind::Exception`].
+    ///
+    /// # Safety
+    /// The symbol is a function that takes these arguments.
+    pub unsafe fn invoke(&self, symbol: &SymbolName, arguments: &[Arg]) -> Result<(u64, u64), Error> {
+        let found = self.find(&Query::lookup(symbol.as_symbol()))?;
+        let convention = match found.format {
+            Format::Elf => Convention::SystemV,
+            Format::Pe => Convention::Windows,
+            // A function of the host has the convention of those for whom it is there.
+            Format::Host if self.module().is_some_and(|m| m.format == Format::Pe) => Convention::Windows,
+            Format::Host => Convention::SystemV,
+        };
+        let blame = |kind| Error::new(&found.module, Stage::Call, kind);
+        let format = if convention == Convention::Windows { Format::Pe } else { Format::Elf };
+        self.engine.load_set().enter(format).map_err(blame)?;
+        // SAFETY: the caller's word about the function; the library is open during the call.
+        unsafe { invoke(found.at, convention, arguments) }.map_err(blame)
     }
 
     /// Closes the handle; returns what went, in the order in which it was terminated, and what stayed and why.

@@ -259,6 +259,7 @@ pub enum Convention {
 
 /// An argument of a call whose signature is known only at run time.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Arg {
     /// An integer or a pointer, extended to 64 bits.
     Word(u64),

@@ -1,0 +1,149 @@
+//! A sandbox that is about to be started.
+
+use crate::{
+    Outcome, Sandbox,
+    confine::{Policy, Require},
+    process::{Limits, Start},
+    protocol::{EngineSetup, Setup},
+};
+use loader_core::{MissingPolicy, event::Topics};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+/// A sandbox that is about to be started.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is started before `start`"]
+pub struct Builder {
+    engine: EngineSetup,
+    policy: Policy,
+    limits: Limits,
+    topics: Topics,
+    start: Start,
+}
+
+/// Where what the guest prints goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// It is kept, up to this many bytes in all between two looks at it; a guest that prints more is killed.
+    Kept(u64),
+    /// To this process's own standard output and standard error.
+    Inherited,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        let limits =
+            Limits { memory: Some(1 << 30), cpu: None, wall: Duration::from_secs(10), output: 1 << 20 };
+        Self {
+            engine: EngineSetup::default(),
+            policy: Policy::default(),
+            limits,
+            topics: Topics::TROUBLE | Topics::FILES,
+            start: Start { environment: Vec::new(), folder: None, attached: false },
+        }
+    }
+}
+
+impl Builder {
+    /// Bytes of memory that the guest may have at a time, beside what the engine has when it begins; 1 GiB if nothing is
+    /// said.
+    ///
+    /// A guest that has more when it is looked at (every 5 ms, and at the end of every operation) is killed. Before it has an
+    /// eighth more the kernel gives it none: allocations fail as they do where memory is short.
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.limits.memory = Some(bytes);
+        self
+    }
+
+    /// Processor time of all threads together that one operation may use; no limit but the clock's if nothing is said.
+    pub fn cpu(mut self, time: Duration) -> Self {
+        self.limits.cpu = Some(time);
+        self
+    }
+
+    /// Time that one operation may take; ten seconds if nothing is said.
+    pub fn wall(mut self, time: Duration) -> Self {
+        self.limits.wall = time;
+        self
+    }
+
+    /// Where what the guest prints goes; up to 1 MiB is kept if nothing is said.
+    pub fn output(mut self, output: Output) -> Self {
+        self.start.attached = output == Output::Inherited;
+        self.limits.output = match output {
+            Output::Kept(most) => most,
+            Output::Inherited => u64::MAX,
+        };
+        self
+    }
+
+    /// A file that the guest may read, or a folder with all that is in it.
+    pub fn read(mut self, path: impl Into<PathBuf>) -> Self {
+        self.policy.read.push(path.into());
+        self
+    }
+
+    /// A file that the guest may read and write, or a folder with all that is in it.
+    pub fn write(mut self, path: impl Into<PathBuf>) -> Self {
+        self.policy.write.push(path.into());
+        self
+    }
+
+    /// Lets the guest use the network.
+    pub fn network(mut self, allowed: bool) -> Self {
+        self.policy.network = allowed;
+        self
+    }
+
+    /// What of the confinement must be enforced for the sandbox to start.
+    pub fn require(mut self, require: Require) -> Self {
+        self.policy.require = require;
+        self
+    }
+
+    /// A variable of the guest's environment, which is empty if nothing is said.
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.start.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// The guest's working folder; this process's own if nothing is said.
+    pub fn current_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.start.folder = Some(folder.into());
+        self
+    }
+
+    /// What happens to imports that nobody defines.
+    pub fn missing(mut self, policy: MissingPolicy) -> Self {
+        self.engine.missing = policy;
+        self
+    }
+
+    /// A folder in which DLLs are looked for, after that of the DLL that needs one. It may be read.
+    pub fn dll_path(mut self, folder: impl Into<PathBuf>) -> Self {
+        let folder = folder.into();
+        self.policy.read.push(folder.clone());
+        self.engine.dll_path.push(folder);
+        self
+    }
+
+    /// The kinds of events that are kept: of files and of trouble, if nothing is said.
+    pub fn topics(mut self, topics: Topics) -> Self {
+        self.topics = topics;
+        self
+    }
+
+    /// Starts the helper.
+    ///
+    /// # Errors
+    /// [`Failure::System`](crate::Failure::System), [`Failure::Unmet`](crate::Failure::Unmet).
+    pub fn start(self) -> Outcome<Sandbox> {
+        let hard = |most: u64| most.saturating_add(most / 8 + (1 << 20));
+        let setup = Setup {
+            engine: self.engine,
+            policy: self.policy,
+            topics: self.topics.bits(),
+            memory: self.limits.memory.map(hard),
+        };
+        Sandbox::start(&self.start, setup, self.limits)
+    }
+}

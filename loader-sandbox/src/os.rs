@@ -1,0 +1,194 @@
+//! What this crate asks of the system that `rustix` has no safe function for.
+//!
+//! The room for `unsafe`: raw system calls, and memory that is shared with a process which nobody trusts.
+#![allow(unsafe_code)]
+
+use rustix::{
+    io::Errno,
+    mm::{MapFlags, ProtFlags},
+    process::Pid,
+};
+use std::{
+    ffi::c_void,
+    io,
+    mem::MaybeUninit,
+    os::fd::{AsFd, RawFd},
+    ptr,
+    time::Duration,
+};
+
+/// A second process that goes on here. `None` in the new one.
+///
+/// Only for a process with one thread.
+pub(crate) fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: the process has one thread, as the callers know: it has only just started.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        pid => Ok(Pid::from_raw(pid)),
+    }
+}
+
+/// Ends the process; nothing is called or flushed.
+pub(crate) fn exit(code: i32) -> ! {
+    // SAFETY: never returns.
+    unsafe { libc::_exit(code) }
+}
+
+/// Closes all descriptors from `first` on.
+pub(crate) fn close_from(first: RawFd) -> io::Result<()> {
+    // SAFETY: closes descriptors that nobody here owns: they came with the process.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Takes a variable out of the environment. Only for a process with one thread.
+pub(crate) fn forget_variable(name: &str) {
+    // SAFETY: the process has one thread, so nobody reads the environment meanwhile.
+    unsafe { std::env::remove_var(name) }
+}
+
+/// What C code has printed and not written yet is written.
+pub(crate) fn flush() {
+    // SAFETY: null means all streams of the C library.
+    unsafe { libc::fflush(ptr::null_mut()) };
+}
+
+/// The time that all threads of a process have run for.
+pub(crate) fn cpu_time(pid: Pid) -> Option<Duration> {
+    let clock = !pid.as_raw_nonzero().get() << 3 | 2; // the process's clock of the scheduler, as clock_getcpuclockid has it
+    let mut time = MaybeUninit::<libc::timespec>::uninit();
+    // SAFETY: the place is as large as the answer.
+    let done = unsafe { libc::clock_gettime(clock, time.as_mut_ptr()) };
+    if done != 0 {
+        return None;
+    }
+    // SAFETY: the call succeeded, so it is filled in.
+    let time = unsafe { time.assume_init() };
+    Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
+}
+
+type Transfer = unsafe extern "C" fn(
+    libc::pid_t,
+    *const libc::iovec,
+    libc::c_ulong,
+    *const libc::iovec,
+    libc::c_ulong,
+    libc::c_ulong,
+) -> libc::ssize_t;
+
+/// Copies between this process and another, as far as the pages of both go.
+fn transfer(copy: Transfer, pid: Pid, near: *mut u8, len: usize, far: u64) -> usize {
+    let near = libc::iovec { iov_base: near.cast(), iov_len: len };
+    let far =
+        libc::iovec { iov_base: ptr::with_exposed_provenance_mut::<c_void>(far as usize), iov_len: len };
+    // SAFETY: the near side is a buffer of the callers', of that length; the kernel checks the far side.
+    let done = unsafe { copy(pid.as_raw_nonzero().get(), &raw const near, 1, &raw const far, 1, 0) };
+    usize::try_from(done).unwrap_or(0)
+}
+
+/// Reads another process's memory and says how many bytes could be read.
+pub(crate) fn read_memory(pid: Pid, from: u64, to: &mut [u8]) -> usize {
+    transfer(libc::process_vm_readv, pid, to.as_mut_ptr(), to.len(), from)
+}
+
+/// Writes to another process's memory and says how many bytes could be written.
+pub(crate) fn write_memory(pid: Pid, to: u64, from: &[u8]) -> usize {
+    transfer(libc::process_vm_writev, pid, from.as_ptr().cast_mut(), from.len(), to)
+}
+
+/// Memory that another process sees too, and may change at any time: it is copied from and to, never borrowed.
+#[derive(Debug)]
+pub(crate) struct Window {
+    start: *mut u8,
+    len: usize,
+}
+
+// SAFETY: the memory is mapped until the window is dropped, and only copied from and to.
+unsafe impl Send for Window {}
+// SAFETY: as above.
+unsafe impl Sync for Window {}
+
+impl Window {
+    /// Maps the first bytes of a file.
+    pub(crate) fn open(file: impl AsFd, len: usize) -> io::Result<Self> {
+        let rights = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: new address space.
+        let start = unsafe { rustix::mm::mmap(ptr::null_mut(), len, rights, MapFlags::SHARED, file, 0) }?;
+        Ok(Self { start: start.cast(), len })
+    }
+
+    /// The address of a place in it.
+    pub(crate) fn address(&self, at: usize) -> u64 {
+        assert!(at <= self.len, "outside the window");
+        self.start.wrapping_add(at).expose_provenance() as u64
+    }
+
+    /// Copies out of it.
+    pub(crate) fn get(&self, at: usize, to: &mut [u8]) {
+        let from = self.place(at, to.len());
+        // SAFETY: `place` checked the range; the kernel and other processes may write at the same time, which bytes bear.
+        unsafe { ptr::copy_nonoverlapping(from, to.as_mut_ptr(), to.len()) };
+    }
+
+    /// Copies into it.
+    pub(crate) fn put(&self, at: usize, from: &[u8]) {
+        let to = self.place(at, from.len());
+        // SAFETY: as in `get`.
+        unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) };
+    }
+
+    /// Adds to a word and returns what it was.
+    pub(crate) fn add(&self, at: usize, more: u64) -> u64 {
+        self.word(at).fetch_add(more, std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Sets a word, after everything that was written before.
+    pub(crate) fn publish(&self, at: usize, value: u64) {
+        self.word(at).store(value, std::sync::atomic::Ordering::Release);
+    }
+
+    fn word(&self, at: usize) -> &std::sync::atomic::AtomicU64 {
+        let place = self.place(at, 8).cast::<u64>();
+        assert!(place.is_aligned(), "a word at an odd place");
+        // SAFETY: `place` checked the range, it is aligned, and everybody who uses it does so atomically.
+        unsafe { std::sync::atomic::AtomicU64::from_ptr(place) }
+    }
+
+    fn place(&self, at: usize, len: usize) -> *mut u8 {
+        assert!(at.checked_add(len).is_some_and(|end| end <= self.len), "outside the window");
+        self.start.wrapping_add(at)
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `open`, and nobody has a reference into it.
+        let _ = unsafe { rustix::mm::munmap(self.start.cast(), self.len) };
+    }
+}
+
+/// Writes a byte to a descriptor that may have been closed, or be somebody else's by now.
+pub(crate) fn ring(descriptor: RawFd, byte: u8) -> bool {
+    // SAFETY: one byte of a local is read.
+    unsafe { libc::send(descriptor, (&raw const byte).cast(), 1, libc::MSG_NOSIGNAL) == 1 }
+}
+
+/// Gives this thread a stack of its own for signal handlers, for good.
+pub(crate) fn signal_stack(len: usize) -> io::Result<()> {
+    let rights = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: new address space.
+    let base = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), len, rights, MapFlags::PRIVATE) }?;
+    let stack = libc::stack_t { ss_sp: base, ss_flags: 0, ss_size: len };
+    // SAFETY: the memory stays mapped for the rest of the process.
+    match unsafe { libc::sigaltstack(&raw const stack, ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether a descriptor is a socket.
+pub(crate) fn is_socket(descriptor: impl AsFd) -> bool {
+    rustix::net::sockopt::socket_type(descriptor) != Err(Errno::NOTSOCK)
+}

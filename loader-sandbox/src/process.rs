@@ -1,0 +1,367 @@
+//! The user's side of a helper: it is started, asked, watched while it works, and killed.
+//!
+//! There are no threads here. Whoever asks waits, and looks meanwhile at what the guest prints, takes and uses; nothing that
+//! the guest does can make the wait longer than its limit.
+
+use crate::{
+    Failure, Limit, os,
+    serve::{self, MARK},
+    shared::{ENDED, Shared, Word},
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    net::{
+        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+        SendFlags, recvmsg, sendmsg, sockopt::set_socket_passcred,
+    },
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, IoSlice, IoSliceMut, Read},
+    mem::MaybeUninit,
+    net::Shutdown,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{
+            fs::FileExt,
+            net::UnixStream,
+            process::{CommandExt, ExitStatusExt},
+        },
+    },
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+/// What the helper is started with.
+#[derive(Clone, Debug)]
+pub(crate) struct Start {
+    pub(crate) environment: Vec<(OsString, OsString)>,
+    pub(crate) folder: Option<PathBuf>,
+    /// Whether the guest prints to where the user does.
+    pub(crate) attached: bool,
+}
+
+/// What there is only so much of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) memory: Option<u64>,
+    pub(crate) cpu: Option<Duration>,
+    pub(crate) wall: Duration,
+    pub(crate) output: u64,
+}
+
+/// How a wait came to its end.
+#[derive(Debug)]
+pub(crate) enum Woken {
+    Replied(Vec<u8>),
+    Faulted(Vec<u8>),
+    Over(Limit),
+    Ended(ExitStatus),
+}
+
+/// The helper.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    alive: OwnedFd,
+    channel: UnixStream,
+    shared: Shared,
+    printed: [Printed; 2],
+    guest: Option<Guest>,
+    number: u64,
+    over: bool,
+}
+
+/// How often it is looked at what the guest takes. It can take more in between, but not more than the kernel lets it.
+const TICK: Duration = Duration::from_millis(5);
+/// How long the helper may take to start; no foreign code runs then.
+const STARTING: Duration = Duration::from_secs(60);
+/// How long the warden may take to kill everything.
+const ENDING: Duration = Duration::from_secs(5);
+
+impl Process {
+    pub(crate) fn start(start: &Start) -> Result<Self, Failure> {
+        if !serve::is_carried() {
+            let error = io::Error::other("this program cannot be started again as one");
+            return Err(Failure::System { what: "start a helper", error });
+        }
+        Self::spawn(start).map_err(Failure::system("start a helper"))
+    }
+
+    fn spawn(start: &Start) -> io::Result<Self> {
+        let shared = Shared::new()?;
+        let (channel, far) = UnixStream::pair()?;
+        set_socket_passcred(&channel, true)?;
+        channel.set_nonblocking(true)?;
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("loader-sandbox").env_clear().envs(start.environment.iter().cloned()).env(MARK, "1");
+        if let Some(folder) = &start.folder {
+            command.current_dir(folder);
+        }
+        let output = || if start.attached { Stdio::inherit() } else { Stdio::piped() };
+        let mut child =
+            command.stdin(OwnedFd::from(far)).stdout(output()).stderr(output()).process_group(0).spawn()?;
+        let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
+        let alive = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
+        let helper = |alive| Self {
+            child,
+            alive,
+            channel,
+            shared,
+            printed: pipes.map(|pipe| Printed { pipe: pipe.map(File::from), bytes: Vec::new() }),
+            guest: None,
+            number: 0,
+            over: false,
+        };
+        Ok(helper(alive?))
+    }
+
+    /// The guest's process, as this one knows it.
+    pub(crate) fn guest(&self) -> Option<Pid> {
+        self.guest.as_ref().map(|guest| guest.pid)
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// What the guest printed since this was last asked: to its standard output, and to its standard error.
+    pub(crate) fn take_printed(&mut self) -> [Vec<u8>; 2] {
+        self.printed.each_mut().map(|printed| std::mem::take(&mut printed.bytes))
+    }
+
+    /// Asks the helper to begin, and finds out which process the guest is to live in.
+    pub(crate) fn begin(&mut self, request: &[u8]) -> io::Result<Woken> {
+        let file = self.shared.file().try_clone()?;
+        let limits = Limits { memory: None, cpu: None, wall: STARTING, output: u64::MAX };
+        let woken = self.ask(request, Some(&file), &limits)?;
+        if let Some(guest) = &mut self.guest {
+            guest.base = guest.usage().unwrap_or_default();
+        }
+        Ok(woken)
+    }
+
+    /// Asks for something and waits for what comes of it.
+    pub(crate) fn ask(
+        &mut self,
+        request: &[u8],
+        attached: Option<&File>,
+        limits: &Limits,
+    ) -> io::Result<Woken> {
+        self.number += 1;
+        if !self.shared.ask(self.number, request)? {
+            return Err(Errno::TOOBIG.into());
+        }
+        let used = self.cpu_time();
+        self.send(attached)?;
+        self.wait(limits, used)
+    }
+
+    fn send(&self, attached: Option<&File>) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut message = SendAncillaryBuffer::new(&mut space);
+        let descriptors = attached.map(|file| [file.as_fd()]);
+        if let Some(descriptors) = &descriptors {
+            message.push(SendAncillaryMessage::ScmRights(descriptors));
+        }
+        match sendmsg(&self.channel, &[IoSlice::new(&[1])], &mut message, SendFlags::NOSIGNAL) {
+            Ok(_) | Err(Errno::PIPE | Errno::AGAIN) => Ok(()), // the wait says how it ended, or ends
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn wait(&mut self, limits: &Limits, used: Duration) -> io::Result<Woken> {
+        let until = Instant::now() + limits.wall;
+        let mut looked = Instant::now();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let ended = self.sleep(left.min(TICK))?;
+            self.hear()?;
+            let now = Instant::now();
+            let woken = self.woken()?;
+            let at_last = woken.is_some() || ended || now >= until;
+            if self.printed.iter().map(|p| p.bytes.len() as u64).sum::<u64>() > limits.output {
+                return Ok(Woken::Over(Limit::Output));
+            }
+            if at_last || now - looked >= TICK {
+                looked = now;
+                if let Some(limit) = self.excess(limits, used) {
+                    return Ok(Woken::Over(limit));
+                }
+            }
+            match woken {
+                Some(woken) => return Ok(woken),
+                None if ended => return self.ending().map(Woken::Ended),
+                None if at_last => return Ok(Woken::Over(Limit::Wall)),
+                None => {}
+            }
+        }
+    }
+
+    /// Sleeps until something happens, and says whether the helper has ended.
+    fn sleep(&self, time: Duration) -> io::Result<bool> {
+        let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
+        let mut all =
+            vec![PollFd::new(&self.alive, PollFlags::IN), PollFd::new(&self.channel, PollFlags::IN)];
+        let pipes = self.printed.iter().filter_map(|printed| printed.pipe.as_ref());
+        all.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        match poll(&mut all, Some(&time)) {
+            Ok(_) | Err(Errno::INTR) => Ok(all[0].revents().contains(PollFlags::IN)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes what the guest printed, and what the helper says of itself.
+    fn hear(&mut self) -> io::Result<()> {
+        self.printed.iter_mut().try_for_each(Printed::hear)?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        let mut message = RecvAncillaryBuffer::new(&mut space);
+        let mut bytes = [0; 256];
+        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        if recvmsg(&self.channel, &mut [IoSliceMut::new(&mut bytes)], &mut message, flags).is_ok()
+            && self.guest.is_none()
+            && let Some(RecvAncillaryMessage::ScmCredentials(sender)) = message.drain().next()
+        {
+            self.guest = Guest::new(sender.pid).ok();
+        }
+        Ok(())
+    }
+
+    /// What has come: a fault goes before an answer.
+    fn woken(&self) -> io::Result<Option<Woken>> {
+        if self.shared.word(Word::Faults)? != 0 {
+            return self.shared.record().map(Woken::Faulted).map(Some);
+        }
+        Ok(self.shared.answer(self.number)?.map(Woken::Replied))
+    }
+
+    /// The limit that the guest is over.
+    fn excess(&self, limits: &Limits, used: Duration) -> Option<Limit> {
+        let guest = self.guest.as_ref()?;
+        if limits.memory.is_some_and(|most| guest.is_over(most)) {
+            return Some(Limit::Memory);
+        }
+        let cpu = self.cpu_time().saturating_sub(used);
+        limits.cpu.is_some_and(|most| cpu > most).then_some(Limit::Cpu)
+    }
+
+    fn cpu_time(&self) -> Duration {
+        self.guest.as_ref().and_then(|guest| os::cpu_time(guest.pid)).unwrap_or_default()
+    }
+
+    /// How the guest's process ended, now that its warden has: as the warden says.
+    fn ending(&mut self) -> io::Result<ExitStatus> {
+        let own = self.child.wait()?;
+        self.over = true;
+        let told = self.shared.word(Word::Ending)?;
+        let told = (told & ENDED != 0).then(|| ExitStatus::from_raw((told as u32).cast_signed()));
+        Ok(told.unwrap_or(own))
+    }
+
+    /// Kills the guest and everything that it started, and reaps the helper.
+    pub(crate) fn end(&mut self) {
+        if self.over {
+            return;
+        }
+        self.over = true;
+        let _ = self.channel.shutdown(Shutdown::Both); // the warden's sign
+        let time = Timespec { tv_sec: ENDING.as_secs() as i64, tv_nsec: 0 };
+        let mut gone = [PollFd::new(&self.alive, PollFlags::IN)];
+        while poll(&mut gone, Some(&time)) == Err(Errno::INTR) {}
+        let _ = self.child.kill(); // a warden that somebody stopped
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// One of the guest's two outputs.
+#[derive(Debug)]
+struct Printed {
+    pipe: Option<File>,
+    bytes: Vec<u8>,
+}
+
+impl Printed {
+    /// Takes what is there. What comes faster than it can be taken is left for the next time.
+    fn hear(&mut self) -> io::Result<()> {
+        const AT_ONCE: usize = 1 << 20;
+        let Some(pipe) = &mut self.pipe else { return Ok(()) };
+        let before = self.bytes.len();
+        while self.bytes.len() - before < AT_ONCE && is_readable(pipe)? {
+            let mut bytes = [0; 1 << 16];
+            match pipe.read(&mut bytes)? {
+                0 => {
+                    self.pipe = None;
+                    return Ok(());
+                }
+                len => self.bytes.extend_from_slice(&bytes[..len]),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_readable(pipe: &File) -> io::Result<bool> {
+    let mut one = [PollFd::new(pipe, PollFlags::IN)];
+    match poll(&mut one, Some(&Timespec::default())) {
+        Ok(n) => Ok(n > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The process in which the guest's code runs.
+#[derive(Debug)]
+struct Guest {
+    pid: Pid,
+    /// Its pages, as the system counts them.
+    pages: File,
+    base: Usage,
+}
+
+/// Bytes of memory.
+#[derive(Clone, Copy, Debug, Default)]
+struct Usage {
+    /// What can be written to and is its own.
+    data: u64,
+    /// What is there of files and of shared memory.
+    shared: u64,
+}
+
+impl Guest {
+    fn new(pid: Pid) -> io::Result<Self> {
+        let pages = File::open(format!("/proc/{}/statm", pid.as_raw_nonzero()))?;
+        Ok(Self { pid, pages, base: Usage::default() })
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let mut text = [0; 256];
+        let len = self.pages.read_at(&mut text, 0).ok()?;
+        let page = rustix::param::page_size() as u64;
+        let text = str::from_utf8(&text[..len]).ok()?;
+        let pages = |nth| Some(text.split_whitespace().nth(nth)?.parse::<u64>().ok()? * page);
+        Some(Usage { data: pages(5)?, shared: pages(2)? })
+    }
+
+    /// Whether it has taken more than this since it began.
+    fn is_over(&self, most: u64) -> bool {
+        self.usage().is_some_and(|now| {
+            now.data.saturating_sub(self.base.data) > most
+                || now.shared.saturating_sub(self.base.shared) > most
+        })
+    }
+}

@@ -1,0 +1,103 @@
+//! What the two sides say to each other: a request at a time, and its reply.
+//!
+//! Both are the same program, so both know the same types; but the helper runs foreign code, so what it says is read as a
+//! file from nobody knows where is: every length is checked, and what is not understood is [`Failure::Garbled`].
+
+use crate::{
+    Failure,
+    confine::{Enforced, Policy},
+};
+use loader_core::{Error, Format, MissingPolicy, Placement, SymbolName, call::Arg};
+use serde::{Deserialize, Serialize};
+use std::{io, path::PathBuf};
+
+/// The rules of the engine in the helper.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct EngineSetup {
+    /// What happens to imports that nobody defines.
+    pub missing: MissingPolicy,
+    /// Folders in which DLLs are looked for, after that of the DLL that needs one.
+    pub dll_path: Vec<PathBuf>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Setup {
+    pub(crate) engine: EngineSetup,
+    pub(crate) policy: Policy,
+    /// The kinds of events that are told.
+    pub(crate) topics: u8,
+    /// Bytes of data that the guest may have.
+    pub(crate) memory: Option<u64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// The first one.
+    Begin(Setup),
+    /// Of a library whose bytes come along, or else of a file.
+    Load { name: String, bytes: Option<u64> },
+    /// Bytes of a library that will be needed by name.
+    Provide { name: String, bytes: u64 },
+    /// Of a function of one library, or of whichever has it.
+    Call { library: Option<u32>, symbol: SymbolName, arguments: Vec<Passed>, bytes: u64 },
+    /// Of a library.
+    Close { library: u32 },
+}
+
+/// An argument as it is passed.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum Passed {
+    Scalar(Arg),
+    /// The address of a place in the bytes that come along.
+    Place(u64),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    Begun(Enforced),
+    Loaded { library: u32, modules: Vec<Module> },
+    Called { integer: u64, float: u64 },
+    Done,
+}
+
+/// Why a request failed in the helper.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Trouble {
+    Engine(Error),
+    System { os: i32 },
+    Unmet(String),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::System { os: error.raw_os_error().unwrap_or(0) }
+    }
+}
+
+/// A module that is loaded in the sandbox.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Module {
+    /// The name it is known by.
+    pub name: Box<str>,
+    /// Its file, where it has one.
+    pub path: Option<PathBuf>,
+    /// Its format.
+    pub format: Format,
+    /// Where it is.
+    pub at: Placement,
+}
+
+pub(crate) fn encode<T: Serialize>(what: &T) -> Result<Vec<u8>, Failure> {
+    // The one thing that has no form is a path that is not UTF-8.
+    postcard::to_stdvec(what).map_err(|_| Failure::TooMuch("a path that is not UTF-8"))
+}
+
+pub(crate) fn decode<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, Failure> {
+    postcard::from_bytes(bytes).map_err(|_| Failure::Garbled)
+}

@@ -1,0 +1,279 @@
+//! The helper's side: a started program that serves a sandbox and never reaches its `main`.
+//!
+//! ```text
+//! constructor ─► if_asked ─► descriptors ─► confine::enter ─► warden ─► fault handler ─► engine ─► confine::apply ─► requests
+//! ```
+
+use crate::{
+    confine, os,
+    protocol::{self, EngineSetup, Module, Passed, Reply, Request, Setup, Trouble},
+    report,
+    sandbox::Happened,
+    shared::Mapped,
+    warden,
+};
+use loader_core::{Error, Event, SymbolName, call::Arg, event::Topics};
+use rustix::{
+    io::{Errno, fcntl_dupfd_cloexec},
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
+    process::{Resource, Rlimit, setrlimit},
+};
+use std::{
+    env,
+    fs::{self, File},
+    io::{self, IoSliceMut, stdin},
+    mem::MaybeUninit,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::{ffi::OsStrExt, fs::FileExt, net::UnixStream},
+    },
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Set in a process that is to be a helper; the channel is its standard input.
+pub(crate) const MARK: &str = "LOADER_SANDBOX";
+
+/// What the engine in a helper does for the guest's sake. One request at a time, all in the process's first thread.
+pub trait Harness {
+    /// Loads a file, or bytes, and gives a number for the library.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn load(&mut self, name: &str, bytes: Option<Vec<u8>>) -> Result<u32, Error>;
+
+    /// Gives bytes for a library that will be needed by name.
+    fn provide(&mut self, name: &str, bytes: Vec<u8>);
+
+    /// Calls a function of a library, or of the first that has it, and gives the registers in which functions return: the
+    /// integer one and the floating-point one.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn call(
+        &mut self,
+        library: Option<u32>,
+        symbol: &SymbolName,
+        arguments: &[Arg],
+    ) -> Result<(u64, u64), Error>;
+
+    /// Closes a library.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn close(&mut self, library: u32) -> Result<(), Error>;
+
+    /// What is loaded.
+    fn modules(&self) -> Vec<Module>;
+}
+
+/// Makes the engine of a helper.
+pub type Make = fn(&EngineSetup, Events) -> Result<Box<dyn Harness>, Error>;
+
+/// Where the engine's events go.
+#[derive(Clone, Copy, Debug)]
+pub struct Events {
+    shared: &'static Mapped,
+    topics: Topics,
+}
+
+impl Events {
+    /// Tells the user's side of one.
+    pub fn tell(&self, event: &Event<'_>) {
+        if self.topics.contains(event.topic()) {
+            self.shared.tell(&Happened::encode(event));
+        }
+    }
+}
+
+/// Whether this program would serve if it were started again.
+static CARRIED: AtomicBool = AtomicBool::new(false);
+
+/// Serves a sandbox, if that is what this process was started for, and then never returns. To be called before anything of
+/// the program's own runs.
+pub fn if_asked(make: Make) {
+    if env::var_os(MARK).is_none() || !os::is_socket(stdin()) {
+        CARRIED.store(true, Ordering::Relaxed);
+        return;
+    }
+    os::forget_variable(MARK);
+    let code = match serve(make) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("loader: the sandbox's helper cannot go on: {error}");
+            1
+        }
+    };
+    os::exit(code)
+}
+
+/// Whether the program that this process runs can be started again as a helper: its own constructor calls [`if_asked`].
+/// That of a library which the program loaded would be of no use, for the helper would not load it.
+pub(crate) fn is_carried() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    CARRIED.load(Ordering::Relaxed) && *ANSWER.get_or_init(|| is_in_program(if_asked as *const () as u64))
+}
+
+fn is_in_program(address: u64) -> bool {
+    let (Ok(maps), Ok(program)) = (fs::read_to_string("/proc/self/maps"), fs::read_link("/proc/self/exe"))
+    else {
+        return false;
+    };
+    maps.lines().any(|line| {
+        let mut words = line.splitn(6, ' ');
+        let range = words.next().and_then(|range| range.split_once('-'));
+        let number = |text| u64::from_str_radix(text, 16).unwrap_or(0);
+        range.is_some_and(|(start, end)| (number(start)..number(end)).contains(&address))
+            && words.nth(4).is_some_and(|path| path.trim_start().as_bytes() == program.as_os_str().as_bytes())
+    })
+}
+
+fn serve(make: Make) -> io::Result<()> {
+    let channel = take_channel()?;
+    let Some(attached) = next(&channel)? else { return Ok(()) };
+    let shared: &'static Mapped = Box::leak(Box::new(Mapped::open(&attached.ok_or(Errno::BADF)?)?));
+    let (number, request) = shared.request();
+    let helper = Helper { channel, shared };
+    let mut harness = match protocol::decode(&request) {
+        Ok(Request::Begin(setup)) => match helper.begin(&setup, make) {
+            Ok((harness, enforced)) => {
+                helper.reply(number, Ok(Reply::Begun(enforced)));
+                harness
+            }
+            Err(trouble) => {
+                helper.reply(number, Err(trouble));
+                return Ok(());
+            }
+        },
+        _ => return Err(Errno::PROTO.into()),
+    };
+    while let Some(attached) = next(&helper.channel)? {
+        let (number, request) = shared.request();
+        let Ok(request) = protocol::decode(&request) else { return Err(Errno::PROTO.into()) };
+        let reply = answer(&mut *harness, request, attached);
+        os::flush();
+        if !helper.reply(number, reply) {
+            break; // the guest closed the channel: the reply is there all the same, and this process's end tells of it
+        }
+    }
+    Ok(())
+}
+
+/// The channel out of the guest's way, and no other descriptor but the three standard ones.
+fn take_channel() -> io::Result<UnixStream> {
+    let own = fcntl_dupfd_cloexec(stdin(), 3)?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    let own = match own.as_raw_fd() {
+        3 => own,
+        _ => {
+            os::close_from(3)?;
+            return Err(Errno::MFILE.into());
+        }
+    };
+    os::close_from(4)?;
+    Ok(own.into())
+}
+
+/// Waits for the next request, and the descriptor that comes with it; none when nobody is there any more.
+fn next(channel: &UnixStream) -> io::Result<Option<Option<OwnedFd>>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut attached = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    let got = loop {
+        match recvmsg(channel, &mut [IoSliceMut::new(&mut byte)], &mut attached, flags) {
+            Err(Errno::INTR) => {}
+            other => break other?,
+        }
+    };
+    if got.bytes == 0 {
+        return Ok(None);
+    }
+    let descriptor = attached.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    Ok(Some(descriptor))
+}
+
+struct Helper {
+    channel: UnixStream,
+    shared: &'static Mapped,
+}
+
+impl Helper {
+    /// Everything up to the point from which the guest's code may run.
+    fn begin(&self, setup: &Setup, make: Make) -> Result<(Box<dyn Harness>, confine::Enforced), Trouble> {
+        let none = Rlimit { current: Some(0), maximum: Some(0) };
+        setrlimit(Resource::Core, none).map_err(io::Error::from)?;
+        let entered = confine::enter(&setup.policy).map_err(Trouble::Unmet)?;
+        if entered.processes {
+            warden::split(&self.channel, self.shared)?;
+        }
+        warden::split(&self.channel, self.shared)?;
+        report::install(self.shared, self.channel.as_raw_fd())?;
+        let events = Events { shared: self.shared, topics: Topics::from_bits_truncate(setup.topics) };
+        let harness = make(&setup.engine, events)?;
+        if let Some(memory) = setup.memory {
+            limit_data(memory)?;
+        }
+        let enforced = confine::apply(&setup.policy).map_err(Trouble::Unmet)?;
+        Ok((harness, enforced)) // From here on foreign code may run.
+    }
+
+    /// Answers a request; false if nobody hears it.
+    fn reply(&self, number: u64, reply: Result<Reply, Trouble>) -> bool {
+        let encoded = protocol::encode(&reply).unwrap_or_default();
+        if !self.shared.reply(number, &encoded) {
+            self.shared.reply(number, &[]); // no answer at all
+        }
+        os::ring(self.channel.as_raw_fd(), 0)
+    }
+}
+
+/// The kernel's own limit: what the process has of data now, and this much more.
+fn limit_data(more: u64) -> io::Result<()> {
+    let page = rustix::param::page_size() as u64;
+    let text = fs::read_to_string("/proc/self/statm")?;
+    let data: u64 = text.split_whitespace().nth(5).and_then(|n| n.parse().ok()).unwrap_or(0);
+    let most = Some((data * page).saturating_add(more));
+    Ok(setrlimit(Resource::Data, Rlimit { current: most, maximum: most })?)
+}
+
+fn answer(harness: &mut dyn Harness, request: Request, attached: Option<OwnedFd>) -> Result<Reply, Trouble> {
+    match request {
+        Request::Begin(_) => Err(io::Error::from(Errno::PROTO).into()),
+        Request::Load { name, bytes } => {
+            let bytes = bytes.map(|len| read(attached, len)).transpose()?;
+            let library = harness.load(&name, bytes)?;
+            Ok(Reply::Loaded { library, modules: harness.modules() })
+        }
+        Request::Provide { name, bytes } => {
+            harness.provide(&name, read(attached, bytes)?);
+            Ok(Reply::Done)
+        }
+        Request::Call { library, symbol, arguments, bytes } => {
+            let window = attached.map(|file| os::Window::open(file, bytes as usize)).transpose()?;
+            let address = |at| window.as_ref().map_or(0, |w| w.address(at as usize));
+            let word = |passed: &Passed| match *passed {
+                Passed::Scalar(arg) => arg,
+                Passed::Place(at) => Arg::Word(address(at)),
+            };
+            let words: Vec<Arg> = arguments.iter().map(word).collect();
+            let (integer, float) = harness.call(library, &symbol, &words)?;
+            Ok(Reply::Called { integer, float })
+        }
+        Request::Close { library } => {
+            harness.close(library)?;
+            Ok(Reply::Done)
+        }
+    }
+}
+
+fn read(file: Option<OwnedFd>, len: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+    File::from(file.ok_or(Errno::BADF)?).read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}

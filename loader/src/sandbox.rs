@@ -1,0 +1,118 @@
+//! Foreign code in a process of its own: an engine that runs what nobody trusts.
+//!
+//! ```
+//! use loader::sandbox::{Failure, Sandbox};
+//!
+//! let mut sandbox = Sandbox::builder().memory(64 << 20).start()?;
+//! sandbox.provide("demodep.dll", corpus::demo::DEMODEP_DLL)?; // what the library will need
+//! sandbox.load_bytes("demo.dll", corpus::demo::DEMO_DLL)?;
+//! assert_eq!(sandbox.call("demo_add", [40.into(), 2.into()])?.i32(), 42);
+//! assert!(matches!(sandbox.call("no_such_function", []), Err(Failure::Refused(_))));
+//! # Ok::<(), Failure>(())
+//! ```
+//!
+//! The helper process is carried by the program that uses this crate: it is that program, started once more. A constructor
+//! that comes with the crate runs before `main` and, in a process that was started to be a helper, serves the sandbox and
+//! never returns; in any other it does nothing. So nothing has to be called in `main`, and `cargo test` of any crate can use
+//! sandboxes. A program that cannot be started again like that (the crate is in a library that it loads) is told so.
+
+pub use loader_sandbox::{
+    Argument, Builder, Failure, Happened, Library, Limit, Module, Outcome, Output, Returned, Sandbox,
+    confine, report,
+};
+
+use crate::{Arg, Engine, Error, ErrorKind, Event, Stage, SymbolName};
+use loader_sandbox::{
+    EngineSetup,
+    serve::{self, Events, Harness},
+};
+
+/// The constructor: [`serve::if_asked`] for this crate's engine.
+#[allow(unsafe_code)]
+mod constructor {
+    //! Unsafe because the linker is told where a static goes.
+
+    extern "C" fn construct() {
+        super::serve::if_asked(super::engine);
+    }
+
+    // SAFETY: the section holds addresses of functions that are called without arguments that they need, when the program
+    // or the library that this is in has been loaded.
+    #[used]
+    #[unsafe(link_section = ".init_array")]
+    static CONSTRUCTOR: extern "C" fn() = construct;
+}
+
+fn engine(setup: &EngineSetup, events: Events) -> Result<Box<dyn Harness>, Error> {
+    let builder =
+        Engine::builder().missing(setup.missing).observe(move |event: &Event<'_>| events.tell(event));
+    let engine = setup.dll_path.iter().fold(builder, crate::Builder::dll_path).build()?;
+    Ok(Box::new(Served { engine, libraries: Vec::new() }))
+}
+
+/// The engine in a helper.
+struct Served {
+    engine: Engine,
+    /// By their numbers; none where it was closed.
+    libraries: Vec<Option<crate::Library>>,
+}
+
+impl Served {
+    fn library(&self, number: u32) -> Result<&crate::Library, Error> {
+        let library = self.libraries.get(number as usize).and_then(Option::as_ref);
+        library.ok_or_else(|| Error::new("", Stage::Request, ErrorKind::InvalidHandle))
+    }
+}
+
+impl Harness for Served {
+    fn load(&mut self, name: &str, bytes: Option<Vec<u8>>) -> Result<u32, Error> {
+        let library = match bytes {
+            Some(bytes) => self.engine.open_bytes(name, bytes)?,
+            None => self.engine.open(name)?,
+        };
+        self.libraries.push(Some(library));
+        Ok(u32::try_from(self.libraries.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    fn provide(&mut self, name: &str, bytes: Vec<u8>) {
+        self.engine.provide(name, bytes);
+    }
+
+    fn call(
+        &mut self,
+        library: Option<u32>,
+        symbol: &SymbolName,
+        arguments: &[Arg],
+    ) -> Result<(u64, u64), Error> {
+        let library = match library {
+            Some(number) => self.library(number)?,
+            None => {
+                let query = loader_core::Query::lookup(symbol.as_symbol());
+                let has = |library: &&crate::Library| library.find(&query).is_ok();
+                let found = self.libraries.iter().flatten().find(has);
+                found.ok_or_else(|| {
+                    let kind = ErrorKind::SymbolNotFound { symbol: symbol.clone() };
+                    Error::new("", Stage::Symbol, kind)
+                })?
+            }
+        };
+        call(library, symbol, arguments)
+    }
+
+    fn close(&mut self, library: u32) -> Result<(), Error> {
+        self.library(library)?;
+        self.libraries[library as usize].take().map_or(Ok(()), |library| library.close().map(drop))
+    }
+
+    fn modules(&self) -> Vec<Module> {
+        let module = |m: crate::ModuleInfo| Module { name: m.name, path: m.path, format: m.format, at: m.at };
+        self.engine.modules().into_iter().map(module).collect()
+    }
+}
+
+/// Calls what the user's side says that is a function of this kind.
+#[allow(unsafe_code)]
+fn call(library: &crate::Library, symbol: &SymbolName, arguments: &[Arg]) -> Result<(u64, u64), Error> {
+    // SAFETY: nobody knows that it is; what a wrong word does, it does to this process alone, which is there for it.
+    unsafe { library.invoke(symbol, arguments) }
+}
