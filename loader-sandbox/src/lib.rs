@@ -17,6 +17,7 @@
 mod builder;
 mod child;
 pub mod confine;
+mod memory;
 mod os;
 mod outcome;
 mod process;
@@ -29,6 +30,7 @@ mod warden;
 
 pub use builder::{Builder, Output};
 pub use child::{Child, Ending, Report, behave_as_child, signal_name};
+pub use memory::{Memory, Pages};
 pub use outcome::{Failure, Limit, Outcome, Returned};
-pub use protocol::{EngineSetup, Module};
-pub use sandbox::{Argument, Happened, Library, Sandbox};
+pub use protocol::{EngineSetup, Module, Target};
+pub use sandbox::{Argument, Happened, Loaded, Sandbox};

@@ -13,6 +13,8 @@ pub type Outcome<T> = Result<T, Failure>;
 pub enum Failure {
     /// The engine said no. The sandbox goes on.
     Refused(Error),
+    /// A function of Windows said no, with this number (`GetLastError`). The sandbox goes on.
+    Windows(u32),
     /// The guest faulted. After a Windows exception the sandbox goes on; after a signal it is gone.
     Faulted(Box<Fault>),
     /// The guest ended its process with this code.
@@ -63,7 +65,7 @@ impl Failure {
     #[must_use]
     pub fn is_survived(&self) -> bool {
         match self {
-            Self::Refused(_) | Self::TooMuch(_) => true,
+            Self::Refused(_) | Self::Windows(_) | Self::TooMuch(_) => true,
             Self::Faulted(fault) => fault.is_survived(),
             _ => false,
         }
@@ -85,6 +87,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(error) => error.fmt(f),
+            Self::Windows(code) => write!(f, "refused by Windows' rules: error {code}"),
             Self::Faulted(fault) => fault.fmt(f),
             Self::Exited(code) => write!(f, "the guest exited with code {code}"),
             Self::Died(signal) => write!(f, "the guest died of {}", signal_name(*signal)),

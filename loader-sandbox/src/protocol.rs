@@ -38,10 +38,21 @@ pub(crate) enum Request {
     Load { name: String, bytes: Option<u64> },
     /// Bytes of a library that will be needed by name.
     Provide { name: String, bytes: u64 },
-    /// Of a function of one library, or of whichever has it.
-    Call { library: Option<u32>, symbol: SymbolName, arguments: Vec<Passed>, bytes: u64 },
+    /// Of a function.
+    Call { target: Target, symbol: SymbolName, arguments: Vec<Passed>, bytes: u64 },
     /// Of a library.
     Close { library: u32 },
+}
+
+/// Whose function is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// Of the first library that has it.
+    First,
+    /// Of a library, or of what that needs.
+    Library(u32),
+    /// Of what the engine has of Windows itself: of KERNEL32.
+    Windows,
 }
 
 /// An argument as it is passed.

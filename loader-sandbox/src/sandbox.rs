@@ -3,14 +3,17 @@
 use crate::{
     Builder, Failure, Outcome, Returned,
     confine::{Enforced, Violation},
-    os,
+    memory::Memory,
     process::{Limits, Process, Start, Woken},
-    protocol::{self, Module, Passed, Reply, Request, Setup, Trouble},
+    protocol::{self, Module, Passed, Reply, Request, Setup, Target, Trouble},
     report::{self, Record, Scene},
     shared::{SLOTS, Word},
 };
 use loader_core::{Addr, Error, ErrorKind, Event, Format, Placement, SymbolName, call::Arg, event::Topics};
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::{
+    fs::{MemfdFlags, memfd_create},
+    process::Pid,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     ffi::CString,
@@ -39,7 +42,7 @@ pub struct Sandbox {
 
 /// A library that a sandbox loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Library(u32);
+pub struct Loaded(u32);
 
 /// An argument of a call.
 #[derive(Debug)]
@@ -201,7 +204,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// Any [`Failure`].
-    pub fn load(&mut self, path: impl AsRef<Path>) -> Outcome<Library> {
+    pub fn load(&mut self, path: impl AsRef<Path>) -> Outcome<Loaded> {
         let blame = || {
             let name = path.as_ref().to_string_lossy();
             Failure::Refused(Error::new(&name, loader_core::Stage::Request, ErrorKind::BadName))
@@ -214,16 +217,16 @@ impl Sandbox {
     ///
     /// # Errors
     /// Any [`Failure`].
-    pub fn load_bytes(&mut self, name: &str, bytes: &[u8]) -> Outcome<Library> {
+    pub fn load_bytes(&mut self, name: &str, bytes: &[u8]) -> Outcome<Loaded> {
         let file = bulk(bytes).map_err(Failure::system("send a library"))?;
         self.loaded(&Request::Load { name: name.into(), bytes: Some(bytes.len() as u64) }, Some(&file))
     }
 
-    fn loaded(&mut self, request: &Request, attached: Option<&File>) -> Outcome<Library> {
+    fn loaded(&mut self, request: &Request, attached: Option<&File>) -> Outcome<Loaded> {
         match self.ask(request, attached)? {
             Reply::Loaded { library, modules } => {
                 self.modules = modules;
-                Ok(Library(library))
+                Ok(Loaded(library))
             }
             _ => Err(self.garbled()),
         }
@@ -242,7 +245,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// Any [`Failure`].
-    pub fn close(&mut self, library: Library) -> Outcome<()> {
+    pub fn close(&mut self, library: Loaded) -> Outcome<()> {
         self.done(&Request::Close { library: library.0 }, None)
     }
 
@@ -262,7 +265,7 @@ impl Sandbox {
         symbol: impl Into<SymbolName>,
         arguments: impl IntoIterator<Item = Argument<'a>>,
     ) -> Outcome<Returned> {
-        self.called(None, symbol.into(), arguments.into_iter().collect())
+        self.called(Target::First, symbol.into(), arguments.into_iter().collect())
     }
 
     /// Calls a function of one library, or of what that needs.
@@ -271,16 +274,16 @@ impl Sandbox {
     /// Any [`Failure`].
     pub fn call_in<'a>(
         &mut self,
-        library: Library,
+        library: Loaded,
         symbol: impl Into<SymbolName>,
         arguments: impl IntoIterator<Item = Argument<'a>>,
     ) -> Outcome<Returned> {
-        self.called(Some(library), symbol.into(), arguments.into_iter().collect())
+        self.called(Target::Library(library.0), symbol.into(), arguments.into_iter().collect())
     }
 
-    fn called(
+    pub(crate) fn called(
         &mut self,
-        library: Option<Library>,
+        target: Target,
         symbol: SymbolName,
         mut arguments: Vec<Argument<'_>>,
     ) -> Outcome<Returned> {
@@ -289,12 +292,7 @@ impl Sandbox {
             true => None,
             false => Some(bulk(&bytes).map_err(Failure::system("send the arguments"))?),
         };
-        let request = Request::Call {
-            library: library.map(|l| l.0),
-            symbol,
-            arguments: passed.clone(),
-            bytes: bytes.len() as u64,
-        };
+        let request = Request::Call { target, symbol, arguments: passed.clone(), bytes: bytes.len() as u64 };
         let Reply::Called { integer, float } = self.ask(&request, file.as_ref())? else {
             return Err(self.garbled());
         };
@@ -329,22 +327,14 @@ impl Sandbox {
         self.process.end();
     }
 
-    /// Reads the guest's memory as far as it can be read.
-    ///
-    /// # Errors
-    /// [`Failure::Gone`].
-    pub(crate) fn peek(&self, from: u64, to: &mut [u8]) -> Outcome<usize> {
-        let guest = self.process.guest().filter(|_| !self.process.is_over()).ok_or(Failure::Gone)?;
-        Ok(os::read_memory(guest, from, to))
+    /// The guest's memory.
+    pub fn memory(&mut self) -> Memory<'_> {
+        Memory::of(self)
     }
 
-    /// Writes to the guest's memory as far as it can be written.
-    ///
-    /// # Errors
-    /// [`Failure::Gone`].
-    pub(crate) fn poke(&self, to: u64, from: &[u8]) -> Outcome<usize> {
-        let guest = self.process.guest().filter(|_| !self.process.is_over()).ok_or(Failure::Gone)?;
-        Ok(os::write_memory(guest, to, from))
+    /// The guest's process, as long as it lives.
+    pub(crate) fn guest(&self) -> Option<Pid> {
+        self.process.guest().filter(|_| !self.process.is_over())
     }
 
     fn garbled(&mut self) -> Failure {

@@ -6,7 +6,7 @@
 
 use crate::{
     confine, os,
-    protocol::{self, EngineSetup, Module, Passed, Reply, Request, Setup, Trouble},
+    protocol::{self, EngineSetup, Module, Passed, Reply, Request, Setup, Target, Trouble},
     report,
     sandbox::Happened,
     shared::Mapped,
@@ -47,17 +47,11 @@ pub trait Harness {
     /// Gives bytes for a library that will be needed by name.
     fn provide(&mut self, name: &str, bytes: Vec<u8>);
 
-    /// Calls a function of a library, or of the first that has it, and gives the registers in which functions return: the
-    /// integer one and the floating-point one.
+    /// Calls a function and gives the registers in which functions return: the integer one and the floating-point one.
     ///
     /// # Errors
     /// The engine's.
-    fn call(
-        &mut self,
-        library: Option<u32>,
-        symbol: &SymbolName,
-        arguments: &[Arg],
-    ) -> Result<(u64, u64), Error>;
+    fn call(&mut self, target: Target, symbol: &SymbolName, arguments: &[Arg]) -> Result<(u64, u64), Error>;
 
     /// Closes a library.
     ///
@@ -254,7 +248,7 @@ fn answer(harness: &mut dyn Harness, request: Request, attached: Option<OwnedFd>
             harness.provide(&name, read(attached, bytes)?);
             Ok(Reply::Done)
         }
-        Request::Call { library, symbol, arguments, bytes } => {
+        Request::Call { target, symbol, arguments, bytes } => {
             let window = attached.map(|file| os::Window::open(file, bytes as usize)).transpose()?;
             let address = |at| window.as_ref().map_or(0, |w| w.address(at as usize));
             let word = |passed: &Passed| match *passed {
@@ -262,7 +256,7 @@ fn answer(harness: &mut dyn Harness, request: Request, attached: Option<OwnedFd>
                 Passed::Place(at) => Arg::Word(address(at)),
             };
             let words: Vec<Arg> = arguments.iter().map(word).collect();
-            let (integer, float) = harness.call(library, &symbol, &words)?;
+            let (integer, float) = harness.call(target, &symbol, &words)?;
             Ok(Reply::Called { integer, float })
         }
         Request::Close { library } => {

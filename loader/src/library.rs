@@ -173,10 +173,27 @@ impl Library {
             Format::Host if self.module().is_some_and(|m| m.format == Format::Pe) => Convention::Windows,
             Format::Host => Convention::SystemV,
         };
+        // SAFETY: the caller's word.
+        unsafe { self.invoke_by(convention, &found, arguments) }
+    }
+
+    /// As [`Library::invoke`], by a convention that the caller knows.
+    ///
+    /// # Errors
+    /// [`ErrorKind::MissingCalled`], [`ErrorKind::Exception`].
+    ///
+    /// # Safety
+    /// The symbol is a function of this convention, which takes these arguments, and was found through this library.
+    pub(crate) unsafe fn invoke_by(
+        &self,
+        convention: Convention,
+        found: &FoundSymbol,
+        arguments: &[Arg],
+    ) -> Result<(u64, u64), Error> {
         let blame = |kind| Error::new(&found.module, Stage::Call, kind);
         let format = if convention == Convention::Windows { Format::Pe } else { Format::Elf };
         self.engine.load_set().enter(format).map_err(blame)?;
-        // SAFETY: the caller's word about the function; the library is open during the call.
+        // SAFETY: the caller's word; the library is open during the call.
         unsafe { invoke(found.at, convention, arguments) }.map_err(blame)
     }
 

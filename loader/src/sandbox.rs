@@ -17,21 +17,20 @@
 //! sandboxes. A program that cannot be started again like that (the crate is in a library that it loads) is told so.
 
 pub use loader_sandbox::{
-    Argument, Builder, Failure, Happened, Library, Limit, Module, Outcome, Output, Returned, Sandbox,
-    confine, report,
+    Argument, Builder, Failure, Happened, Limit, Loaded, Module, Outcome, Output, Returned, Sandbox, confine,
+    report,
 };
 
-use crate::{Arg, Engine, Error, ErrorKind, Event, Stage, SymbolName};
+use crate::{Arg, Convention, Engine, Error, ErrorKind, Event, Library, Stage, SymbolName};
+use loader_core::Query;
 use loader_sandbox::{
-    EngineSetup,
+    EngineSetup, Target,
     serve::{self, Events, Harness},
 };
 
-/// The constructor: [`serve::if_asked`] for this crate's engine.
+/// The constructor: [`serve::if_asked`] for this crate's engine. Unsafe because the linker is told where a static goes.
 #[allow(unsafe_code)]
 mod constructor {
-    //! Unsafe because the linker is told where a static goes.
-
     extern "C" fn construct() {
         super::serve::if_asked(super::engine);
     }
@@ -54,11 +53,11 @@ fn engine(setup: &EngineSetup, events: Events) -> Result<Box<dyn Harness>, Error
 struct Served {
     engine: Engine,
     /// By their numbers; none where it was closed.
-    libraries: Vec<Option<crate::Library>>,
+    libraries: Vec<Option<Library>>,
 }
 
 impl Served {
-    fn library(&self, number: u32) -> Result<&crate::Library, Error> {
+    fn library(&self, number: u32) -> Result<&Library, Error> {
         let library = self.libraries.get(number as usize).and_then(Option::as_ref);
         library.ok_or_else(|| Error::new("", Stage::Request, ErrorKind::InvalidHandle))
     }
@@ -78,23 +77,18 @@ impl Harness for Served {
         self.engine.provide(name, bytes);
     }
 
-    fn call(
-        &mut self,
-        library: Option<u32>,
-        symbol: &SymbolName,
-        arguments: &[Arg],
-    ) -> Result<(u64, u64), Error> {
-        let library = match library {
-            Some(number) => self.library(number)?,
-            None => {
-                let query = loader_core::Query::lookup(symbol.as_symbol());
-                let has = |library: &&crate::Library| library.find(&query).is_ok();
-                let found = self.libraries.iter().flatten().find(has);
+    fn call(&mut self, target: Target, symbol: &SymbolName, arguments: &[Arg]) -> Result<(u64, u64), Error> {
+        let query = Query::lookup(symbol.as_symbol());
+        let library = match target {
+            Target::Library(number) => self.library(number)?,
+            Target::First => {
+                let found = self.libraries.iter().flatten().find(|library| library.find(&query).is_ok());
                 found.ok_or_else(|| {
                     let kind = ErrorKind::SymbolNotFound { symbol: symbol.clone() };
                     Error::new("", Stage::Symbol, kind)
                 })?
             }
+            Target::Windows => return windows(&self.engine.open("KERNEL32.dll")?, &query, arguments),
         };
         call(library, symbol, arguments)
     }
@@ -110,9 +104,30 @@ impl Harness for Served {
     }
 }
 
-/// Calls what the user's side says that is a function of this kind.
+/// Unsafe because nobody knows that what is called is a function of that kind. What a wrong word of the user's does, it
+/// does to this process alone, which is there for it.
 #[allow(unsafe_code)]
-fn call(library: &crate::Library, symbol: &SymbolName, arguments: &[Arg]) -> Result<(u64, u64), Error> {
-    // SAFETY: nobody knows that it is; what a wrong word does, it does to this process alone, which is there for it.
-    unsafe { library.invoke(symbol, arguments) }
+mod word {
+    use super::{Arg, Convention, Error, Library, Query, SymbolName};
+
+    pub(super) fn call(
+        library: &Library,
+        symbol: &SymbolName,
+        arguments: &[Arg],
+    ) -> Result<(u64, u64), Error> {
+        // SAFETY: the user's word (see above).
+        unsafe { library.invoke(symbol, arguments) }
+    }
+
+    /// Calls a function of Windows that the engine has itself.
+    pub(super) fn windows(
+        library: &Library,
+        query: &Query<'_>,
+        arguments: &[Arg],
+    ) -> Result<(u64, u64), Error> {
+        let found = library.find(query)?;
+        // SAFETY: the functions of KERNEL32 have this convention; the rest is the user's word (see above).
+        unsafe { library.invoke_by(Convention::Windows, &found, arguments) }
+    }
 }
+use word::{call, windows};
