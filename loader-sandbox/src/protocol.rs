@@ -7,9 +7,9 @@ use crate::{
     Failure,
     confine::{Enforced, Policy},
 };
-use loader_core::{Error, Format, MissingPolicy, Placement, SymbolName, call::Arg};
+use loader_core::{Error, Format, MissingPolicy, Placement, Rights, Rva, SymbolName, call::Arg};
 use serde::{Deserialize, Serialize};
-use std::{io, path::PathBuf};
+use std::{io, ops::Range, path::PathBuf};
 
 /// The rules of the engine in the helper.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -102,6 +102,8 @@ pub struct Module {
     pub format: Format,
     /// Where it is.
     pub at: Placement,
+    /// The rights of its pages, as they are while its code runs; empty for what the engine did not load.
+    pub rights: Vec<(Range<Rva>, Rights)>,
 }
 
 pub(crate) fn encode<T: Serialize>(what: &T) -> Result<Vec<u8>, Failure> {

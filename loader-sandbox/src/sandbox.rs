@@ -6,7 +6,7 @@ use crate::{
     memory::Memory,
     process::{Limits, Process, Start, Woken},
     protocol::{self, Module, Passed, Reply, Request, Setup, Target, Trouble},
-    report::{self, Record, Scene},
+    report::{self, Given, Record, Scene},
     shared::{SLOTS, Word},
 };
 use loader_core::{Addr, Error, ErrorKind, Event, Format, Placement, SymbolName, call::Arg, event::Topics};
@@ -23,6 +23,7 @@ use std::{
     os::unix::{fs::FileExt, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::ExitStatus,
+    sync::Arc,
 };
 
 /// A process of its own in which an engine loads and calls what is not trusted.
@@ -35,6 +36,8 @@ pub struct Sandbox {
     limits: Limits,
     enforced: Enforced,
     modules: Vec<Module>,
+    /// The libraries that came as bytes, for reports of faults.
+    given: Vec<Given>,
     events: Vec<Happened>,
     /// How many events were seen.
     seen: u64,
@@ -176,7 +179,8 @@ impl Sandbox {
     pub(crate) fn start(start: &Start, setup: Setup, limits: Limits) -> Outcome<Self> {
         let process = Process::start(start)?;
         let (modules, events, enforced) = (Vec::new(), Vec::new(), Enforced::default());
-        let mut sandbox = Self { process, limits, enforced, modules, events, seen: 0 };
+        let given = Vec::new();
+        let mut sandbox = Self { process, limits, enforced, modules, given, events, seen: 0 };
         let request = protocol::encode(&Request::Begin(setup))?;
         let woken = sandbox.process.begin(&request).map_err(Failure::system("start a helper"))?;
         match sandbox.judge(woken) {
@@ -219,6 +223,7 @@ impl Sandbox {
     /// Any [`Failure`].
     pub fn load_bytes(&mut self, name: &str, bytes: &[u8]) -> Outcome<Loaded> {
         let file = bulk(bytes).map_err(Failure::system("send a library"))?;
+        let file = self.give(name, file);
         self.loaded(&Request::Load { name: name.into(), bytes: Some(bytes.len() as u64) }, Some(&file))
     }
 
@@ -238,7 +243,16 @@ impl Sandbox {
     /// Any [`Failure`] but a refusal.
     pub fn provide(&mut self, name: &str, bytes: &[u8]) -> Outcome<()> {
         let file = bulk(bytes).map_err(Failure::system("send a library"))?;
+        let file = self.give(name, file);
         self.done(&Request::Provide { name: name.into(), bytes: bytes.len() as u64 }, Some(&file))
+    }
+
+    /// Keeps the bytes of a library.
+    fn give(&mut self, name: &str, file: File) -> Arc<File> {
+        let file = Arc::new(file);
+        self.given.retain(|(known, _)| **known != *name);
+        self.given.push((name.into(), file.clone()));
+        file
     }
 
     /// Closes a library. Its terminators run.
@@ -362,7 +376,9 @@ impl Sandbox {
             Woken::Replied(bytes) => match protocol::decode::<Result<Reply, Trouble>>(&bytes)? {
                 Ok(reply) => Ok(reply),
                 Err(Trouble::Engine(Error { kind: ErrorKind::Exception(exception), .. })) => {
-                    Err(Failure::Faulted(Box::new(report::of_exception(*exception, &self.scene()))))
+                    let shared = self.process.shared().record().unwrap_or_default();
+                    let fault = report::of_exception(*exception, &shared, &self.scene());
+                    Err(fault.map_or(Failure::Garbled, |fault| Failure::Faulted(Box::new(fault))))
                 }
                 Err(Trouble::Engine(error)) => Err(Failure::Refused(error)),
                 Err(Trouble::System { os }) => {
@@ -372,12 +388,10 @@ impl Sandbox {
                 Err(Trouble::Unmet(what)) => Err(Failure::Unmet(what)),
             },
             Woken::Faulted(bytes) => {
-                let record = Record::parse(&bytes);
-                match record.signal {
-                    libc::SIGSYS => {
-                        Err(Failure::Forbidden(Violation { call: Some(record.call.cast_signed()) }))
-                    }
-                    _ => Err(Failure::Faulted(Box::new(report::of_signal(&record, &self.scene())))),
+                let Some(record) = Record::read(&bytes) else { return Err(Failure::Garbled) };
+                match record.forbidden() {
+                    Some(call) => Err(Failure::Forbidden(Violation { call: Some(call) })),
+                    None => Err(Failure::Faulted(Box::new(report::of_signal(record, &self.scene())))),
                 }
             }
             Woken::Over(limit) => Err(Failure::Killed(limit)),
@@ -386,7 +400,12 @@ impl Sandbox {
     }
 
     fn scene(&self) -> Scene<'_> {
-        Scene { process: self.process.guest(), modules: &self.modules, events: &self.events }
+        Scene {
+            process: self.process.guest(),
+            modules: &self.modules,
+            given: &self.given,
+            events: &self.events,
+        }
     }
 
     /// Takes the events that were told, and what they say about what is loaded.
@@ -409,7 +428,8 @@ impl Sandbox {
             Change::None => {}
             Change::Found { name, path, format } => {
                 let (name, path) = (name.clone(), path.clone());
-                self.modules.push(Module { name, path, format: *format, at: Placement::default() });
+                let (at, rights) = (Placement::default(), Vec::new());
+                self.modules.push(Module { name, path, format: *format, at, rights });
             }
             Change::Mapped { name, at } => {
                 self.modules.iter_mut().filter(|m| m.name == *name).for_each(|m| m.at = *at);

@@ -3,13 +3,14 @@
 //! The user's side never maps it. It reads and writes it as a file, so that whatever the helper does to it meanwhile,
 //! what was read is the user's own; and a reply is only looked at after its length was checked.
 
-use crate::os::Window;
+use crate::{os::Window, report::Record};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use std::{
     fs::File,
     io,
     ops::Range,
     os::{fd::OwnedFd, unix::fs::FileExt},
+    ptr::NonNull,
 };
 
 /// Words at the beginning.
@@ -152,9 +153,14 @@ impl Mapped {
         self.0.publish(Word::Ending as usize, ENDED | u64::from(status));
     }
 
-    /// For a signal handler: writes the record of a fault, cut to the room there is.
-    pub(crate) fn record(&self, record: &[u8]) {
-        self.0.put(RECORD.start, &record[..record.len().min(RECORD.len())]);
+    /// Where the record of a fault is written.
+    pub(crate) fn record_place(&self) -> NonNull<Record> {
+        const { assert!(Record::SIZE <= RECORD.end - RECORD.start) };
+        self.0.place_of(RECORD.start)
+    }
+
+    /// Says that there is a record of a fault.
+    pub(crate) fn faulted(&self) {
         self.0.add(Word::Faults as usize, 1);
     }
 }

@@ -21,7 +21,7 @@ pub use loader_sandbox::{
     report,
 };
 
-use crate::{Arg, Convention, Engine, Error, ErrorKind, Event, Library, Stage, SymbolName};
+use crate::{Arg, Convention, Engine, Error, ErrorKind, Event, Library, Origin, Stage, SymbolName};
 use loader_core::Query;
 use loader_sandbox::{
     EngineSetup, Target,
@@ -99,7 +99,11 @@ impl Harness for Served {
     }
 
     fn modules(&self) -> Vec<Module> {
-        let module = |m: crate::ModuleInfo| Module { name: m.name, path: m.path, format: m.format, at: m.at };
+        let module = |m: crate::ModuleInfo| {
+            let owner = self.engine.load_set().owner(m.at.base).filter(|_| m.origin == Origin::Open);
+            let rights = owner.map(|owner| owner.rights().to_vec()).unwrap_or_default();
+            Module { name: m.name, path: m.path, format: m.format, at: m.at, rights }
+        };
         self.engine.modules().into_iter().map(module).collect()
     }
 }
