@@ -1,6 +1,10 @@
 //! What happened, in plain words.
 
-use super::{maps::Maps, module::Modules, record::Record};
+use super::{
+    maps::Maps,
+    module::{Modules, short},
+    record::Record,
+};
 use crate::signal_name;
 use loader_core::{Addr, Exception};
 use serde::Serialize;
@@ -91,7 +95,7 @@ pub(super) fn access(cause: &Cause, record: &Record) -> Option<(AccessKind, u64)
 pub(super) fn page(record: &Record, address: u64, modules: &Modules<'_>, maps: &Maps) -> Page {
     let mapping = maps.find(address);
     let found = modules.find(address);
-    let name = || mapping.map(|m| m.name.clone()).filter(|name| !name.is_empty());
+    let name = || mapping.map(|m| short(&m.name).to_string()).filter(|name| !name.is_empty());
     Page {
         rights: mapping.map(|m| m.rights.clone()),
         sealed: found.as_ref().and_then(|f| f.module.sealed_rights(f.offset)),

@@ -3,6 +3,7 @@
 use super::{copies::Copies, module::Modules};
 use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter};
 use serde::Serialize;
+use std::ops::Range;
 
 /// One instruction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -13,6 +14,8 @@ pub struct Line {
     pub bytes: Vec<u8>,
     /// What it is, as Intel writes it.
     pub text: String,
+    /// What is at the address that it names.
+    pub target: Option<String>,
     /// It is the one that the thread was at.
     pub current: bool,
 }
@@ -21,36 +24,37 @@ pub struct Line {
 const AROUND: usize = 6;
 /// The longest instruction of the architecture, in bytes.
 const LONGEST: usize = 15;
-/// The instructions round `rip`; none where there is no code.
+
+/// The instructions round `rip`, of the same function; none where there is no code.
 pub(super) fn around(rip: u64, modules: &Modules<'_>, copies: &Copies) -> Vec<Line> {
-    let code = copies.from(rip);
-    let mut lines = before(rip, modules, copies);
-    lines.extend(decode(rip, code).take(AROUND + 1).map(|i| line(&i, rip, i.ip() - rip, code)));
-    lines
+    let function = function(rip, modules);
+    let end = function.as_ref().map_or(u64::MAX, |function| function.end);
+    let ahead = decode(rip, copies.from(rip)).take_while(|i| i.ip() < end).take(AROUND + 1);
+    let behind = before(rip, function, copies);
+    let line = |instruction: &Instruction| line(instruction, rip, modules, copies);
+    behind.iter().chain(&ahead.collect::<Vec<_>>()).map(line).collect()
 }
 
 /// The instructions before `rip`. Where one begins shows only from the front: from the function's first, or else from
 /// the nearest place that leads to `rip`.
-fn before(rip: u64, modules: &Modules<'_>, copies: &Copies) -> Vec<Line> {
+fn before(rip: u64, function: Option<Range<u64>>, copies: &Copies) -> Vec<Instruction> {
     let near = rip.saturating_sub((AROUND * LONGEST) as u64);
-    let starts = function(rip, modules).into_iter().chain(near..rip);
+    let starts = function.map(|function| function.start).into_iter().chain(near..rip);
     let leads_to_rip = |start: u64| {
-        let code = copies.from(start).get(..(rip - start) as usize)?;
-        let found: Vec<_> = decode(start, code).collect();
+        let code = copies.from(start).get(..usize::try_from(rip - start).ok()?)?;
+        let mut found: Vec<_> = decode(start, code).collect();
         let valid = found.iter().all(|i| !i.is_invalid()) && found.last().is_some_and(|i| i.next_ip() == rip);
-        let lines = found.iter().map(|i| line(i, rip, i.ip() - start, code));
-        valid.then(|| lines.skip(found.len().saturating_sub(AROUND)).collect())
+        valid.then(|| found.split_off(found.len().saturating_sub(AROUND)))
     };
     starts.filter(|start| *start < rip).find_map(leads_to_rip).unwrap_or_default()
 }
 
-/// Where the function begins that an address lies in.
-fn function(at: u64, modules: &Modules<'_>) -> Option<u64> {
+/// The bounds of the function that an address lies in.
+fn function(at: u64, modules: &Modules<'_>) -> Option<Range<u64>> {
     let found = modules.find(at)?;
-    let image = found.image?;
-    let listed = image.start_of_function(found.offset);
-    let start = listed.or_else(|| image.symbol(found.offset).map(|symbol| symbol.at))?;
-    found.module.at.start.checked_add(start)
+    let bounds = found.image?.bounds(found.offset)?;
+    let base = found.module.at.start;
+    Some(base.checked_add(bounds.start)?..base.saturating_add(bounds.end))
 }
 
 fn decode(at: u64, code: &[u8]) -> impl Iterator<Item = Instruction> + '_ {
@@ -58,7 +62,7 @@ fn decode(at: u64, code: &[u8]) -> impl Iterator<Item = Instruction> + '_ {
     std::iter::from_fn(move || decoder.can_decode().then(|| decoder.decode()))
 }
 
-fn line(instruction: &Instruction, rip: u64, from: u64, code: &[u8]) -> Line {
+fn line(instruction: &Instruction, rip: u64, modules: &Modules<'_>, copies: &Copies) -> Line {
     let mut formatter = IntelFormatter::new();
     let options = formatter.options_mut();
     options.set_hex_prefix("0x");
@@ -66,10 +70,17 @@ fn line(instruction: &Instruction, rip: u64, from: u64, code: &[u8]) -> Line {
     options.set_uppercase_hex(false);
     options.set_space_after_operand_separator(true);
     options.set_branch_leading_zeros(false);
-    options.set_small_hex_numbers_in_decimal(true);
     let mut text = String::new();
     formatter.format(instruction, &mut text);
-    let from = from as usize;
-    let bytes = code.get(from..from + instruction.len()).unwrap_or_default().into();
-    Line { address: instruction.ip(), bytes, text, current: instruction.ip() == rip }
+    let named = match instruction {
+        i if i.is_ip_rel_memory_operand() => i.ip_rel_memory_address(),
+        i => i.near_branch_target(), // 0 where it is none
+    };
+    Line {
+        address: instruction.ip(),
+        bytes: copies.from(instruction.ip()).iter().take(instruction.len()).copied().collect(),
+        text,
+        target: modules.names(named).1.map(|symbol| symbol.to_string()),
+        current: instruction.ip() == rip,
+    }
 }

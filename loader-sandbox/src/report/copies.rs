@@ -1,8 +1,20 @@
 //! What was copied of the guest's memory when it faulted: it is all that a report looks at, for the guest is gone by then.
 
-use super::record::Record;
+use super::{
+    maps::Maps,
+    record::{RED_ZONE, Record},
+};
 use crate::os;
 use rustix::process::Pid;
+
+/// Where the stack begins that is in use: at the stack pointer, or above it where that is below a stack that is full.
+fn stack_in_use(record: &Record, maps: &Maps) -> u64 {
+    let rsp = record.rsp();
+    match maps.find(rsp).filter(|m| m.rights.starts_with('r')) {
+        Some(_) => rsp.saturating_sub(RED_ZONE),
+        None => maps.above(rsp).map_or(rsp, |m| m.at.start),
+    }
+}
 
 /// Pieces of memory. Where they overlap, the first one counts.
 #[derive(Clone, Debug, Default)]
@@ -16,9 +28,9 @@ const STACK: usize = 1 << 20;
 impl Copies {
     /// What the record has, and what can be read of a process beside it. The record comes first: where the helper goes on
     /// after an exception, that is the stack as it was.
-    pub(super) fn of(record: &Record, process: Option<Pid>) -> Self {
+    pub(super) fn of(record: &Record, maps: &Maps, process: Option<Pid>) -> Self {
         let told = [record.stack(), record.code()].map(|(at, bytes)| (at, bytes.to_vec()));
-        let (stack, code) = (record.stack_at, record.rip.saturating_sub(CODE.0));
+        let (stack, code) = (stack_in_use(record, maps), record.rip.saturating_sub(CODE.0));
         let mut copies = Self(told.into());
         for (at, len) in [(stack, STACK), (code, CODE.0 as usize + CODE.1), (record.rip, CODE.1)] {
             let mut bytes = vec![0; len];

@@ -13,11 +13,14 @@ use super::record::{CODE, RED_ZONE, RSP, Record, STACK, kind, state};
 use crate::{os, shared::Mapped};
 use libc::{c_int, c_void, siginfo_t, ucontext_t};
 use loader_core::{
+    PAGE,
     exception::{Raised, watch},
+    page_floor,
     signals::Link,
 };
 use std::{
     io,
+    mem::offset_of,
     os::fd::RawFd,
     ptr::{self, NonNull},
     sync::atomic::{
@@ -75,6 +78,12 @@ fn own() -> libc::pid_t {
     unsafe { libc::getpid() }
 }
 
+/// This thread.
+fn thread() -> u32 {
+    // SAFETY: it only says who the caller is.
+    unsafe { libc::gettid() }.cast_unsigned()
+}
+
 impl Alarm {
     /// Tells the user's side. `false` where nobody hears.
     fn ring(&self) -> bool {
@@ -83,31 +92,30 @@ impl Alarm {
     }
 }
 
+/// A word of the record that threads share.
+fn word(alarm: &Alarm, at: usize) -> &'static AtomicU32 {
+    let place = alarm.record.as_ptr().cast::<u8>().wrapping_add(at).cast();
+    // SAFETY: the record is mapped as long as the process lives, and until one thread has claimed it, this is how all see it.
+    unsafe { AtomicU32::from_ptr(place) }
+}
+
 /// Claims the record for the calling thread: what an exception left there may be written over, a signal not.
 fn claim(alarm: &Alarm) -> Option<&'static mut Record> {
     if alarm.process != own() {
         return None;
     }
-    let record = alarm.record;
-    // SAFETY: it is mapped as long as the process lives; the state is only ever changed in this way.
-    let word = unsafe { AtomicU32::from_ptr(&raw mut (*record.as_ptr()).state) };
-    // SAFETY: as above; a record that is being written cannot be claimed, whatever this says.
-    let over = unsafe { (&raw const (*record.as_ptr()).kind).read() } == kind::EXCEPTION;
-    let claimed = word.compare_exchange(state::EMPTY, state::CLAIMED, AcqRel, Relaxed).is_ok()
-        || over && word.compare_exchange(state::COPIED, state::CLAIMED, AcqRel, Relaxed).is_ok();
+    let state = word(alarm, offset_of!(Record, state));
+    let over = word(alarm, offset_of!(Record, kind)).load(Relaxed) == kind::EXCEPTION;
+    let claimed = state.compare_exchange(state::EMPTY, state::CLAIMED, AcqRel, Relaxed).is_ok()
+        || over && state.compare_exchange(state::COPIED, state::CLAIMED, AcqRel, Relaxed).is_ok();
     // SAFETY: this thread alone has claimed it.
-    claimed.then(|| unsafe { &mut *record.as_ptr() })
+    claimed.then(|| unsafe { &mut *alarm.record.as_ptr() })
 }
 
 /// Whether this thread has told of its registers and not come further: a system call of [`copy`] is not allowed here.
 fn is_copying(alarm: &Alarm) -> bool {
-    let record = alarm.record;
-    // SAFETY: as for `claim`.
-    let word = unsafe { AtomicU32::from_ptr(&raw mut (*record.as_ptr()).state) };
-    // SAFETY: as for `claim`; it was written before the state.
-    let thread = unsafe { (&raw const (*record.as_ptr()).thread).read() };
-    // SAFETY: it only says who the caller is.
-    word.load(Acquire) == state::TOLD && thread == unsafe { libc::gettid() }.cast_unsigned()
+    word(alarm, offset_of!(Record, state)).load(Acquire) == state::TOLD
+        && word(alarm, offset_of!(Record, thread)).load(Relaxed) == thread()
 }
 
 fn advance(record: &mut Record, to: u32) {
@@ -187,10 +195,12 @@ fn on_exception(raised: &Raised) {
     copy(record);
 }
 
+/// The stack pointer may be that far below a stack that is full.
+const PAGES_BELOW: usize = 16;
+
 /// Says that the registers are known, and copies what may be gone or not readable when the parent looks.
 fn copy(record: &mut Record) {
-    // SAFETY: it only says who the caller is.
-    record.thread = unsafe { libc::gettid() }.cast_unsigned();
+    record.thread = thread();
     (record.code_len, record.stack_len) = (0, 0);
     advance(record, state::TOLD);
     record.fs = segment(0x1003); // ARCH_GET_FS
@@ -203,7 +213,13 @@ fn copy(record: &mut Record) {
         record.code_len = peek(record.rip, &mut record.code_bytes) as u64;
     }
     record.stack_at = record.integers[RSP].saturating_sub(RED_ZONE) & !7;
-    record.stack_len = peek(record.stack_at, &mut record.stack_bytes[..STACK]) as u64;
+    for _ in 0..PAGES_BELOW {
+        record.stack_len = peek(record.stack_at, &mut record.stack_bytes[..STACK]) as u64;
+        if record.stack_len != 0 {
+            break;
+        }
+        record.stack_at = page_floor(record.stack_at).saturating_add(PAGE);
+    }
     advance(record, state::COPIED);
 }
 
@@ -219,7 +235,6 @@ fn segment(which: c_int) -> u64 {
 
 /// Copies memory of this process as far as it can be read, page by page.
 fn peek(at: u64, to: &mut [u8]) -> usize {
-    const PAGE: u64 = loader_core::PAGE;
     let mut done = 0;
     while done < to.len() {
         let Some(from) = at.checked_add(done as u64) else { break };

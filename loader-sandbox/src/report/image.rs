@@ -28,6 +28,8 @@ pub(super) struct Symbol<'d> {
     pub(super) name: Cow<'d, [u8]>,
     /// Its distance from the module's first byte.
     pub(super) at: u64,
+    /// How long it is; 0 where nobody says.
+    pub(super) len: u64,
 }
 
 /// Bytes of a section, and the addresses that the linker gave them.
@@ -50,7 +52,7 @@ const LONGEST_CHAIN: usize = 32;
 pub(super) struct Function<'d> {
     at: Range<u64>,
     /// Where the function begins that it is a part of.
-    pub(super) start: u64,
+    start: u64,
     /// The sections that have its unwind data: its own, and what that is chained to.
     pub(super) data: Vec<Part<'d>>,
 }
@@ -116,7 +118,7 @@ impl<'d> Image<'d> {
     pub(super) fn symbol(&self, offset: u64) -> Option<Symbol<'d>> {
         let at = self.base.checked_add(offset)?;
         let section = self.section(offset).map(|s| s.index());
-        let floor = self.start_of_function(offset).map_or(self.base, |start| self.base + start);
+        let floor = self.function(offset).flatten().map_or(self.base, |function| self.base + function.start);
         let tables = self.file.symbols().chain(self.file.dynamic_symbols());
         let fits = |s: &object::Symbol<'d, '_>| {
             let named = matches!(
@@ -135,7 +137,7 @@ impl<'d> Image<'d> {
         };
         let listed = tables.filter(fits).filter_map(|s| {
             let name = s.name_bytes().ok().filter(|name| !name.is_empty())?;
-            Some(((s.size() != 0, s.address(), s.is_global()), name.into()))
+            Some(((s.size() != 0, s.address(), s.is_global()), (name.into(), s.size())))
         });
         let exported = self.file.exports().ok().into_iter().flatten().filter_map(|export| {
             let export = export.ok().filter(|_| self.is_pe())?;
@@ -146,10 +148,10 @@ impl<'d> Image<'d> {
                 NameOrOrdinal::Name(name) => name,
                 NameOrOrdinal::Ordinal(number) => format!("#{number}").into_bytes().into(),
             };
-            here.then_some(((false, address, true), name))
+            here.then_some(((false, address, true), (name, 0)))
         });
-        let (found, name) = listed.chain(exported).max_by_key(|(rank, _)| *rank)?;
-        Some(Symbol { name, at: found.1.checked_sub(self.base)? })
+        let ((_, at, _), (name, len)) = listed.chain(exported).max_by_key(|(rank, _)| *rank)?;
+        Some(Symbol { name, at: at.checked_sub(self.base)?, len })
     }
 
     /// The nearest source line, where there is debug information.
@@ -195,9 +197,15 @@ impl<'d> Image<'d> {
         None
     }
 
-    /// Where the function begins that a place is in, if a PE function table says so.
-    pub(super) fn start_of_function(&self, offset: u64) -> Option<u64> {
-        self.function(offset).flatten().map(|function| function.start)
+    /// The bounds of the function that a place is in, as far as they are known: of its part that has the place, where it
+    /// has more.
+    pub(super) fn bounds(&self, offset: u64) -> Option<Range<u64>> {
+        let listed = self.function(offset).flatten().map(|function| function.at);
+        listed.or_else(|| {
+            let symbol = self.symbol(offset)?;
+            let end = if symbol.len == 0 { u64::MAX } else { symbol.at.saturating_add(symbol.len) };
+            Some(symbol.at..end)
+        })
     }
 
     /// The code of a PE function, as far as its section goes.

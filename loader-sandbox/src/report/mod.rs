@@ -37,7 +37,7 @@ use crate::{Happened, Module};
 use copies::Copies;
 use loader_core::{Addr, Exception, Rva};
 use maps::Maps;
-use module::{Files, Modules};
+use module::{Files, Modules, short};
 use rustix::process::Pid;
 use serde::Serialize;
 use std::{fmt, fs};
@@ -86,7 +86,7 @@ pub(crate) fn of_signal(record: Box<Record>, scene: &Scene<'_>) -> Fault {
     let signal = record.number.cast_signed();
     let cause = Cause::Signal { signal, code: record.code, address: Addr(record.address) };
     let rip = Addr(record.rip);
-    let place = scene.modules.iter().find_map(|m| Some((m.name.clone(), m.at.rva_of(rip)?)));
+    let place = scene.modules.iter().find_map(|m| Some((short(&m.name).into(), m.at.rva_of(rip)?)));
     Fault::new(cause, place, record, scene)
 }
 
@@ -101,9 +101,10 @@ impl Fault {
     fn new(cause: Cause, place: Option<(Box<str>, Rva)>, record: Box<Record>, scene: &Scene<'_>) -> Self {
         let maps = scene.process.map(|process| format!("/proc/{}/maps", process.as_raw_nonzero()));
         let last = scene.events.len().saturating_sub(EVENTS);
+        let maps = Maps::parse(&maps.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default());
         let left = Left {
-            copies: Copies::of(&record, scene.process),
-            maps: Maps::parse(&maps.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default()),
+            copies: Copies::of(&record, &maps, scene.process),
+            maps,
             modules: scene.modules.to_vec(),
             given: scene.given.to_vec(),
             events: scene.events[last..].iter().map(ToString::to_string).collect(),

@@ -42,7 +42,7 @@ impl Known {
             (None, Some(path)) => Source::File(path.clone(), inode),
             (None, None) => Source::Nowhere,
         };
-        Self { name: short(&module.name), at, source, sealed: module.rights.clone() }
+        Self { name: short(&module.name).into(), at, source, sealed: module.rights.clone() }
     }
 
     /// The rights that a page has since the engine sealed the module, as in `r-x`.
@@ -51,8 +51,9 @@ impl Known {
     }
 }
 
-fn short(name: &str) -> Box<str> {
-    name.rsplit('/').next().unwrap_or(name).into()
+/// A name without its folder.
+pub(super) fn short(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
 }
 
 /// Where the bytes of a module's file are.
@@ -155,7 +156,7 @@ fn of_host(maps: &Maps) -> Vec<Known> {
         let code = parts.iter().any(|m| m.rights.contains('x'));
         let start = first.at.start.checked_sub(first.offset).filter(|_| code)?;
         let source = Source::File(name.into(), Some(inode));
-        Some(Known { name: short(name), at: start..last.at.end, source, sealed: Vec::new() })
+        Some(Known { name: short(name).into(), at: start..last.at.end, source, sealed: Vec::new() })
     };
     files.into_iter().filter_map(module).collect()
 }

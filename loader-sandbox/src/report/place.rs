@@ -1,6 +1,6 @@
 //! What is at an address: module, symbol, source line.
 
-use super::module::Modules;
+use super::module::{Found, Modules};
 use cpp_demangle::DemangleOptions;
 use serde::Serialize;
 use std::fmt::{self, Write};
@@ -38,7 +38,10 @@ pub struct Line {
 
 impl fmt::Display for Offset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}+{:#x}", self.name, self.offset)
+        match self.offset {
+            0 => f.write_str(&self.name),
+            offset => write!(f, "{}+{offset:#x}", self.name),
+        }
     }
 }
 
@@ -72,16 +75,24 @@ impl Modules<'_> {
 
     /// Names and lines are those of `within`, distances those of `address`.
     fn place_of(&self, address: u64, within: u64) -> Place {
-        let Some(found) = self.find(within) else { return Place { address, ..Place::default() } };
-        let start = found.module.at.start;
-        let symbol = found.image.and_then(|image| image.symbol(found.offset));
-        let line = found.image.and_then(|image| image.line(found.offset));
+        let (module, symbol) = self.names(within);
+        let behind = address.wrapping_sub(within);
+        let moved = |place: Offset| Offset { offset: place.offset + behind, ..place };
+        let line = self.find(within).and_then(|found| found.image?.line(found.offset));
         Place {
             address,
-            module: Some(Offset { name: found.module.name.to_string(), offset: address - start }),
-            symbol: symbol.map(|s| Offset { name: readable(&s.name), offset: address - start - s.at }),
+            module: module.map(moved),
+            symbol: symbol.map(moved),
             line: line.map(|(file, line)| Line { file, line }),
         }
+    }
+
+    /// The module and the symbol at an address.
+    pub(super) fn names(&self, address: u64) -> (Option<Offset>, Option<Offset>) {
+        let Some(Found { module, offset, image }) = self.find(address) else { return (None, None) };
+        let symbol = image.and_then(|image| image.symbol(offset));
+        let symbol = symbol.map(|s| Offset { name: readable(&s.name), offset: offset - s.at });
+        (Some(Offset { name: module.name.to_string(), offset }), symbol)
     }
 }
 

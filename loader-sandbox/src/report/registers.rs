@@ -1,6 +1,10 @@
 //! The registers, and what they point to.
 
-use super::{maps::Maps, module::Modules, record::Record};
+use super::{
+    maps::Maps,
+    module::{Modules, short},
+    record::Record,
+};
 use serde::Serialize;
 
 /// A register.
@@ -24,21 +28,19 @@ const NAMES: [&str; 20] = [
 pub(super) fn all(record: &Record, modules: &Modules<'_>, maps: &Maps) -> Vec<Register> {
     let rest = [record.rip, record.flags, record.fs, record.gs];
     let values = record.integers.into_iter().chain(rest);
-    let stack = maps.find(record.rsp()).map(|m| m.at.clone());
+    let stack = maps.find(record.rsp()).or_else(|| maps.above(record.rsp())).map(|m| m.at.clone());
     let points_to = |value: u64| {
         if stack.as_ref().is_some_and(|stack| stack.contains(&value)) {
             return Some("stack".into());
         }
-        if modules.find(value).is_some() {
-            let place = modules.place(value);
-            let symbol = place.symbol.map(|symbol| format!(" ({symbol})")).unwrap_or_default();
-            return place.module.map(|module| format!("{module}{symbol}"));
+        if let (Some(module), symbol) = modules.names(value) {
+            let symbol = symbol.map(|symbol| format!(" ({symbol})")).unwrap_or_default();
+            return Some(format!("{module}{symbol}"));
         }
         let mapping = maps.find(value)?;
-        Some(if mapping.name.is_empty() {
-            format!("memory, {}", mapping.rights)
-        } else {
-            mapping.name.clone()
+        Some(match short(&mapping.name) {
+            "" => format!("memory, {}", mapping.rights),
+            name => format!("{name}, {}", mapping.rights),
         })
     };
     NAMES

@@ -42,7 +42,8 @@ fn instruction(f: &mut fmt::Formatter<'_>, line: &Instruction, place: &Place) ->
         None => line.address,
     };
     let bytes: Vec<String> = line.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    writeln!(f, " {mark} {at:#8x}  {:<30}  {}", bytes.join(" "), line.text)
+    let target = line.target.as_deref().map(|target| format!("  ; {target}")).unwrap_or_default();
+    writeln!(f, " {mark} {at:#8x}  {:<30}  {}{target}", bytes.join(" "), line.text)
 }
 
 fn register(f: &mut fmt::Formatter<'_>, register: &Register) -> fmt::Result {
