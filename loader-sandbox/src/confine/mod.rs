@@ -36,6 +36,7 @@ mod paths;
 mod policy;
 mod privileges;
 mod probe;
+mod root;
 
 pub use enforced::{Enforced, Finding, Measure, Refusal, State};
 pub use filter::{no_more_processes, no_new_code};

@@ -1,7 +1,7 @@
 //! A world of its own: users, network and IPC objects that nobody else sees, and none of anybody else's.
 //!
 //! The user namespace comes first: in it even an ordinary user may have the others made. The process keeps its user and
-//! group number. The mount namespace is in [`root`](super::root).
+//! group number. What is mounted in the mount namespace is in [`root`].
 //!
 //! There is no namespace of processes. Its first process would be the confined one, for which the kernel ignores signals
 //! that it sends itself: `abort()` would end otherwise than anywhere else. That others cannot be reached is seen to by
@@ -10,7 +10,7 @@
 //! Unsafe because `unshare` can also part a thread from the descriptors of its process.
 #![allow(unsafe_code)]
 
-use super::{Enforced, Measure, Policy, copy::try_in_a_copy, enforced::Finding};
+use super::{Enforced, Measure, Policy, copy::try_in_a_copy, enforced::Finding, root};
 use rustix::{
     process::{getegid, geteuid},
     thread::{UnshareFlags, unshare_unsafe},
@@ -31,6 +31,14 @@ pub(super) fn enter(policy: &Policy, enforced: &mut Enforced) {
     };
     enforced.note(Measure::NetworkNamespace, network);
     enforced.note(Measure::IpcNamespace, own(UnshareFlags::NEWIPC, "without objects of anybody else's"));
+    let mounts = match policy.reads_everything() {
+        true => Finding::not_asked(),
+        false => Finding::of(
+            try_in_a_copy(|| root::change(policy)).and_then(|()| root::change(policy)),
+            "a root folder in which only the policy's files are",
+        ),
+    };
+    enforced.note(Measure::MountNamespace, mounts);
 }
 
 fn own(namespace: UnshareFlags, by: &'static str) -> Finding {
