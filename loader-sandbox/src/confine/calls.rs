@@ -386,6 +386,7 @@ fn itself(rules: &mut Rules, pid: u32) {
     rules.insert(libc::SYS_sched_setaffinity, one_of(0, [0]));
     let prctl = [
         libc::PR_SET_NAME,
+        libc::PR_SET_NO_NEW_PRIVS,
         libc::PR_GET_NAME,
         libc::PR_SET_VMA,
         libc::PR_GET_PDEATHSIG,

@@ -96,10 +96,10 @@ impl Finding {
     }
 
     /// What the system's answer to a request comes to.
-    pub(super) fn of<E: fmt::Display>(answer: Result<(), E>, by: &'static str) -> Self {
+    pub(super) fn of<E: fmt::Display>(answer: Result<(), E>, by: impl Into<Cow<'static, str>>) -> Self {
         match answer {
             Ok(()) => Self::on(by),
-            Err(error) => Self::absent(format!("{by}: {error}")),
+            Err(error) => Self::absent(format!("the system refuses: {error}")),
         }
     }
 

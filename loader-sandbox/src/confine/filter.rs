@@ -26,10 +26,14 @@ const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 
 /// Puts the process under the filter of a policy. Whoever is to hear of refused calls is in `enforced` afterwards.
 pub(super) fn install(policy: &Policy, enforced: &mut Enforced) {
-    let filter = unknown().and_then(|unknown| add(&unknown)).and_then(|()| match policy.supervised {
-        true => listened_to(&allowed(policy, libc::SECCOMP_RET_USER_NOTIF)?).map(Some),
-        false => add(&allowed(policy, REFUSED.into())?).map(|()| None),
-    });
+    let filter = match policy.supervised {
+        true => {
+            allowed(policy, libc::SECCOMP_RET_USER_NOTIF).and_then(|program| listened_to(&program)).map(Some)
+        }
+        false => allowed(policy, REFUSED.into()).and_then(|program| add(&program)).map(|()| None),
+    };
+    // Of two answers of one kind, the kernel gives that of the last filter.
+    let filter = filter.and_then(|listener| add(&unknown()?).map(|()| listener));
     let refused = filter.as_ref().map(drop).map_err(ToString::to_string);
     enforced.note(Measure::Filter, Finding::of(refused, "all calls but those on a list are refused"));
     enforced.listener = filter.ok().flatten();

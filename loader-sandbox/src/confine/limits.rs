@@ -8,15 +8,15 @@ use std::{fs, io};
 pub(super) fn set(limits: &Limits, enforced: &mut Enforced) {
     enforced.note(Measure::CoreDumps, core_dumps());
     let simple = [
-        (Measure::Memory, Resource::As, limits.memory),
-        (Measure::FileSize, Resource::Fsize, limits.file_size),
-        (Measure::OpenFiles, Resource::Nofile, limits.open_files),
+        (Measure::Memory, Resource::As, limits.memory, "bytes of address space"),
+        (Measure::FileSize, Resource::Fsize, limits.file_size, "bytes"),
+        (Measure::OpenFiles, Resource::Nofile, limits.open_files, "descriptors"),
     ];
-    for (measure, resource, most) in simple {
-        enforced.note(measure, most.map_or(Finding::not_asked(), |most| at_most(resource, most, most)));
+    for (measure, resource, most, unit) in simple {
+        enforced.note(measure, most.map_or(Finding::not_asked(), |most| at_most(resource, most, most, unit)));
     }
     // A signal at the limit, which can be handled; the end a second later.
-    let cpu = limits.cpu.map(|seconds| at_most(Resource::Cpu, seconds, seconds.saturating_add(1)));
+    let cpu = limits.cpu.map(|seconds| at_most(Resource::Cpu, seconds, seconds.saturating_add(1), "seconds"));
     enforced.note(Measure::CpuTime, cpu.unwrap_or(Finding::not_asked()));
     enforced.note(Measure::Tasks, limits.tasks.map_or(Finding::not_asked(), tasks));
 }
@@ -27,10 +27,10 @@ fn lower(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
     Ok(setrlimit(resource, Rlimit { current: Some(soft.min(most)), maximum: Some(most) })?)
 }
 
-fn at_most(resource: Resource, soft: u64, hard: u64) -> Finding {
+fn at_most(resource: Resource, soft: u64, hard: u64, unit: &str) -> Finding {
     match lower(resource, soft, hard) {
         Ok(()) if getrlimit(resource).current.is_some_and(|now| now <= soft) => {
-            Finding::on(format!("{soft}"))
+            Finding::on(format!("{soft} {unit}"))
         }
         Ok(()) => Finding::absent("the system took the limit and has another"),
         Err(error) => Finding::absent(format!("the system refuses the limit: {error}")),
@@ -68,5 +68,5 @@ fn tasks(most: u64) -> Finding {
         }
         (false, true) => {}
     }
-    at_most(Resource::Nproc, most, most)
+    at_most(Resource::Nproc, most, most, "threads and processes")
 }

@@ -83,7 +83,9 @@ impl fmt::Display for RefusedCall {
     }
 }
 
-/// Answers refused calls, and tells of them: an iterator that ends when nobody is left who is under the filter.
+/// Answers refused calls, and tells of them: an iterator that ends when nobody is left who is under the filter. It is to
+/// be followed to its end: a call that nobody answers waits until its process is killed. Hostile code makes as many as it
+/// likes; who keeps them, keeps the first few.
 #[derive(Debug)]
 pub struct Listener(OwnedFd);
 

@@ -57,13 +57,14 @@ impl Policy {
     pub fn enforce(&self) -> Result<Enforced, Refusal> {
         let mut enforced = Enforced::default();
         let probe = Probe::prepare(self);
+        let alone = paths::one_thread();
         enforced.note(Measure::Descriptors, descriptors::close_others(&self.keep));
         namespaces::enter(self, &mut enforced);
         enforced.note(Measure::ParentDeath, privileges::die_with_parent());
         // From here on nobody can give it anything that it does not have.
         privileges::drop_all(&mut enforced);
         limits::set(&self.limits, &mut enforced);
-        enforced.note(Measure::Landlock, paths::restrict(self));
+        enforced.note(Measure::Landlock, paths::restrict(self, alone));
         // From here on every call is looked at.
         filter::install(self, &mut enforced);
         probe.run(self, &mut enforced);

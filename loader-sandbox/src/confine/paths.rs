@@ -16,8 +16,8 @@ const NEWEST: ABI = ABI::V6;
 /// The first with rules over all that the policy speaks of: files, network, signals.
 const COMPLETE: ABI = ABI::V6;
 
-/// From here on the kernel's rules are in force.
-pub(super) fn restrict(policy: &Policy) -> Finding {
+/// From here on the kernel's rules are in force, for the thread that asks: whether it is `alone` makes the difference.
+pub(super) fn restrict(policy: &Policy, alone: bool) -> Finding {
     let status = match rules(policy) {
         Ok(status) => status,
         Err(error) => return Finding::absent(error.to_string()),
@@ -25,7 +25,7 @@ pub(super) fn restrict(policy: &Policy) -> Finding {
     match status.landlock {
         LandlockStatus::NotEnabled => Finding::absent("the kernel has it switched off"),
         LandlockStatus::NotImplemented => Finding::absent("the kernel does not have it"),
-        LandlockStatus::Available { .. } if other_threads() => {
+        LandlockStatus::Available { .. } if !alone => {
             Finding::partial("other threads run already, for which it does not hold")
         }
         LandlockStatus::Available { effective_abi, .. } if effective_abi < COMPLETE => {
@@ -71,7 +71,7 @@ fn writing() -> BitFlags<AccessFs> {
         | AccessFs::Refer
 }
 
-/// Whether this is not the only thread, or nobody can tell.
-fn other_threads() -> bool {
-    fs::read_dir("/proc/self/task").map_or(true, |tasks| tasks.count() != 1)
+/// Whether this is the only thread. If nobody can tell, it is not.
+pub(super) fn one_thread() -> bool {
+    fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)
 }

@@ -77,14 +77,14 @@ impl Probe {
                 false => Finding::partial("there is no file to try it on"),
             };
         };
+        let by = match (enforced.is_on(Measure::MountNamespace), enforced.is_on(Measure::Landlock)) {
+            (true, true) => "only the policy's are there, and Landlock refuses others",
+            (true, false) => "only the policy's are there",
+            (false, true) => "Landlock refuses others than the policy's; their names can be seen",
+            (false, false) => "none can be opened",
+        };
         match (can_open(file), open(file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).is_ok()) {
-            (false, false) if enforced.is_on(Measure::Landlock) => {
-                Finding::on("only those of the policy, by Landlock")
-            }
-            (false, false) if enforced.is_on(Measure::MountNamespace) => {
-                Finding::on("only those of the policy are there")
-            }
-            (false, false) => Finding::on("none can be opened"),
+            (false, false) => Finding::on(by),
             (true, false) if policy.write.is_empty() && enforced.is_on(Measure::Filter) => {
                 Finding::partial("none can be changed, but all can be read")
             }
@@ -125,6 +125,9 @@ fn network(enforced: &Enforced) -> Finding {
         Err(_) => Finding::on("no socket can be made"),
         Ok(_) if enforced.is_on(Measure::NetworkNamespace) => {
             Finding::on("sockets can be made, but nobody is reached")
+        }
+        Ok(_) if enforced.is_on(Measure::Landlock) => {
+            Finding::partial("TCP is refused by Landlock, and nothing else")
         }
         Ok(_) => Finding::absent("a socket could be made"),
     }
