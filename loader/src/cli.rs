@@ -17,6 +17,7 @@ mod log;
 mod maps;
 mod probe;
 mod run;
+mod sandbox;
 mod screen;
 mod sweep;
 mod system;
@@ -64,6 +65,8 @@ enum What {
     Sweep(sweep::Sweep),
     /// Run a Windows program
     Run(run::Run),
+    /// Show what this machine enforces when a process is confined
+    Sandbox(sandbox::Sandbox),
     #[command(hide = true)]
     Probe(probe::Probe),
 }
@@ -151,6 +154,7 @@ pub(crate) fn run() -> ExitCode {
         What::Inspect(inspect) => inspect.run(json),
         What::Deps(deps) => deps.run(json),
         What::Sweep(sweep) => sweep.run(json),
+        What::Sandbox(sandbox) => sandbox.run(json),
         What::Probe(probe) => Ok(probe.run()),
     };
     done.unwrap_or_else(|failure| report(&failure, json))
