@@ -125,8 +125,9 @@ fn is_in_program(address: u64) -> bool {
 }
 
 fn serve(make: Make) -> io::Result<()> {
-    let channel = take_channel()?;
-    let Some(attached) = next(&channel)? else { return Ok(()) };
+    // Never dropped: the guest may close what it finds, and then it is not this side's to close.
+    let channel: &'static UnixStream = Box::leak(Box::new(take_channel()?));
+    let Some(attached) = next(channel)? else { return Ok(()) };
     let shared: &'static Mapped = Box::leak(Box::new(Mapped::open(&attached.ok_or(Errno::BADF)?)?));
     let (number, request) = shared.request();
     let helper = Helper { channel, shared };
@@ -143,13 +144,14 @@ fn serve(make: Make) -> io::Result<()> {
         },
         _ => return Err(Errno::PROTO.into()),
     };
-    while let Some(attached) = next(&helper.channel)? {
+    while let Some(attached) = next(channel)? {
         let (number, request) = shared.request();
         let Ok(request) = protocol::decode(&request) else { return Err(Errno::PROTO.into()) };
         let reply = answer(&mut *harness, request, attached);
         os::flush();
         if !helper.reply(number, reply) {
-            break; // the guest closed the channel: the reply is there all the same, and this process's end tells of it
+            // The guest closed the channel. The reply is there all the same, and the end of this process tells of it.
+            os::exit(0);
         }
     }
     Ok(())
@@ -193,7 +195,7 @@ fn next(channel: &UnixStream) -> io::Result<Option<Option<OwnedFd>>> {
 }
 
 struct Helper {
-    channel: UnixStream,
+    channel: &'static UnixStream,
     shared: &'static Mapped,
 }
 
@@ -204,9 +206,9 @@ impl Helper {
         setrlimit(Resource::Core, none).map_err(io::Error::from)?;
         let entered = confine::enter(&setup.policy).map_err(Trouble::Unmet)?;
         if entered.processes {
-            warden::split(&self.channel, self.shared)?;
+            warden::split(self.channel, self.shared)?;
         }
-        warden::split(&self.channel, self.shared)?;
+        warden::split(self.channel, self.shared)?;
         report::install(self.shared, self.channel.as_raw_fd())?;
         let events = Events { shared: self.shared, topics: Topics::from_bits_truncate(setup.topics) };
         let harness = make(&setup.engine, events)?;
