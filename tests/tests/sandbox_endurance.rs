@@ -4,7 +4,7 @@
 //! process has.
 
 use loader::sandbox::{Failure, Limit, Output, Sandbox};
-use std::{collections::BTreeSet, env, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, env, fs, path::PathBuf, thread, time::Duration};
 use tests::process;
 
 /// Ways to end, and what is said of each.
@@ -64,10 +64,12 @@ fn nothing_is_left_of_ten_thousand_guests() {
         (name, fs::read(corpus::root().join(path)).unwrap())
     };
     let images = ["mischief/elf/libmischief.so", "mischief/pe/mischief.dll"].map(read);
-    (0..36).for_each(|n| case(n, &images)); // what the process makes once
+    // In a thread that ends: what the allocator keeps at hand for a thread would count as given out.
+    let run = |times| thread::scope(|scope| drop(scope.spawn(|| (0..times).for_each(|n| case(n, &images)))));
+    run(36); // what the process makes once
     let measure = || (process::mapped().unwrap(), process::descriptors().unwrap(), files());
     let (before, memory) = (measure(), process::allocated());
-    (0..times).for_each(|n| case(n, &images));
+    run(times);
     let lost = process::allocated().saturating_sub(memory);
     let after = measure();
     let grown = process::difference(&before.0, &after.0);
@@ -76,5 +78,5 @@ fn nothing_is_left_of_ten_thousand_guests() {
     assert_eq!(after.2, before.2, "files");
     assert_eq!(processes(), BTreeSet::from([std::process::id()]), "processes");
     assert_eq!(children(), "");
-    assert!(lost < 16 << 10, "{lost} bytes of memory are lost in {times} times");
+    assert!(lost < 2 << 10, "{lost} bytes of memory are lost in {times} times");
 }
