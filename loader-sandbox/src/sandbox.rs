@@ -2,14 +2,16 @@
 
 use crate::{
     Builder, Failure, Outcome, Returned,
-    confine::{Enforced, Violation},
+    confine::Enforced,
     memory::Memory,
     process::{Limits, Process, Start, Woken},
     protocol::{self, Module, Passed, Reply, Request, Setup, Target, Trouble},
     report::{self, Given, Record, Scene},
-    shared::{SLOTS, Word},
+    shared::{SLOT, SLOTS, Word},
 };
-use loader_core::{Addr, Error, ErrorKind, Event, Format, Placement, SymbolName, call::Arg, event::Topics};
+use loader_core::{
+    Addr, Error, ErrorKind, Event, Format, Placement, SymbolName, call::Arg, event::Topics, set::FoundSymbol,
+};
 use rustix::{
     fs::{MemfdFlags, memfd_create},
     process::Pid,
@@ -140,7 +142,7 @@ pub enum Change {
 }
 
 /// How much of an event's text is kept.
-const TEXT: usize = 200;
+const TEXT: usize = 300;
 
 impl Happened {
     pub(crate) fn encode(event: &Event<'_>) -> Vec<u8> {
@@ -154,7 +156,9 @@ impl Happened {
         };
         let mut text = event.to_string();
         text.truncate(text.floor_char_boundary(TEXT));
-        protocol::encode(&(event.topic().bits(), change, text)).unwrap_or_default()
+        let encode = |change| protocol::encode(&(event.topic().bits(), change, &text));
+        let whole = encode(change).ok().filter(|bytes| bytes.len() <= SLOT);
+        whole.or_else(|| encode(Change::None).ok()).unwrap_or_default()
     }
 
     /// What is no event is one of which nothing is known.
@@ -198,7 +202,7 @@ impl Sandbox {
         }
     }
 
-    /// What the guest is kept from.
+    /// What the guest is kept from, measure by measure.
     #[must_use]
     pub const fn enforced(&self) -> &Enforced {
         &self.enforced
@@ -318,7 +322,19 @@ impl Sandbox {
         Ok(Returned { integer, float })
     }
 
-    /// What happened in the engine since this was last asked; the latest thousand, if it was more.
+    /// Finds a function, or whatever has that name, without calling it.
+    ///
+    /// # Errors
+    /// Any [`Failure`].
+    pub fn find(&mut self, library: Loaded, symbol: impl Into<SymbolName>) -> Outcome<FoundSymbol> {
+        let request = Request::Find { target: Target::Library(library.0), symbol: symbol.into() };
+        match self.ask(&request, None)? {
+            Reply::Found(found) => Ok(found),
+            _ => Err(self.garbled()),
+        }
+    }
+
+    /// What happened in the engine since this was last asked; the latest 8192, if it was more.
     pub fn events(&mut self) -> Vec<Happened> {
         self.look();
         std::mem::take(&mut self.events)
@@ -334,6 +350,19 @@ impl Sandbox {
     pub fn printed(&mut self) -> (Vec<u8>, Vec<u8>) {
         let [out, err] = self.process.take_printed();
         (out, err)
+    }
+
+    /// Lets the guest's process end as programs do: what is loaded is terminated, and what was printed is written. Then
+    /// nothing that the guest started is left.
+    ///
+    /// # Errors
+    /// [`Failure`]s that only code can be the cause of: it still runs.
+    pub fn end(mut self) -> Outcome<()> {
+        match self.ask(&Request::End, None) {
+            Err(Failure::Exited(0)) => Ok(()),
+            Err(failure) => Err(failure),
+            Ok(_) => Err(Failure::Garbled),
+        }
     }
 
     /// Kills the guest and everything that it started. From here on all operations say [`Failure::Gone`].
@@ -375,9 +404,9 @@ impl Sandbox {
         match woken {
             Woken::Replied(bytes) => match protocol::decode::<Result<Reply, Trouble>>(&bytes)? {
                 Ok(reply) => Ok(reply),
-                Err(Trouble::Engine(Error { kind: ErrorKind::Exception(exception), .. })) => {
+                Err(Trouble::Engine(error)) if matches!(error.kind, ErrorKind::Exception(_)) => {
                     let shared = self.process.shared().record().unwrap_or_default();
-                    let fault = report::of_exception(*exception, &shared, &self.scene());
+                    let fault = report::of_exception(error, &shared, &self.scene());
                     Err(fault.map_or(Failure::Garbled, |fault| Failure::Faulted(Box::new(fault))))
                 }
                 Err(Trouble::Engine(error)) => Err(Failure::Refused(error)),
@@ -390,7 +419,7 @@ impl Sandbox {
             Woken::Faulted(bytes) => {
                 let Some(record) = Record::read(&bytes) else { return Err(Failure::Garbled) };
                 match record.forbidden() {
-                    Some(call) => Err(Failure::Forbidden(Violation { call: Some(call) })),
+                    Some(call) => Err(Failure::Forbidden(call)),
                     None => Err(Failure::Faulted(Box::new(report::of_signal(record, &self.scene())))),
                 }
             }
@@ -443,7 +472,6 @@ impl Sandbox {
 fn ending(status: ExitStatus) -> Failure {
     match (status.code(), status.signal()) {
         (Some(code), _) => Failure::Exited(code),
-        (None, Some(libc::SIGSYS)) => Failure::Forbidden(Violation { call: None }),
         (None, signal) => Failure::Died(signal.unwrap_or(0)),
     }
 }

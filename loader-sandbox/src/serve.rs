@@ -1,18 +1,19 @@
 //! The helper's side: a started program that serves a sandbox and never reaches its `main`.
 //!
 //! ```text
-//! constructor ─► if_asked ─► descriptors ─► confine::enter ─► warden ─► fault handler ─► engine ─► confine::apply ─► requests
+//! constructor ─► if_asked ─► descriptors ─► warden ─► fault handler ─► engine ─► Policy::enforce ─► requests
 //! ```
 
 use crate::{
-    confine, os,
+    confine::{Enforced, Policy},
+    os,
     protocol::{self, EngineSetup, Module, Passed, Reply, Request, Setup, Target, Trouble},
     report,
     sandbox::Happened,
     shared::Mapped,
     warden,
 };
-use loader_core::{Error, Event, SymbolName, call::Arg, event::Topics};
+use loader_core::{Error, Event, SymbolName, call::Arg, event::Topics, set::FoundSymbol};
 use rustix::{
     io::{Errno, fcntl_dupfd_cloexec},
     net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
@@ -27,6 +28,7 @@ use std::{
         fd::{AsRawFd, OwnedFd},
         unix::{ffi::OsStrExt, fs::FileExt, net::UnixStream},
     },
+    process,
     sync::{
         OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -52,6 +54,12 @@ pub trait Harness {
     /// # Errors
     /// The engine's.
     fn call(&mut self, target: Target, symbol: &SymbolName, arguments: &[Arg]) -> Result<(u64, u64), Error>;
+
+    /// Finds what [`call`](Harness::call) would call.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn find(&mut self, target: Target, symbol: &SymbolName) -> Result<FoundSymbol, Error>;
 
     /// Closes a library.
     ///
@@ -147,6 +155,10 @@ fn serve(make: Make) -> io::Result<()> {
     while let Some(attached) = next(channel)? {
         let (number, request) = shared.request();
         let Ok(request) = protocol::decode(&request) else { return Err(Errno::PROTO.into()) };
+        if matches!(request, Request::End) {
+            drop(harness);
+            process::exit(0); // as programs end: what was printed is written, handlers run
+        }
         let reply = answer(&mut *harness, request, attached);
         os::flush();
         if !helper.reply(number, reply) {
@@ -201,13 +213,9 @@ struct Helper {
 
 impl Helper {
     /// Everything up to the point from which the guest's code may run.
-    fn begin(&self, setup: &Setup, make: Make) -> Result<(Box<dyn Harness>, confine::Enforced), Trouble> {
+    fn begin(&self, setup: &Setup, make: Make) -> Result<(Box<dyn Harness>, Enforced), Trouble> {
         let none = Rlimit { current: Some(0), maximum: Some(0) };
         setrlimit(Resource::Core, none).map_err(io::Error::from)?;
-        let entered = confine::enter(&setup.policy).map_err(Trouble::Unmet)?;
-        if entered.processes {
-            warden::split(self.channel, self.shared)?;
-        }
         warden::split(self.channel, self.shared)?;
         report::install(self.shared, self.channel.as_raw_fd())?;
         let events = Events { shared: self.shared, topics: Topics::from_bits_truncate(setup.topics) };
@@ -215,7 +223,11 @@ impl Helper {
         if let Some(memory) = setup.memory {
             limit_data(memory)?;
         }
-        let enforced = confine::apply(&setup.policy).map_err(Trouble::Unmet)?;
+        let confine = |policy: &Policy| {
+            let keep = vec![self.channel.as_raw_fd()];
+            Policy { keep, ..policy.clone() }.enforce().map_err(Trouble::Unmet)
+        };
+        let enforced = setup.policy.as_ref().map_or(Ok(Enforced::default()), confine)?;
         Ok((harness, enforced)) // From here on foreign code may run.
     }
 
@@ -240,7 +252,7 @@ fn limit_data(more: u64) -> io::Result<()> {
 
 fn answer(harness: &mut dyn Harness, request: Request, attached: Option<OwnedFd>) -> Result<Reply, Trouble> {
     match request {
-        Request::Begin(_) => Err(io::Error::from(Errno::PROTO).into()),
+        Request::Begin(_) | Request::End => Err(io::Error::from(Errno::PROTO).into()),
         Request::Load { name, bytes } => {
             let bytes = bytes.map(|len| read(attached, len)).transpose()?;
             let library = harness.load(&name, bytes)?;
@@ -261,6 +273,7 @@ fn answer(harness: &mut dyn Harness, request: Request, attached: Option<OwnedFd>
             let (integer, float) = harness.call(target, &symbol, &words)?;
             Ok(Reply::Called { integer, float })
         }
+        Request::Find { target, symbol } => Ok(Reply::Found(harness.find(target, &symbol)?)),
         Request::Close { library } => {
             harness.close(library)?;
             Ok(Reply::Done)

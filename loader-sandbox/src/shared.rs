@@ -39,10 +39,11 @@ pub(crate) const RECORD: Range<usize> = PAGE..17 * PAGE;
 const REQUEST: Range<usize> = RECORD.end..RECORD.end + (256 << 10);
 const REPLY: Range<usize> = REQUEST.end..REQUEST.end + (1 << 20);
 const EVENTS: Range<usize> = REPLY.end..REPLY.end + SLOT * SLOTS;
-const LEN: usize = EVENTS.end;
+/// All of it. Only what is used of it takes memory.
+pub(crate) const LEN: usize = EVENTS.end;
 /// An event is cut to this; when there are more than this many that nobody has read, the oldest are lost.
-const SLOT: usize = 512;
-pub(crate) const SLOTS: usize = 1024;
+pub(crate) const SLOT: usize = 768;
+pub(crate) const SLOTS: usize = 8192;
 
 /// The user's side.
 #[derive(Debug)]

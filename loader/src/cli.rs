@@ -25,7 +25,10 @@ mod trace;
 mod value;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use loader::{Engine, Error, ErrorKind, Library, MissingPolicy, Stage, SymbolName};
+use loader::{
+    Engine, Error, ErrorKind, Library, MissingPolicy, Stage, SymbolName,
+    sandbox::{Builder, Failure as Apart, report::Cause},
+};
 use loader_sandbox::{Child, Ending};
 use serde_json::json;
 use std::{
@@ -33,6 +36,7 @@ use std::{
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 /// Loads ELF shared objects and Windows DLLs, from files or from memory, without the system's loader.
@@ -89,14 +93,24 @@ enum Missing {
     Trap,
 }
 
+impl Missing {
+    const fn policy(self) -> MissingPolicy {
+        match self {
+            Self::Strict => MissingPolicy::Strict,
+            Self::Trap => MissingPolicy::Trap,
+        }
+    }
+}
+
 impl Loading {
     fn builder(&self) -> loader::Builder {
-        let missing = match self.missing {
-            Missing::Strict => MissingPolicy::Strict,
-            Missing::Trap => MissingPolicy::Trap,
-        };
-        let builder = Engine::builder().missing(missing);
+        let builder = Engine::builder().missing(self.missing.policy());
         self.dll_path.iter().fold(builder, loader::Builder::dll_path)
+    }
+
+    fn sandbox(&self) -> Builder {
+        let builder = Builder::default().missing(self.missing.policy());
+        self.dll_path.iter().fold(builder, Builder::dll_path)
     }
 
     /// The same rules, as arguments of another process.
@@ -117,6 +131,10 @@ enum Failure {
     Refused(Error),
     /// A signal killed the process in which the image ran.
     Died(PathBuf, i32),
+    /// The image's code ended its process.
+    Exited(i32),
+    /// The sandbox killed it, and why.
+    Killed(PathBuf, String),
     /// Something else, in one sentence.
     Other(String),
     /// Nobody reads what is written.
@@ -139,6 +157,24 @@ impl From<io::Error> for Failure {
     }
 }
 
+impl Failure {
+    /// Why a sandbox did not do what it was asked for with a library.
+    fn of(file: &Path, failure: Apart) -> Self {
+        match failure {
+            Apart::Refused(error) => Self::Refused(error),
+            Apart::Faulted(fault) => match (fault.error, fault.cause) {
+                (Some(error), _) => Self::Refused(error),
+                (None, Cause::Signal { signal, .. }) => Self::Died(file.into(), signal),
+                (None, cause) => Self::Other(cause.to_string()),
+            },
+            Apart::Died(signal) => Self::Died(file.into(), signal),
+            Apart::Exited(code) => Self::Exited(code),
+            Apart::Killed(_) | Apart::Forbidden(_) => Self::Killed(file.into(), failure.to_string()),
+            failure => Self::Other(failure.to_string()),
+        }
+    }
+}
+
 type Outcome<T = ()> = Result<T, Failure>;
 
 /// Runs the command and returns its exit code.
@@ -148,7 +184,7 @@ pub(crate) fn run() -> ExitCode {
     let json = command.json;
     let done = match command.what {
         What::Demo => demo::run(json),
-        What::Call(call) => apart(&call.file.clone(), || call.run(json)),
+        What::Call(call) => call.run(json),
         What::Run(run) => apart(&run.file.clone(), || run.run()),
         What::Trace(trace) => apart(&trace.file.clone(), || trace.run(json)),
         What::Inspect(inspect) => inspect.run(json),
@@ -169,6 +205,10 @@ fn report(failure: &Failure, json: bool) -> ExitCode {
             let ending = Ending::Signal(*signal);
             (format!("{}: {ending} while its code ran", file.display()), ending.exit_code())
         }
+        Failure::Killed(file, how) => {
+            (format!("{}: {how}", file.display()), Ending::Signal(9).exit_code()) // SIGKILL, as for a child
+        }
+        Failure::Exited(code) => return ExitCode::from(u8::try_from(*code).unwrap_or(1)),
         Failure::Unread => return ExitCode::from(128 + 13), // as SIGPIPE would have it
     };
     eprintln!("loader: {sentence}");
@@ -246,6 +286,12 @@ fn read(file: &Path) -> Outcome<Vec<u8>> {
         Err(e) => ErrorKind::Io { what: "open the file", os: e.raw_os_error().unwrap_or(0) },
     };
     Err(Error::new(&file.to_string_lossy(), Stage::Find, kind).into())
+}
+
+/// A time as the user spells it: a number of seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+    seconds.filter(|d| !d.is_zero()).ok_or_else(|| "not a number of seconds".into())
 }
 
 /// A symbol as the user spells it: a name, or `#12` for an ordinal.

@@ -35,7 +35,7 @@ pub use walk::{End, Stack};
 
 use crate::{Happened, Module};
 use copies::Copies;
-use loader_core::{Addr, Exception, Rva};
+use loader_core::{Addr, Error, ErrorKind, Exception, Rva};
 use maps::Maps;
 use module::{Files, Modules, short};
 use rustix::process::Pid;
@@ -51,6 +51,8 @@ pub struct Fault {
     pub registers: Registers,
     /// The module that this is in, and where in it.
     pub place: Option<(Box<str>, Rva)>,
+    /// The engine's error, where it went on to make one of it.
+    pub error: Option<Error>,
     left: Box<Left>,
 }
 
@@ -91,10 +93,13 @@ pub(crate) fn of_signal(record: Box<Record>, scene: &Scene<'_>) -> Fault {
 }
 
 /// The fault that is a Windows exception, of which shared memory may have more to tell.
-pub(crate) fn of_exception(exception: Exception, shared: &[u8], scene: &Scene<'_>) -> Option<Fault> {
+pub(crate) fn of_exception(error: Error, shared: &[u8], scene: &Scene<'_>) -> Option<Fault> {
+    let ErrorKind::Exception(exception) = &error.kind else { return None };
+    let exception = Exception::clone(exception);
     let told = Record::read(shared).filter(|record| record.tells_of(&exception));
     let record = told.or_else(|| Record::of(&exception))?;
-    Some(Fault::new(Cause::Exception(exception.clone()), exception.place, record, scene))
+    let fault = Fault::new(Cause::Exception(exception.clone()), exception.place, record, scene);
+    Some(Fault { error: Some(error), ..fault })
 }
 
 impl Fault {
@@ -110,7 +115,7 @@ impl Fault {
             events: scene.events[last..].iter().map(ToString::to_string).collect(),
             record,
         };
-        Self { cause, registers: left.record.registers(), place, left: Box::new(left) }
+        Self { cause, registers: left.record.registers(), place, error: None, left: Box::new(left) }
     }
 
     /// Whether the sandbox goes on after it.
@@ -152,9 +157,10 @@ fn sentence(cause: &Cause, trap: u64, access: Option<&Access>) -> String {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.cause {
-            Cause::Exception(exception) => exception.fmt(f),
-            Cause::Signal { address, .. } => {
+        match (&self.cause, &self.error) {
+            (_, Some(error)) => error.fmt(f),
+            (Cause::Exception(exception), _) => exception.fmt(f),
+            (Cause::Signal { address, .. }, _) => {
                 write!(f, "{} (address {address})", self.cause)?;
                 match &self.place {
                     Some((module, offset)) => write!(f, " at {module}+{:#x}", offset.0),
