@@ -25,7 +25,7 @@ use std::{
     io::{self, IoSliceMut, stdin},
     mem::MaybeUninit,
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::{AsRawFd, OwnedFd, RawFd},
         unix::{ffi::OsStrExt, fs::FileExt, net::UnixStream},
     },
     process,
@@ -224,8 +224,8 @@ impl Helper {
             limit_data(memory)?;
         }
         let confine = |policy: &Policy| {
-            let keep = vec![self.channel.as_raw_fd()];
-            Policy { keep, ..policy.clone() }.enforce().map_err(Trouble::Unmet)
+            let policy = Policy { keep: descriptors()?, ..policy.clone() };
+            policy.enforce().map_err(Trouble::Unmet)
         };
         let enforced = setup.policy.as_ref().map_or(Ok(Enforced::default()), confine)?;
         Ok((harness, enforced)) // From here on foreign code may run.
@@ -239,6 +239,12 @@ impl Helper {
         }
         os::ring(self.channel.as_raw_fd(), 0)
     }
+}
+
+/// What is open: nothing came with the process, so it is this side's own.
+fn descriptors() -> io::Result<Vec<RawFd>> {
+    let entries = fs::read_dir("/proc/self/fd")?.collect::<io::Result<Vec<_>>>()?;
+    Ok(entries.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }
 
 /// The kernel's own limit: what the process has of data now, and this much more.

@@ -317,9 +317,9 @@ fn a_guest_that_forges_replies_is_told_from_one_that_answers() {
     // Word 3 is the length of the reply; the helper writes it before it tells, so the guest's word comes first here.
     let forged = sandbox.memory().write(Addr(base + 24), &u64::MAX.to_le_bytes()).unwrap();
     assert_eq!(forged, 8);
-    assert_eq!(sandbox.call("getpid", []).unwrap().i32() > 0, true);
-    // Word 6 counts events: a thousand of no sense are a thousand of which nothing is known.
+    assert!(sandbox.call("getpid", []).unwrap().i32() > 0);
+    // Word 6 counts events: however many of no sense there are, of each nothing is known.
     sandbox.memory().write(Addr(base + 48), &u64::MAX.to_le_bytes()).unwrap();
     assert!(sandbox.call("getpid", []).is_ok());
-    assert!(sandbox.events().len() <= 1024);
+    assert!(sandbox.events().len() <= 8192);
 }
