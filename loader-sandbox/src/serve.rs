@@ -24,7 +24,7 @@ use std::{
     io::{self, IoSliceMut, stdin},
     mem::MaybeUninit,
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::{ffi::OsStrExt, fs::FileExt, net::UnixStream},
     },
     sync::{
@@ -202,8 +202,8 @@ impl Helper {
     fn begin(&self, setup: &Setup, make: Make) -> Result<(Box<dyn Harness>, confine::Enforced), Trouble> {
         let none = Rlimit { current: Some(0), maximum: Some(0) };
         setrlimit(Resource::Core, none).map_err(io::Error::from)?;
-        let entered = confine::enter(&setup.policy).map_err(Trouble::Unmet)?;
-        if entered.processes {
+        let entered = confine::enter(&setup.policy, &[self.channel.as_fd()]);
+        if entered.has_own_processes() {
             warden::split(&self.channel, self.shared)?;
         }
         warden::split(&self.channel, self.shared)?;
@@ -213,7 +213,7 @@ impl Helper {
         if let Some(memory) = setup.memory {
             limit_data(memory)?;
         }
-        let enforced = confine::apply(&setup.policy).map_err(Trouble::Unmet)?;
+        let enforced = entered.apply(&setup.policy).map_err(|refusal| Trouble::Unmet(refusal.to_string()))?;
         Ok((harness, enforced)) // From here on foreign code may run.
     }
 
