@@ -1,11 +1,11 @@
 //! The helper's side: a started program that serves a sandbox and never reaches its `main`.
 //!
 //! ```text
-//! constructor ─► if_asked ─► descriptors ─► warden ─► fault handler ─► engine ─► Policy::enforce ─► requests
+//! constructor ─► if_asked ─► descriptors ─► confine::enter ─► warden ─► fault handler ─► engine ─► Entered::apply ─► requests
 //! ```
 
 use crate::{
-    confine::{Enforced, Policy},
+    confine::{self, Enforced, Entered, Policy},
     os,
     protocol::{self, EngineSetup, Module, Passed, Reply, Request, Setup, Target, Trouble},
     report,
@@ -25,7 +25,7 @@ use std::{
     io::{self, IoSliceMut, stdin},
     mem::MaybeUninit,
     os::{
-        fd::{AsRawFd, OwnedFd, RawFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::{ffi::OsStrExt, fs::FileExt, net::UnixStream},
     },
     process,
@@ -216,6 +216,11 @@ impl Helper {
     fn begin(&self, setup: &Setup, make: Make) -> Result<(Box<dyn Harness>, Enforced), Trouble> {
         let none = Rlimit { current: Some(0), maximum: Some(0) };
         setrlimit(Resource::Core, none).map_err(io::Error::from)?;
+        let channel = self.channel.as_fd();
+        let entered = setup.policy.as_ref().map(|policy| (confine::enter(policy, &[channel]), policy));
+        if entered.as_ref().is_some_and(|(entered, _)| entered.has_own_processes()) {
+            warden::split(self.channel, self.shared)?;
+        }
         warden::split(self.channel, self.shared)?;
         report::install(self.shared, self.channel.as_raw_fd())?;
         let events = Events { shared: self.shared, topics: Topics::from_bits_truncate(setup.topics) };
@@ -223,11 +228,8 @@ impl Helper {
         if let Some(memory) = setup.memory {
             limit_data(memory)?;
         }
-        let confine = |policy: &Policy| {
-            let policy = Policy { keep: descriptors()?, ..policy.clone() };
-            policy.enforce().map_err(Trouble::Unmet)
-        };
-        let enforced = setup.policy.as_ref().map_or(Ok(Enforced::default()), confine)?;
+        let apply = |(entered, policy): (Entered, &Policy)| entered.apply(policy).map_err(Trouble::Unmet);
+        let enforced = entered.map_or(Ok(Enforced::default()), apply)?;
         Ok((harness, enforced)) // From here on foreign code may run.
     }
 
@@ -239,12 +241,6 @@ impl Helper {
         }
         os::ring(self.channel.as_raw_fd(), 0)
     }
-}
-
-/// What is open: nothing came with the process, so it is this side's own.
-fn descriptors() -> io::Result<Vec<RawFd>> {
-    let entries = fs::read_dir("/proc/self/fd")?.collect::<io::Result<Vec<_>>>()?;
-    Ok(entries.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }
 
 /// The kernel's own limit: what the process has of data now, and this much more.

@@ -149,9 +149,11 @@ impl Mapped {
         self.0.put(slot(number), event);
     }
 
-    /// Says how the guest's process ended.
+    /// Says how the guest's process ended, if nobody has said it: its own warden knows better than that one's.
     pub(crate) fn ended(&self, status: u32) {
-        self.0.publish(Word::Ending as usize, ENDED | u64::from(status));
+        if self.word(Word::Ending) == 0 {
+            self.0.publish(Word::Ending as usize, ENDED | u64::from(status));
+        }
     }
 
     /// Where the record of a fault is written.

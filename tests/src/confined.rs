@@ -343,7 +343,7 @@ fn memory() {
         memory.try_reserve_exact(bytes).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))
     };
     say("64 MiB", get(64 << 20));
-    say("1 GiB", get(1 << 30));
+    say("2 GiB", get(2 << 30));
 }
 
 fn spin() {

@@ -211,7 +211,7 @@ fn descriptors_that_are_not_meant_to_be_open_are_closed() {
 
 #[test]
 fn limits_hold() {
-    assert_eq!(played("memory").said, ["64 MiB: ok", "1 GiB: ENOMEM"]);
+    assert_eq!(played("memory").said, ["64 MiB: ok", "2 GiB: ENOMEM"]);
     assert_eq!(played("open-files").said, ["many: EMFILE", "highest: 63"]);
     let large = scene("file-size", &[]);
     assert_eq!((&large.said[..], large.signal), (&["1 MiB: ok".to_owned()][..], Some(libc::SIGXFSZ)));

@@ -4,11 +4,14 @@
 #![allow(unsafe_code)]
 
 use super::enforced::Finding;
-use std::{io, os::fd::RawFd};
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd},
+};
 
 /// Closes all descriptors but 0, 1, 2 and those to keep.
-pub(super) fn close_others(keep: &[RawFd]) -> Finding {
-    let mut keep: Vec<u32> = keep.iter().filter_map(|&fd| u32::try_from(fd).ok()).collect();
+pub(super) fn close_others(keep: &[BorrowedFd<'_>]) -> Finding {
+    let mut keep: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd().cast_unsigned()).collect();
     keep.sort_unstable();
     let ends = keep.iter().map(|&fd| fd.checked_sub(1)).chain([Some(u32::MAX)]);
     let starts = [3].into_iter().chain(keep.iter().map(|&fd| (fd + 1).max(3)));

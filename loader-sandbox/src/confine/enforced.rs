@@ -22,6 +22,8 @@ pub enum Measure {
     NetworkNamespace,
     /// System V objects and message queues of its own.
     IpcNamespace,
+    /// Processes of a namespace of its own: no number for anybody else's.
+    ProcessNamespace,
     /// No capability is left, not even to root.
     Capabilities,
     /// Nothing that it could start would have more rights than it has.
@@ -32,7 +34,7 @@ pub enum Measure {
     Filter,
     /// Somebody learns of calls that the filter refuses.
     Reports,
-    /// The limit of address space holds.
+    /// The limit of memory holds.
     Memory,
     /// The limit of processor time holds.
     CpuTime,
@@ -161,6 +163,7 @@ impl fmt::Display for Measure {
             Self::MountNamespace => "mount namespace",
             Self::NetworkNamespace => "network namespace",
             Self::IpcNamespace => "IPC namespace",
+            Self::ProcessNamespace => "process namespace",
             Self::Capabilities => "no capabilities",
             Self::NoNewPrivileges => "no new privileges",
             Self::Landlock => "Landlock",

@@ -83,6 +83,21 @@ impl fmt::Display for RefusedCall {
     }
 }
 
+/// The system killed the guest for a call: by a filter of the guest's own, for those of its policy do not kill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The number of the system call, where it is known.
+    pub call: Option<i64>,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("killed: a forbidden system call")?;
+        self.call
+            .map_or(Ok(()), |number| write!(f, " {number} ({})", names::name(number).unwrap_or("unknown")))
+    }
+}
+
 /// Answers refused calls, and tells of them: an iterator that ends when nobody is left who is under the filter. It is to
 /// be followed to its end: a call that nobody answers waits until its process is killed. Hostile code makes as many as it
 /// likes; who keeps them, keeps the first few.

@@ -1,11 +1,11 @@
 //! Confinement: what a process may ask of the system, and how far this machine enforces it.
 //!
 //! ```text
-//! the parent                                   the child, with one thread, before the first foreign byte
-//! Policy ──────── plain data ────────────────► Policy::enforce
-//!                                                descriptors → namespaces → privileges → limits → Landlock → filter
-//! Enforced ◄────── plain data ──────────────────  → probe: what is forbidden is attempted
-//! Listener ◄────── a descriptor ────────────────  (if supervised: each refused call as a value)
+//! the parent                          the child, with one thread, before the first foreign byte
+//! Policy ──────── plain data ───────► enter:  descriptors → namespaces → a root folder
+//!                                     apply:  privileges → limits → Landlock → filter
+//! Enforced ◄───── plain data ──────────        → probe: what is forbidden is attempted
+//! Listener ◄───── a descriptor ────────        (if supervised: each refused call as a value)
 //! ```
 //! Read in this order: [`Policy`] → [`Policy::enforce`] → [`Enforced`] → `calls` (the reasoned list of system calls) →
 //! [`Listener`].
@@ -40,35 +40,69 @@ mod root;
 
 pub use enforced::{Enforced, Finding, Measure, Refusal, State};
 pub use filter::{no_more_processes, no_new_code};
-pub use listener::{Abi, Listener, RefusedCall};
+pub use listener::{Abi, Listener, RefusedCall, Violation};
 pub use policy::{Limits, Policy, Require};
 
+use namespaces::Processes;
 use probe::Probe;
+use std::os::fd::BorrowedFd;
+
+/// A process that has only just started, has one thread, and has entered what takes it away from others. The rest comes
+/// with [`apply`](Entered::apply), to it or to one that it makes.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    enforced: Enforced,
+    probe: Probe,
+}
+
+/// The helper's first step: nothing of the guest, the engine or the program runs yet. Of its descriptors 0, 1, 2 and
+/// those to keep stay open.
+pub(crate) fn enter(policy: &Policy, keep: &[BorrowedFd<'_>]) -> Entered {
+    Entered::new(policy, keep, Processes::Own)
+}
+
+impl Entered {
+    fn new(policy: &Policy, keep: &[BorrowedFd<'_>], processes: Processes) -> Self {
+        let (mut enforced, probe) = (Enforced::default(), Probe::prepare(policy));
+        enforced.note(Measure::Descriptors, descriptors::close_others(keep));
+        namespaces::enter(policy, processes, &mut enforced);
+        Self { enforced, probe }
+    }
+
+    /// Whether the next process that is made is the first of a namespace of processes.
+    pub(crate) fn has_own_processes(&self) -> bool {
+        self.enforced.is_on(Measure::ProcessNamespace)
+    }
+
+    /// The last step before the guest's first byte. What it says is what is enforced from now on.
+    pub(crate) fn apply(self, policy: &Policy) -> Result<Enforced, Refusal> {
+        let Self { mut enforced, probe } = self;
+        let alone = paths::one_thread();
+        enforced.note(Measure::ParentDeath, privileges::die_with_parent());
+        // From here on nobody can give it anything that it does not have.
+        privileges::drop_all(&mut enforced);
+        limits::set(&policy.limits, &mut enforced);
+        let landlock = paths::restrict(policy, alone, &enforced);
+        enforced.note(Measure::Landlock, landlock);
+        // From here on every call is looked at.
+        filter::install(policy, &mut enforced);
+        probe.run(policy, &mut enforced);
+        policy.require.check(&enforced)?;
+        Ok(enforced)
+    }
+}
 
 impl Policy {
-    /// Confines this process, for good, and says how far this machine went along.
+    /// Confines this process, for good, and says how far this machine went along. Of its descriptors 0, 1, 2 and those to
+    /// keep stay open.
     ///
-    /// For a process that has only just started, has one thread, and has run nobody's code but its own program's. The
-    /// first call of this comes before anything else is open or running that it would take away.
+    /// For a process that has only just started, has one thread, and has run nobody's code but its own program's. What a
+    /// [`Sandbox`](crate::Sandbox) starts is confined already, and has a namespace of processes too.
     ///
     /// # Errors
     /// The first measure that the policy requires and that is not enforced. The process is confined as far as it goes
     /// then, and good for nothing but to say so.
-    pub fn enforce(&self) -> Result<Enforced, Refusal> {
-        let mut enforced = Enforced::default();
-        let probe = Probe::prepare(self);
-        let alone = paths::one_thread();
-        enforced.note(Measure::Descriptors, descriptors::close_others(&self.keep));
-        namespaces::enter(self, &mut enforced);
-        enforced.note(Measure::ParentDeath, privileges::die_with_parent());
-        // From here on nobody can give it anything that it does not have.
-        privileges::drop_all(&mut enforced);
-        limits::set(&self.limits, &mut enforced);
-        enforced.note(Measure::Landlock, paths::restrict(self, alone));
-        // From here on every call is looked at.
-        filter::install(self, &mut enforced);
-        probe.run(self, &mut enforced);
-        self.require.check(&enforced)?;
-        Ok(enforced)
+    pub fn enforce(&self, keep: &[BorrowedFd<'_>]) -> Result<Enforced, Refusal> {
+        Entered::new(self, keep, Processes::Shared).apply(self)
     }
 }

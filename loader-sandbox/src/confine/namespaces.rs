@@ -3,9 +3,9 @@
 //! The user namespace comes first: in it even an ordinary user may have the others made. The process keeps its user and
 //! group number. What is mounted in the mount namespace is in [`root`].
 //!
-//! There is no namespace of processes. Its first process would be the confined one, for which the kernel ignores signals
-//! that it sends itself: `abort()` would end otherwise than anywhere else. That others cannot be reached is seen to by
-//! the filter and Landlock.
+//! The namespace of processes is one for those that this process makes. Its first must not be the confined one, for which
+//! the kernel would ignore signals that it sends itself: `abort()` would end otherwise than anywhere else. So it is only
+//! for who puts a process in between.
 //!
 //! Unsafe because `unshare` can also part a thread from the descriptors of its process.
 #![allow(unsafe_code)]
@@ -17,8 +17,17 @@ use rustix::{
 };
 use std::{fs, io};
 
+/// Whose first process of a namespace the next one is that this process makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Processes {
+    /// Nobody's: it is one like this.
+    Shared,
+    /// That of a namespace of its own, where the machine allows.
+    Own,
+}
+
 /// Enters namespaces, as far as the machine allows.
-pub(super) fn enter(policy: &Policy, enforced: &mut Enforced) {
+pub(super) fn enter(policy: &Policy, processes: Processes, enforced: &mut Enforced) {
     // Half of it would be worse than nothing: a process whose user has no number here.
     let user = try_in_a_copy(users).and_then(|()| users());
     enforced.note(
@@ -31,14 +40,24 @@ pub(super) fn enter(policy: &Policy, enforced: &mut Enforced) {
     };
     enforced.note(Measure::NetworkNamespace, network);
     enforced.note(Measure::IpcNamespace, own(UnshareFlags::NEWIPC, "without objects of anybody else's"));
-    let mounts = match policy.reads_everything() {
-        true => Finding::not_asked(),
-        false => Finding::of(
-            try_in_a_copy(|| root::change(policy)).and_then(|()| root::change(policy)),
-            "a root folder in which only the policy's files are",
-        ),
-    };
-    enforced.note(Measure::MountNamespace, mounts);
+    // A copy that tries it must be the first of a namespace too, and not of that which is meant for the next process.
+    let part_processes = || if processes == Processes::Own { part(UnshareFlags::NEWPID) } else { Ok(()) };
+    let mounts = (!policy.reads_everything())
+        .then(|| try_in_a_copy(|| part_processes().and_then(|()| root::change(policy))));
+    enforced.note(
+        Measure::ProcessNamespace,
+        match processes {
+            Processes::Shared => Finding::not_asked(),
+            Processes::Own => Finding::of(part_processes(), "without numbers of anybody else's"),
+        },
+    );
+    let mounts = mounts.map(|tried| tried.and_then(|()| root::change(policy)));
+    enforced.note(
+        Measure::MountNamespace,
+        mounts.map_or(Finding::not_asked(), |done| {
+            Finding::of(done, "a root folder in which only the policy's files are")
+        }),
+    );
 }
 
 fn own(namespace: UnshareFlags, by: &'static str) -> Finding {

@@ -4,7 +4,7 @@
 //! What is refused fails with `EACCES` (signals: `EPERM`). That a file exists, and what `stat` says of it, is not kept
 //! from anybody; that takes the mount namespace.
 
-use super::{Policy, enforced::Finding};
+use super::{Enforced, Measure, Policy, enforced::Finding};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, RestrictionStatus,
     Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
@@ -17,8 +17,8 @@ const NEWEST: ABI = ABI::V6;
 const COMPLETE: ABI = ABI::V6;
 
 /// From here on the kernel's rules are in force, for the thread that asks: whether it is `alone` makes the difference.
-pub(super) fn restrict(policy: &Policy, alone: bool) -> Finding {
-    let status = match rules(policy) {
+pub(super) fn restrict(policy: &Policy, alone: bool, enforced: &Enforced) -> Finding {
+    let status = match rules(policy, enforced) {
         Ok(status) => status,
         Err(error) => return Finding::absent(error.to_string()),
     };
@@ -41,7 +41,7 @@ pub(super) fn restrict(policy: &Policy, alone: bool) -> Finding {
     }
 }
 
-fn rules(policy: &Policy) -> Result<RestrictionStatus, RulesetError> {
+fn rules(policy: &Policy, enforced: &Enforced) -> Result<RestrictionStatus, RulesetError> {
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
@@ -49,9 +49,14 @@ fn rules(policy: &Policy) -> Result<RestrictionStatus, RulesetError> {
     if !policy.network {
         rules = rules.handle_access(AccessNet::from_all(NEWEST))?;
     }
+    // Where there are only the sandbox's own processes, what one may know of itself it may know of its copies.
+    let own =
+        [Measure::ProcessNamespace, Measure::MountNamespace].iter().all(|&measure| enforced.is_on(measure));
+    let of_processes = (own && policy.read.iter().any(|path| path.starts_with("/proc"))).then_some("/proc");
     rules
         .create()?
         .add_rules(path_beneath_rules(&policy.read, reading()))?
+        .add_rules(path_beneath_rules(of_processes, reading()))?
         .add_rules(path_beneath_rules(&policy.write, reading() | writing()))?
         .restrict_self()
 }

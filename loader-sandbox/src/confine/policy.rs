@@ -3,9 +3,9 @@
 use super::enforced::{Measure, Refusal};
 use crate::confine::Enforced;
 use serde::{Deserialize, Serialize};
-use std::{os::fd::RawFd, path::PathBuf};
+use std::path::PathBuf;
 
-/// How a process is to be confined: plain data, made by the parent, enforced by the child with [`Policy::enforce`].
+/// How a process is to be confined: plain data, made by the parent, enforced in the child.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// How much it may use.
@@ -22,8 +22,6 @@ pub struct Policy {
     pub write_xor_execute: bool,
     /// Whether somebody answers refused calls, and so learns of them ([`Enforced::take_listener`]).
     pub supervised: bool,
-    /// Descriptors that stay open beside 0, 1 and 2.
-    pub keep: Vec<RawFd>,
     /// What must be enforced.
     pub require: Require,
 }
@@ -31,7 +29,7 @@ pub struct Policy {
 /// How much a process may use. `None` is as much as it has already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Bytes of address space, what it has at the start included.
+    /// Bytes of memory of its own, beside what it has when it is confined.
     pub memory: Option<u64>,
     /// Seconds of processor time.
     pub cpu: Option<u64>,
@@ -46,9 +44,9 @@ pub struct Limits {
 /// Without which measures a process does not go on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Require {
-    /// Goes on with what this machine enforces.
+    /// What the machine allows.
     #[default]
-    Nothing,
+    Possible,
     /// These.
     These(Vec<Measure>),
     /// All that the policy asks for.
@@ -61,26 +59,25 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
-            read: Self::libraries(),
+            read: Self::essentials(),
             write: Vec::new(),
             network: false,
             processes: false,
             write_xor_execute: true,
             supervised: false,
-            keep: Vec::new(),
-            require: Require::Nothing,
+            require: Require::Possible,
         }
     }
 }
 
 impl Policy {
-    /// What loading a library of the system reads: the system's folders of libraries, the list of what is in them, and
-    /// what `/proc` says of the process itself.
+    /// What every library may need that is loaded: the system's folders of libraries and the list of what is in them,
+    /// what `/proc` says of the process itself, and the devices that are in no machine.
     #[must_use]
-    pub fn libraries() -> Vec<PathBuf> {
-        ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache", "/proc/self"]
-            .map(PathBuf::from)
-            .to_vec()
+    pub fn essentials() -> Vec<PathBuf> {
+        let libraries = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"];
+        let others = ["/proc/self", "/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"];
+        libraries.into_iter().chain(others).map(PathBuf::from).collect()
     }
 
     /// Whether a file anywhere may be read.
@@ -93,7 +90,7 @@ impl Require {
     /// Whether what is enforced is enough.
     pub(super) fn check(&self, enforced: &Enforced) -> Result<(), Refusal> {
         let wanted = |measure: &Measure| match self {
-            Self::Nothing => false,
+            Self::Possible => false,
             Self::These(measures) => measures.contains(measure),
             Self::All => true,
         };

@@ -31,7 +31,7 @@ impl Probe {
     pub(super) fn prepare(policy: &Policy) -> Self {
         let allowed =
             |file: &Path| policy.read.iter().chain(&policy.write).any(|path| file.starts_with(path));
-        let witnesses = ["/etc/passwd", "/etc/hostname", "/usr/bin/env", "/bin/sh", "/proc/version"];
+        let witnesses = ["/etc/passwd", "/etc/hostname", "/usr/bin/env", "/bin/sh"];
         let outside = witnesses.map(PathBuf::from).into_iter().find(|file| !allowed(file) && can_open(file));
         Self { outside }
     }
@@ -52,7 +52,7 @@ impl Probe {
         let findings = [
             (Measure::Files, self.files(policy, enforced)),
             (Measure::Network, asked(!policy.network, &|| network(enforced))),
-            (Measure::Signals, signals()),
+            (Measure::Signals, signals(enforced)),
             (Measure::Processes, asked(!policy.processes, &processes)),
             (Measure::WriteXorExecute, asked(policy.write_xor_execute, &write_xor_execute)),
             (Measure::ForeignAbis, foreign_abis(enforced)),
@@ -61,7 +61,7 @@ impl Probe {
             enforced.note(measure, finding);
         }
         if let Some(most) = policy.limits.memory.filter(|_| enforced.is_on(Measure::Memory)) {
-            holds(enforced, Measure::Memory, memory(most, ProtFlags::empty()).is_err());
+            holds(enforced, Measure::Memory, memory(most, ProtFlags::WRITE).is_err());
         }
         if let Some(most) = policy.limits.open_files.filter(|_| enforced.is_on(Measure::OpenFiles)) {
             let most = i32::try_from(most).unwrap_or(i32::MAX);
@@ -134,8 +134,11 @@ fn network(enforced: &Enforced) -> Finding {
 }
 
 /// Signal 0 is none, but is refused like any other.
-fn signals() -> Finding {
+fn signals(enforced: &Enforced) -> Finding {
     match getppid().map(test_kill_process) {
+        Some(Ok(())) if enforced.is_on(Measure::ProcessNamespace) => {
+            Finding::on("there is nobody but the sandbox's own processes")
+        }
         Some(Ok(())) => Finding::absent("one could be sent to the parent"),
         Some(Err(_)) => Finding::on("refused"),
         None => Finding::partial("there is no parent to try it on"),

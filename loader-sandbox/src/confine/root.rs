@@ -16,11 +16,11 @@ use rustix::{
 };
 use std::{
     env,
-    fs::{self, File},
+    fs::{self, File, FileType},
     io,
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::fs::symlink,
+        unix::fs::{FileTypeExt, symlink},
     },
     path::{Component, Path, PathBuf},
 };
@@ -34,9 +34,13 @@ struct Place {
     asked: PathBuf,
     /// The same, without links.
     real: PathBuf,
-    is_folder: bool,
+    kind: FileType,
     writable: bool,
 }
+
+/// What the system says of processes. The confined one is not there yet, so it is all of this or nothing; what of it can
+/// be opened is up to Landlock.
+const PROC: &str = "/proc";
 
 /// Moves into a root folder with what the policy names. When it fails, the process is good for nothing any more.
 pub(super) fn change(policy: &Policy) -> io::Result<()> {
@@ -64,9 +68,10 @@ pub(super) fn change(policy: &Policy) -> io::Result<()> {
 /// What is to be there and exists, folders before what is in them.
 fn places(policy: &Policy) -> Vec<Place> {
     let place = |path: &PathBuf, writable| {
+        let path = if path.starts_with(PROC) { Path::new(PROC) } else { path };
         let real = path.canonicalize().ok()?;
-        let is_folder = real.is_dir();
-        Some(Place { asked: path.clone(), real, is_folder, writable })
+        let kind = real.metadata().ok()?.file_type();
+        Some(Place { asked: path.into(), real, kind, writable })
     };
     let read = policy.read.iter().filter_map(|path| place(path, false));
     let mut places: Vec<_> = read.chain(policy.write.iter().filter_map(|path| place(path, true))).collect();
@@ -93,8 +98,9 @@ fn tree(place: &Place) -> io::Result<OwnedFd> {
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     let tree = open_tree(CWD, &place.real, flags)?;
     let read_only = if place.writable { 0 } else { libc::MOUNT_ATTR_RDONLY };
+    let no_devices = if place.kind.is_char_device() { 0 } else { libc::MOUNT_ATTR_NODEV };
     let attributes = libc::mount_attr {
-        attr_set: read_only | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
+        attr_set: read_only | no_devices | libc::MOUNT_ATTR_NOSUID,
         attr_clr: 0,
         propagation: 0,
         userns_fd: 0,
@@ -123,10 +129,15 @@ fn put(place: &Place, tree: &OwnedFd) -> io::Result<()> {
     let target = staged(&place.real);
     if !target.exists() {
         make_parents(&target)?;
-        match place.is_folder {
+        match place.kind.is_dir() {
             true => fs::create_dir(&target)?,
             false => File::create(&target).map(drop)?,
         }
+    }
+    // That of the process's own namespace, where it has one and may.
+    let fixed = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    if place.real == Path::new(PROC) && mount("proc", &target, "proc", fixed, None).is_ok() {
+        return Ok(());
     }
     Ok(move_mount(tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }

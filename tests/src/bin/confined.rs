@@ -138,9 +138,7 @@ fn play(scene: &Scene) -> io::Result<Account> {
 
 /// In the copy: enforces the policy, tells, and plays.
 fn confined(scene: &Scene, socket: &UnixStream) {
-    let mut policy = (scene.policy)();
-    policy.keep.push(socket.as_raw_fd());
-    let mut enforced = policy.enforce();
+    let mut enforced = (scene.policy)().enforce(&[socket.as_fd()]);
     let listener = enforced.as_mut().ok().and_then(|enforced| enforced.take_listener());
     let kept = serde_json::to_vec(&enforced).expect("JSON");
     send(socket, &kept, listener).expect("somebody who receives");
