@@ -3,7 +3,7 @@
 //! | exit code | meaning |
 //! |---|---|
 //! | 0 | fine |
-//! | 1 | refused: one sentence on standard error says why |
+//! | 1 | refused: one sentence on standard error says why; a report follows where code faulted |
 //! | 2 | the command line is wrong |
 //! | 128 + n | signal n killed it |
 
@@ -27,7 +27,10 @@ mod value;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use loader::{
     Engine, Error, ErrorKind, Library, MissingPolicy, Stage, SymbolName,
-    sandbox::{Builder, Failure as Apart, report::Cause},
+    sandbox::{
+        Builder, Failure as Apart,
+        report::{Cause, Fault},
+    },
 };
 use loader_sandbox::{Child, Ending};
 use serde_json::json;
@@ -129,6 +132,8 @@ impl Loading {
 enum Failure {
     /// The engine, or an image, said no.
     Refused(Error),
+    /// The image's code faulted.
+    Faulted(PathBuf, Box<Fault>),
     /// A signal killed the process in which the image ran.
     Died(PathBuf, i32),
     /// The image's code ended its process.
@@ -162,11 +167,7 @@ impl Failure {
     fn of(file: &Path, failure: Apart) -> Self {
         match failure {
             Apart::Refused(error) => Self::Refused(error),
-            Apart::Faulted(fault) => match (fault.error, fault.cause) {
-                (Some(error), _) => Self::Refused(error),
-                (None, Cause::Signal { signal, .. }) => Self::Died(file.into(), signal),
-                (None, cause) => Self::Other(cause.to_string()),
-            },
+            Apart::Faulted(fault) => Self::Faulted(file.into(), fault),
             Apart::Died(signal) => Self::Died(file.into(), signal),
             Apart::Exited(code) => Self::Exited(code),
             Apart::Killed(_) | Apart::Forbidden(_) => Self::Killed(file.into(), failure.to_string()),
@@ -198,13 +199,19 @@ pub(crate) fn run() -> ExitCode {
 
 /// Says what went wrong.
 fn report(failure: &Failure, json: bool) -> ExitCode {
+    let died = |file: &Path, signal| {
+        let ending = Ending::Signal(signal);
+        (format!("{}: {ending} while its code ran", file.display()), ending.exit_code())
+    };
     let (sentence, code) = match failure {
         Failure::Refused(error) => (error.to_string(), 1),
         Failure::Other(sentence) => (sentence.clone(), 1),
-        Failure::Died(file, signal) => {
-            let ending = Ending::Signal(*signal);
-            (format!("{}: {ending} while its code ran", file.display()), ending.exit_code())
-        }
+        Failure::Faulted(file, fault) => match (&fault.error, &fault.cause) {
+            (None, Cause::Signal { signal, .. }) => died(file, *signal),
+            (Some(error), _) => (error.to_string(), 1),
+            (None, cause) => (cause.to_string(), 1),
+        },
+        Failure::Died(file, signal) => died(file, *signal),
         Failure::Killed(file, how) => {
             (format!("{}: {how}", file.display()), Ending::Signal(9).exit_code()) // SIGKILL, as for a child
         }
@@ -217,11 +224,25 @@ fn report(failure: &Failure, json: bool) -> ExitCode {
         match failure {
             Failure::Refused(e) => error = error_json(e),
             Failure::Died(_, signal) => error["signal"] = (*signal).into(),
+            Failure::Faulted(_, fault) => error = fault_json(error, fault),
             _ => {}
         }
         let _ = screen::object(&json!({ "error": error }));
+    } else if let Failure::Faulted(_, fault) = failure {
+        eprint!("\n{}", fault.report());
     }
     ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+/// A fault: the error or the signal that it was, and the report.
+fn fault_json(mut error: serde_json::Value, fault: &Fault) -> serde_json::Value {
+    match (&fault.error, &fault.cause) {
+        (Some(e), _) => error = error_json(e),
+        (None, Cause::Signal { signal, .. }) => error["signal"] = (*signal).into(),
+        (None, _) => {}
+    }
+    error["fault"] = json!(fault.report());
+    error
 }
 
 fn error_json(e: &Error) -> serde_json::Value {

@@ -6,7 +6,14 @@ use loader::sandbox::{
     Failure, Sandbox,
     report::{AccessKind, Cause, End, Fault, Place, Report},
 };
-use std::{env, fmt::Write, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    env,
+    fmt::Write,
+    fs,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
 
 const ELF: &str = "elf/fault-report/libfault-report.so";
 const PE: &str = "pe/fault-report/fault-report.dll";
@@ -25,8 +32,11 @@ fn fault(sandbox: &mut Sandbox, symbol: &str) -> Box<Fault> {
     }
 }
 
-fn report(library: &str, symbol: &str) -> Report {
-    fault(&mut sandbox(library), symbol).report()
+/// The report of a call in a sandbox of its own. Each is made once: the program's own debug information is large.
+fn report(library: &'static str, symbol: &'static str) -> Report {
+    static MADE: Mutex<BTreeMap<(&str, &str), Report>> = Mutex::new(BTreeMap::new());
+    let made = || fault(&mut sandbox(library), symbol).report();
+    MADE.lock().unwrap_or_else(PoisonError::into_inner).entry((library, symbol)).or_insert_with(made).clone()
 }
 
 /// A line of the source that has a mark.
@@ -115,7 +125,7 @@ fn disassembly_is_what_the_source_says() {
 
 #[test]
 fn the_sentence_says_what_was_tried_and_what_is_there() {
-    let sentences = |library: &str| FAULTS.map(|symbol| report(library, symbol).message);
+    let sentences = |library: &'static str| FAULTS.map(|symbol| report(library, symbol).message);
     let [write, sealed, jump, full, division] = sentences(ELF);
     assert_eq!(write, "SIGSEGV: write to 0x10, which is not mapped");
     assert!(sealed.ends_with(", which is r-- since seal (.data.rel.ro of libfault-report.so)"), "{sealed}");

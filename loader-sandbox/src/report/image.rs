@@ -6,8 +6,8 @@
 use addr2line::Context;
 use gimli::{Dwarf, EndianSlice, LittleEndian, SectionId};
 use object::{
-    ExportTarget, File, NameOrOrdinal, Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionKind,
-    SymbolKind, SymbolSection, pe::IMAGE_DIRECTORY_ENTRY_EXCEPTION,
+    ExportTarget, File, NameOrOrdinal, Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionIndex,
+    SectionKind, SymbolKind, pe::IMAGE_DIRECTORY_ENTRY_EXCEPTION,
 };
 use pe_unwind_info::x86_64::{FunctionTableEntries, UnwindInfo, UnwindInfoTrailer};
 use std::{borrow::Cow, cell::OnceCell, ops::Range};
@@ -20,16 +20,19 @@ pub(super) struct Image<'d> {
     pub(super) file: File<'d>,
     /// The address that the linker gave to its first byte.
     pub(super) base: u64,
+    symbols: OnceCell<Vec<Symbol<'d>>>,
     lines: OnceCell<Option<Context<Bytes<'d>>>>,
 }
 
-/// A symbol that covers a place.
+/// A symbol.
 pub(super) struct Symbol<'d> {
     pub(super) name: Cow<'d, [u8]>,
     /// Its distance from the module's first byte.
     pub(super) at: u64,
     /// How long it is; 0 where nobody says.
     pub(super) len: u64,
+    section: Option<SectionIndex>,
+    is_global: bool,
 }
 
 /// Bytes of a section, and the addresses that the linker gave them.
@@ -65,7 +68,7 @@ impl<'d> Image<'d> {
             File::Pe64(_) => file.relative_address_base(),
             _ => return None,
         };
-        Some(Self { file, base, lines: OnceCell::new() })
+        Some(Self { file, base, symbols: OnceCell::new(), lines: OnceCell::new() })
     }
 
     /// The section that a place lies in.
@@ -114,44 +117,48 @@ impl<'d> Image<'d> {
     }
 
     /// The symbol that covers a place: of those with a size the one that starts last, else the last one before the place,
-    /// where no other function begins in between.
-    pub(super) fn symbol(&self, offset: u64) -> Option<Symbol<'d>> {
-        let at = self.base.checked_add(offset)?;
-        let section = self.section(offset).map(|s| s.index());
-        let floor = self.function(offset).flatten().map_or(self.base, |function| self.base + function.start);
-        let tables = self.file.symbols().chain(self.file.dynamic_symbols());
-        let fits = |s: &object::Symbol<'d, '_>| {
-            let named = matches!(
-                s.kind(),
-                SymbolKind::Text | SymbolKind::Data | SymbolKind::Unknown | SymbolKind::Label
-            );
-            let here = match (s.section(), section) {
-                (SymbolSection::Section(of), Some(index)) => of == index,
-                _ => false,
-            };
-            let reaches = match s.size() {
-                0 => s.address() >= floor,
-                size => at.checked_sub(s.address()).is_some_and(|d| d < size),
-            };
-            named && here && s.address() <= at && reaches
+    /// where neither another function nor another section begins in between.
+    pub(super) fn symbol(&self, offset: u64) -> Option<&Symbol<'d>> {
+        /// As many symbols may begin within one that covers them.
+        const NESTED: usize = 256;
+        let symbols = self.symbols.get_or_init(|| self.sorted());
+        let before = &symbols[..symbols.partition_point(|symbol| symbol.at <= offset)];
+        let near = || before.iter().rev().take(NESTED);
+        let covers = |symbol: &&Symbol<'_>| offset - symbol.at < symbol.len;
+        let open = |symbol: &&Symbol<'_>| {
+            let floor = self.function(offset).flatten().map_or(0, |function| function.start);
+            symbol.len == 0 && symbol.at >= floor && symbol.section == self.section(offset).map(|s| s.index())
         };
-        let listed = tables.filter(fits).filter_map(|s| {
-            let name = s.name_bytes().ok().filter(|name| !name.is_empty())?;
-            Some(((s.size() != 0, s.address(), s.is_global()), (name.into(), s.size())))
-        });
-        let exported = self.file.exports().ok().into_iter().flatten().filter_map(|export| {
-            let export = export.ok().filter(|_| self.is_pe())?;
-            let ExportTarget::Address { address } = export.target() else { return None };
-            let near = (floor..=at).contains(&address);
-            let here = near && self.section(address.wrapping_sub(self.base)).map(|s| s.index()) == section;
+        near().find(covers).or_else(|| near().find(|symbol| symbol.len == 0).filter(open))
+    }
+
+    /// All symbols by where they begin, the better name last.
+    fn sorted(&self) -> Vec<Symbol<'d>> {
+        let mut symbols = Vec::new();
+        for symbol in self.file.symbols().chain(self.file.dynamic_symbols()) {
+            let kinds = [SymbolKind::Text, SymbolKind::Data, SymbolKind::Unknown, SymbolKind::Label];
+            let name = symbol.name_bytes().unwrap_or_default();
+            let (at, section) = (symbol.address().checked_sub(self.base), symbol.section_index());
+            if let (Some(at), Some(_), false) = (at, section, name.is_empty())
+                && kinds.contains(&symbol.kind())
+            {
+                let (len, is_global) = (symbol.size(), symbol.is_global());
+                symbols.push(Symbol { name: name.into(), at, len, section, is_global });
+            }
+        }
+        let exports = self.file.exports().ok().filter(|_| self.is_pe());
+        for export in exports.into_iter().flatten().flatten() {
+            let ExportTarget::Address { address } = export.target() else { continue };
+            let Some(at) = address.checked_sub(self.base) else { continue };
             let name = match export.into_name() {
                 NameOrOrdinal::Name(name) => name,
                 NameOrOrdinal::Ordinal(number) => format!("#{number}").into_bytes().into(),
             };
-            here.then_some(((false, address, true), (name, 0)))
-        });
-        let ((_, at, _), (name, len)) = listed.chain(exported).max_by_key(|(rank, _)| *rank)?;
-        Some(Symbol { name, at: at.checked_sub(self.base)?, len })
+            let section = self.section(at).map(|section| section.index());
+            symbols.push(Symbol { name, at, len: 0, section, is_global: true });
+        }
+        symbols.sort_by_key(|symbol| (symbol.at, symbol.is_global));
+        symbols
     }
 
     /// The nearest source line, where there is debug information.

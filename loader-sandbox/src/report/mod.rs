@@ -19,6 +19,8 @@ mod module;
 mod place;
 mod record;
 mod registers;
+#[cfg(test)]
+mod tests;
 mod text;
 mod walk;
 

@@ -2,8 +2,8 @@
 //!
 //! `framehop` steps from a frame to its caller. It was made for files that mean well: it follows chained unwind data
 //! without end, evaluates expressions without end, and reads behind a function's code. So a frame is handed to it with the
-//! parts of one module, after [`Image::function`] and [`ends`] have seen that they lead somewhere; and an overflow of its
-//! arithmetic, which a build with checks makes a panic, ends the walk.
+//! parts of one module, after [`Image::function`] and [`ends`] have seen that they lead somewhere. What it and `gimli`
+//! compute from such data may overflow, which a build with checks makes a panic: that ends the walk.
 
 use super::{
     copies::Copies,
@@ -103,7 +103,9 @@ pub(super) fn stack(record: &Record, modules: &Modules<'_>, maps: &Maps, copies:
         }
         let found = modules.find(at.address_for_lookup());
         let below = registers.get(Reg::RSP);
-        match step(at, found, &mut registers, copies) {
+        // An overflow of arithmetic, where a build checks it, is one more way to be lost.
+        let step = || step(at, found, &mut registers, copies);
+        match catch_unwind(AssertUnwindSafe(step)).ok().flatten() {
             Some(None) => break End::Outermost,
             Some(Some(caller)) if registers.get(Reg::RSP) > below => {
                 let Some(address) = FrameAddress::from_return_address(caller) else { break End::Outermost };
@@ -131,8 +133,7 @@ fn step(
     }
     let mut cache = CacheX86_64::<_>::new();
     let mut read = |at: u64| copies.word(at).ok_or(());
-    let step = || unwinder.unwind_frame(at, registers, &mut cache, &mut read);
-    catch_unwind(AssertUnwindSafe(step)).ok()?.ok()
+    unwinder.unwind_frame(at, registers, &mut cache, &mut read).ok()
 }
 
 /// The parts of a module that framehop needs for one frame.
