@@ -33,4 +33,4 @@ pub use child::{Child, Ending, Report, behave_as_child, signal_name};
 pub use memory::{Memory, Pages};
 pub use outcome::{Failure, Limit, Outcome, Returned};
 pub use protocol::{EngineSetup, Module, Target};
-pub use sandbox::{Argument, Happened, Loaded, Sandbox};
+pub use sandbox::{Argument, Change, Happened, Loaded, Sandbox};

@@ -210,6 +210,9 @@ impl Sandbox {
 
     /// Loads a library: a path, or a name that is looked for by the rules of its format. Its initialisers run.
     ///
+    /// The guest's side opens the file and those that it needs: where they are not among the system's libraries, they must
+    /// be in what the guest may [read](Builder::read).
+    ///
     /// # Errors
     /// Any [`Failure`].
     pub fn load(&mut self, path: impl AsRef<Path>) -> Outcome<Loaded> {
@@ -373,6 +376,12 @@ impl Sandbox {
     /// The guest's memory.
     pub fn memory(&mut self) -> Memory<'_> {
         Memory::of(self)
+    }
+
+    /// The number of the guest's process, as long as it lives: by it the system knows it here.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.guest().map(|pid| pid.as_raw_nonzero().get().cast_unsigned())
     }
 
     /// The guest's process, as long as it lives.

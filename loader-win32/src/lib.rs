@@ -50,7 +50,9 @@ mod text;
 mod variadic;
 mod version;
 
+pub use kernel32::child::OtherProcess;
 pub use ldr::Listed;
+pub use memory::Info as MemoryInfo;
 pub use memory::book::MemoryUse;
 pub use path::to_host as host_path;
 pub use process::{Process, run_as, substitutes};

@@ -4,11 +4,18 @@ use crate::{
     Advice, Services, bcrypt, crt,
     exception::{self, vectored::Handlers},
     heap::Heaps,
-    kernel32::{self, datafile::DataFiles, environment::Environment, pool::Pool, search::DllSearch},
+    kernel32::{
+        self,
+        child::{Child, OtherProcess},
+        datafile::DataFiles,
+        environment::Environment,
+        pool::Pool,
+        search::DllSearch,
+    },
     ldr::{Listed, Lists},
     memory::{Memory, book::MemoryUse},
     ntdll,
-    object::Objects,
+    object::{Kind, Objects, PROCESS_ALL_ACCESS},
     ole, peb, sockets, teb, text, version,
 };
 use loader_core::{Addr, ErrorKind, HostModule, HostTable};
@@ -111,6 +118,13 @@ impl Process {
     pub fn memory_use(&self) -> MemoryUse {
         let (heaps, heap_bytes) = self.heaps.usage();
         MemoryUse { heaps, heap_bytes, ..self.memory.usage() }
+    }
+
+    /// A handle of another process, with all rights: what is done to its memory by it is done there.
+    #[must_use]
+    pub fn open_other(&self, other: Box<dyn OtherProcess>) -> usize {
+        self.objects
+            .open(Kind::Process { access: PROCESS_ALL_ACCESS, child: Some(Arc::new(Child::of(other))) })
     }
 
     /// Whether an access at this address hit a guard page; then the page is an ordinary one from now on. For whoever

@@ -98,6 +98,11 @@ impl Windows {
         Ok(Arc::new(Self { process, services }))
     }
 
+    /// The process that the engine's Windows code believes to run in.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// Lets `FreeLibrary` take a handle, as the last of its module's.
     pub(crate) fn lend(&self, handle: Handle) {
         let Some(module) = self.services.set().ok().and_then(|set| set.target(handle)) else { return };

@@ -20,7 +20,7 @@ const PE: &str = "pe/fault-report/fault-report.dll";
 const FAULTS: [&str; 5] = ["null_write", "sealed_write", "null_jump", "stack_overflow", "division"];
 
 fn sandbox(library: &str) -> Sandbox {
-    let mut sandbox = Sandbox::builder().start().unwrap();
+    let mut sandbox = Sandbox::builder().read(corpus::root()).start().unwrap();
     sandbox.load(corpus::root().join(library)).unwrap();
     sandbox
 }

@@ -9,6 +9,7 @@ use loader::{
 };
 use std::{
     fs,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -251,6 +252,36 @@ fn the_guests_memory_is_allocated_read_and_written_from_outside() {
     assert!(matches!(again, Err(Failure::Windows(487))), "ERROR_INVALID_ADDRESS: {again:?}");
     sandbox.kill();
     assert!(matches!(sandbox.memory().read(at, &mut back), Err(Failure::Gone)));
+}
+
+/// A handle of the guest's process is good for whatever Windows code does to the memory of another process.
+#[test]
+fn windows_code_here_works_on_the_guests_memory_by_a_handle() {
+    type AllocEx = extern "win64" fn(usize, u64, u64, u32, u32) -> u64;
+    type FreeEx = extern "win64" fn(usize, u64, u64, u32) -> i32;
+    type Write = extern "win64" fn(usize, u64, *const u8, usize, *mut usize) -> i32;
+    let engine = Engine::new().unwrap();
+    let kernel32 = engine.open("KERNEL32.dll").unwrap();
+    let guest = Arc::new(Mutex::new(with_libc()));
+    let process = loader::sandbox::process_handle(&engine, guest.clone());
+    #[allow(unsafe_code)]
+    // SAFETY: the functions are declared so.
+    let (alloc, free, write) = unsafe {
+        let (alloc, free) =
+            (kernel32.get::<AllocEx>(c"VirtualAllocEx"), kernel32.get::<FreeEx>(c"VirtualFreeEx"));
+        (alloc.unwrap(), free.unwrap(), kernel32.get::<Write>(c"WriteProcessMemory").unwrap())
+    };
+    engine.load_set().enter(loader::Format::Pe).unwrap();
+    let at = alloc(process, 0, 0x1000, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
+    assert_ne!(at, 0);
+    let mut written = 0;
+    assert_ne!(write(process, at, b"hello\0".as_ptr(), 6, &raw mut written), 0);
+    assert_eq!(written, 6);
+    assert_eq!(guest.lock().unwrap().call("strlen", [at.into()]).unwrap().u64(), 5);
+    assert_ne!(free(process, at, 0, MEM_RELEASE), 0);
+    assert_eq!(free(process, at, 0, MEM_RELEASE), 0, "it is free already");
+    guest.lock().unwrap().kill();
+    assert_eq!(alloc(process, 0, 0x1000, MEM_RESERVE, PAGE_READWRITE), 0, "it has ended");
 }
 
 #[test]

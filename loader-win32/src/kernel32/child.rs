@@ -1,7 +1,8 @@
 //! Other Windows processes: children that were created suspended and are never resumed. What may be done with one is what a
 //! debugger or an installer does before a program runs: its memory is reserved, written, asked about and freed.
 //!
-//! Programs are not run, so a process that is to run at once is not created.
+//! Programs are not run, so a process that is to run at once is not created. But the host may have processes for which it
+//! gives handles ([`OtherProcess`]).
 
 use super::{Bool, TRUE, answer, error::code, fail, system::process_of, wait::object};
 use crate::{
@@ -18,12 +19,13 @@ use crate::{
 };
 use loader_core::PAGE;
 use std::{
+    fmt,
     fs::File,
     io::Read,
     path::Path,
     sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicU32, Ordering::SeqCst},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
     },
 };
 
@@ -31,11 +33,83 @@ const PROCESS_TERMINATE: u32 = 1;
 const PROCESS_QUERY_LIMITED_INFORMATION: u32 = 0x1000;
 const CREATE_SUSPENDED: u32 = 4;
 
-/// Another process. It ends with the last handle of it.
+/// Another process, as its memory is worked on. Numbers of errors are Windows' own.
+pub trait OtherProcess: Send + Sync + fmt::Debug {
+    /// The number by which the system knows it.
+    fn id(&self) -> u32;
+    /// Whether it has ended.
+    fn has_ended(&self) -> bool;
+    /// Ends it.
+    fn end(&self);
+    /// `VirtualAlloc` in it.
+    ///
+    /// # Errors
+    /// As `GetLastError` has it.
+    fn allocate(&self, at: u64, len: u64, kind: u32, protect: u32) -> Result<u64, u32>;
+    /// `VirtualFree` in it.
+    ///
+    /// # Errors
+    /// As `GetLastError` has it.
+    fn free(&self, at: u64, len: u64, kind: u32) -> Result<(), u32>;
+    /// `VirtualProtect` in it: what the first page had before.
+    ///
+    /// # Errors
+    /// As `GetLastError` has it.
+    fn protect(&self, at: u64, len: u64, protect: u32) -> Result<u32, u32>;
+    /// `VirtualQuery` in it.
+    ///
+    /// # Errors
+    /// As `GetLastError` has it.
+    fn query(&self, at: u64) -> Result<Info, u32>;
+}
+
+/// A process that was created suspended.
 #[derive(Debug)]
-pub(crate) struct Child {
+struct Suspended {
     memory: Mutex<Book<Puppet>>,
     id: u32,
+    ended: AtomicBool,
+}
+
+impl OtherProcess for Suspended {
+    fn id(&self) -> u32 {
+        self.id
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.load(SeqCst)
+    }
+
+    fn end(&self) {
+        let memory = lock(&self.memory);
+        memory.pages().end();
+        self.ended.store(true, SeqCst);
+    }
+
+    fn allocate(&self, at: u64, len: u64, kind: u32, protect: u32) -> Result<u64, u32> {
+        lock(&self.memory).allocate(at, len, kind, protect)
+    }
+
+    fn free(&self, at: u64, len: u64, kind: u32) -> Result<(), u32> {
+        lock(&self.memory).free(at, len, kind)
+    }
+
+    fn protect(&self, at: u64, len: u64, protect: u32) -> Result<u32, u32> {
+        let (range, protect) = (book::pages(at, len)?, Protect::new(protect)?);
+        lock(&self.memory).protect(range, protect)?.ok_or(code::INVALID_ADDRESS)
+    }
+
+    /// What is not in the book is free.
+    fn query(&self, at: u64) -> Result<Info, u32> {
+        let (book, page) = (lock(&self.memory), at & !(PAGE - 1));
+        Ok(book.query(page).unwrap_or_else(|| Info::free(page..book.next(page))))
+    }
+}
+
+/// Another process. If it was created here, it ends with the last handle of it.
+#[derive(Debug)]
+pub(crate) struct Child {
+    process: Box<dyn OtherProcess>,
     exit_code: AtomicU32,
 }
 
@@ -43,43 +117,33 @@ impl Child {
     fn start() -> Result<Self, u32> {
         let puppet = Puppet::start().map_err(|_| code::NOT_ENOUGH_MEMORY)?;
         let id = puppet.id();
-        Ok(Self { memory: Mutex::new(Book::new(puppet)), id, exit_code: AtomicU32::new(STILL_ACTIVE) })
+        let memory = Mutex::new(Book::new(puppet));
+        Ok(Self::of(Box::new(Suspended { memory, id, ended: AtomicBool::new(false) })))
     }
 
-    /// Its memory, as long as it has not ended.
-    pub(crate) fn memory(&self) -> Result<MutexGuard<'_, Book<Puppet>>, u32> {
-        let memory = lock(&self.memory);
-        if self.has_ended() { Err(code::ACCESS_DENIED) } else { Ok(memory) }
+    pub(crate) fn of(process: Box<dyn OtherProcess>) -> Self {
+        Self { process, exit_code: AtomicU32::new(STILL_ACTIVE) }
+    }
+
+    /// The process, as long as it has not ended.
+    pub(crate) fn alive(&self) -> Result<&dyn OtherProcess, u32> {
+        if self.has_ended() { Err(code::ACCESS_DENIED) } else { Ok(&*self.process) }
     }
 
     /// The number by which the system knows it.
     pub(crate) fn id(&self) -> u32 {
-        self.id
+        self.process.id()
     }
 
-    /// Whether it was ended.
+    /// Whether it was ended, or has ended.
     pub(crate) fn has_ended(&self) -> bool {
-        self.exit_code.load(SeqCst) != STILL_ACTIVE
+        self.exit_code.load(SeqCst) != STILL_ACTIVE || self.process.has_ended()
     }
 
     fn end(&self, code: u32) {
-        let memory = lock(&self.memory);
-        if !self.has_ended() {
-            memory.pages().end();
-            self.exit_code.store(code, SeqCst);
+        if self.exit_code.compare_exchange(STILL_ACTIVE, code, SeqCst, SeqCst).is_ok() {
+            self.process.end();
         }
-    }
-
-    /// `VirtualProtect`: what the first page had before.
-    pub(crate) fn protect(&self, address: u64, len: u64, protect: u32) -> Result<u32, u32> {
-        let (range, protect) = (book::pages(address, len)?, Protect::new(protect)?);
-        self.memory()?.protect(range, protect)?.ok_or(code::INVALID_ADDRESS)
-    }
-
-    /// `VirtualQuery`: what is not in the book is free.
-    pub(crate) fn query(&self, address: u64) -> Result<Info, u32> {
-        let (book, page) = (self.memory()?, address & !(PAGE - 1));
-        Ok(book.query(page).unwrap_or_else(|| Info::free(page..book.next(page))))
     }
 }
 

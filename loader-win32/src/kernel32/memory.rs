@@ -30,7 +30,7 @@ extern "win64" fn VirtualAlloc(at: u64, len: u64, kind: u32, protect: u32) -> u6
 extern "win64" fn VirtualAllocEx(process: usize, at: u64, len: u64, kind: u32, protect: u32) -> u64 {
     address(process_of(process, PROCESS_VM_OPERATION).and_then(|child| match child {
         None => teb::process().memory.allocate(at, len, kind, protect),
-        Some(child) => child.memory()?.allocate(at, len, kind, protect),
+        Some(child) => child.alive()?.allocate(at, len, kind, protect),
     }))
 }
 
@@ -41,7 +41,7 @@ extern "win64" fn VirtualFree(at: u64, len: u64, kind: u32) -> Bool {
 extern "win64" fn VirtualFreeEx(process: usize, at: u64, len: u64, kind: u32) -> Bool {
     answer(process_of(process, PROCESS_VM_OPERATION).and_then(|child| match child {
         None => teb::process().memory.free(at, len, kind),
-        Some(child) => child.memory()?.free(at, len, kind),
+        Some(child) => child.alive()?.free(at, len, kind),
     }))
 }
 
@@ -51,7 +51,7 @@ fn protect(child: Option<&Child>, at: u64, len: u64, new: u32, old: Ptr<u32>) ->
     }
     let before = match child {
         None => teb::process().memory.protect(at, len, new),
-        Some(child) => child.protect(at, len, new),
+        Some(child) => child.alive()?.protect(at, len, new),
     };
     before.map(|before| old.set(before))
 }
@@ -77,7 +77,7 @@ fn query(child: Option<&Child>, at: u64, out: Ptr<Info>, room: usize) -> Result<
     }
     out.set(match child {
         None => teb::process().memory.query(at),
-        Some(child) => child.query(at)?,
+        Some(child) => child.alive()?.query(at)?,
     });
     Ok(size_of::<Info>())
 }
@@ -175,7 +175,7 @@ extern "win64" fn ReadProcessMemory(
 fn owner(child: Option<&Child>) -> Result<u32, u32> {
     match child {
         None => Ok(std::process::id()),
-        Some(child) => child.memory().map(|_| child.id()),
+        Some(child) => child.alive().map(|_| child.id()),
     }
 }
 
@@ -190,11 +190,11 @@ fn write_memory(
     let process = teb::process();
     let protect = |new| match child {
         None => process.memory.protect(to, len as u64, new),
-        Some(child) => child.protect(to, len as u64, new),
+        Some(child) => child.alive()?.protect(to, len as u64, new),
     };
     let now = match child {
         None => process.memory.query(to),
-        Some(child) => child.query(to)?,
+        Some(child) => child.alive()?.query(to)?,
     };
     let code = matches!(now.protect, protect::EXECUTE | protect::EXECUTE_READ);
     let opened = code && protect(protect::EXECUTE_READWRITE).is_ok();

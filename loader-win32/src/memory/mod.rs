@@ -33,18 +33,27 @@ pub(crate) const GRANULARITY: u64 = 0x1_0000;
 /// The highest address that Windows code can have, and one more.
 pub(crate) const TOP: u64 = 0x7fff_ffff_0000;
 
-/// `MEMORY_BASIC_INFORMATION`.
+/// `MEMORY_BASIC_INFORMATION`: a range of pages that are alike.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Info {
+pub struct Info {
+    /// Where they begin.
     pub base: u64,
+    /// Where the allocation begins that they belong to.
     pub allocation_base: u64,
+    /// The protection that the allocation began with.
     pub allocation_protect: u32,
+    /// The partition.
     pub partition: u32,
+    /// How many bytes.
     pub size: u64,
+    /// `MEM_COMMIT`, `MEM_RESERVE` or `MEM_FREE`.
     pub state: u32,
+    /// Their protection.
     pub protect: u32,
+    /// `MEM_PRIVATE`, `MEM_MAPPED` or `MEM_IMAGE`.
     pub kind: u32,
+    #[doc(hidden)]
     pub _pad: u32,
 }
 
