@@ -210,8 +210,12 @@ fn execute(command: &str, folder: &Path) -> Outcome<()> {
         [] => Err("an empty command".into()),
         [":directory", file, number, section] => set_directory(&folder.join(file), number.parse()?, section),
         [program, ref arguments @ ..] => {
-            let output =
-                Command::new(program).args(arguments).env("LC_ALL", "C").current_dir(folder).output()?;
+            let output = Command::new(program)
+                .args(arguments)
+                .env("LC_ALL", "C")
+                .env("PWD", "/proc/self/cwd") // what compilers write into debug information
+                .current_dir(folder)
+                .output()?;
             if output.status.success() {
                 return Ok(());
             }

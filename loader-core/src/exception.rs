@@ -1,7 +1,7 @@
 //! A Windows exception that nobody handled, as whoever called into the Windows code is told of it.
 
 use crate::{Addr, Rva};
-use std::fmt;
+use std::{fmt, sync::OnceLock};
 
 /// The exception, and the thread's state where it was raised.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,23 @@ pub struct Raised {
     pub registers: Registers,
 }
 
+/// Who is told of exceptions that nobody handled. It may be called in a signal handler.
+pub type Watch = fn(&Raised);
+
+static WATCH: OnceLock<Watch> = OnceLock::new();
+
+/// From now on `told` is called before the frames of such an exception are abandoned: its stack is still as it was. The
+/// first who asks for it is the only one: a process has one place where it writes such things down.
+pub fn watch(told: Watch) {
+    WATCH.get_or_init(|| told);
+}
+
 impl Raised {
+    /// Tells whoever watches.
+    pub(crate) fn tell(&self) {
+        WATCH.get().into_iter().for_each(|told| told(self));
+    }
+
     /// The exception, with the module's name.
     pub(crate) fn named(self) -> Exception {
         let reading = crate::index::Reading::begin();

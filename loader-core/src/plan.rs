@@ -8,6 +8,7 @@ use std::{borrow::Cow, ops::Range};
 bitflags::bitflags! {
     /// What may be done with a page. Write and execute never come together.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+    #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
     pub struct Rights: u8 {
         /// The page may be read.
         const READ = 1;

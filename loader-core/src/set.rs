@@ -129,6 +129,7 @@ pub struct Adopted {
 
 /// What a lookup found.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct FoundSymbol {
     /// The live address; for a thread-local variable, the calling thread's.
     pub at: Addr,

@@ -2,7 +2,7 @@
 
 use crate::{
     Outcome, Sandbox,
-    confine::{Policy, Require},
+    confine::{self, Policy, Require},
     process::{Limits, Start},
     protocol::{EngineSetup, Setup},
 };
@@ -15,6 +15,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 pub struct Builder {
     engine: EngineSetup,
     policy: Policy,
+    confined: bool,
     limits: Limits,
     topics: Topics,
     start: Start,
@@ -29,6 +30,9 @@ pub enum Output {
     Inherited,
 }
 
+/// How many descriptors the guest may have.
+const OPEN_FILES: u64 = 1024;
+
 impl Default for Builder {
     fn default() -> Self {
         let limits =
@@ -36,6 +40,7 @@ impl Default for Builder {
         Self {
             engine: EngineSetup::default(),
             policy: Policy::default(),
+            confined: true,
             limits,
             topics: Topics::TROUBLE | Topics::FILES,
             start: Start { environment: Vec::new(), folder: None, attached: false },
@@ -45,12 +50,12 @@ impl Default for Builder {
 
 impl Builder {
     /// Bytes of memory that the guest may have at a time, beside what the engine has when it begins; 1 GiB if nothing is
-    /// said.
+    /// said, and no limit with [`u64::MAX`].
     ///
     /// A guest that has more when it is looked at (every 5 ms, and at the end of every operation) is killed. Before it has an
     /// eighth more the kernel gives it none: allocations fail as they do where memory is short.
     pub fn memory(mut self, bytes: u64) -> Self {
-        self.limits.memory = Some(bytes);
+        self.limits.memory = (bytes != u64::MAX).then_some(bytes);
         self
     }
 
@@ -60,7 +65,7 @@ impl Builder {
         self
     }
 
-    /// Time that one operation may take; ten seconds if nothing is said.
+    /// Time that one operation may take; ten seconds if nothing is said, and no limit with [`Duration::MAX`].
     pub fn wall(mut self, time: Duration) -> Self {
         self.limits.wall = time;
         self
@@ -76,7 +81,7 @@ impl Builder {
         self
     }
 
-    /// A file that the guest may read, or a folder with all that is in it.
+    /// A file that the guest may read, or a folder with all that is in it. The system's libraries it may always read.
     pub fn read(mut self, path: impl Into<PathBuf>) -> Self {
         self.policy.read.push(path.into());
         self
@@ -97,6 +102,12 @@ impl Builder {
     /// What of the confinement must be enforced for the sandbox to start.
     pub fn require(mut self, require: Require) -> Self {
         self.policy.require = require;
+        self
+    }
+
+    /// Lets the guest ask of the system whatever this process may: for guests that are trusted, and only may fail.
+    pub fn unconfined(mut self) -> Self {
+        self.confined = false;
         self
     }
 
@@ -138,9 +149,15 @@ impl Builder {
     /// [`Failure::System`](crate::Failure::System), [`Failure::Unmet`](crate::Failure::Unmet).
     pub fn start(self) -> Outcome<Sandbox> {
         let hard = |most: u64| most.saturating_add(most / 8 + (1 << 20));
+        let limits = confine::Limits {
+            file_size: self.limits.memory,
+            open_files: Some(OPEN_FILES),
+            ..Default::default()
+        };
+        let policy = Policy { limits, ..self.policy };
         let setup = Setup {
             engine: self.engine,
-            policy: self.policy,
+            policy: self.confined.then_some(policy),
             topics: self.topics.bits(),
             memory: self.limits.memory.map(hard),
         };

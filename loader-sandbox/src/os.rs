@@ -13,7 +13,7 @@ use std::{
     io,
     mem::MaybeUninit,
     os::fd::{AsFd, RawFd},
-    ptr,
+    ptr::{self, NonNull},
     time::Duration,
 };
 
@@ -123,6 +123,12 @@ impl Window {
     pub(crate) fn address(&self, at: usize) -> u64 {
         assert!(at <= self.len, "outside the window");
         self.start.wrapping_add(at).expose_provenance() as u64
+    }
+
+    /// A place in it for a `T`, for whoever knows how to write there.
+    pub(crate) fn place_of<T>(&self, at: usize) -> NonNull<T> {
+        let place = NonNull::new(self.place(at, size_of::<T>()).cast::<T>());
+        place.filter(|place| place.is_aligned()).expect("a window is not at null, and `at` is aligned")
     }
 
     /// Copies out of it.

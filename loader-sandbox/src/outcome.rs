@@ -1,6 +1,6 @@
 //! What comes of an operation in a sandbox: a value, or one of the ways in which it can fail.
 
-use crate::{confine::Violation, report::Fault, signal_name};
+use crate::{confine::Refusal, report::Fault, signal_name};
 use loader_core::Error;
 use std::{fmt, io};
 
@@ -24,8 +24,9 @@ pub enum Failure {
     Died(i32),
     /// It went over a limit and was killed.
     Killed(Limit),
-    /// It was killed for asking the system for what it may not have.
-    Forbidden(Violation),
+    /// The kernel stopped it (`SIGSYS`) for a system call that some filter forbids: its number. What the sandbox's own filter
+    /// forbids is refused, and the guest goes on with an error.
+    Forbidden(i64),
     /// The sandbox ended before: an earlier operation said how.
     Gone,
     /// What came back is no answer. The sandbox is gone.
@@ -40,7 +41,7 @@ pub enum Failure {
         error: io::Error,
     },
     /// The machine cannot confine the guest as far as was required.
-    Unmet(String),
+    Unmet(Refusal),
 }
 
 /// What a sandbox has only so much of.
@@ -92,12 +93,12 @@ impl fmt::Display for Failure {
             Self::Exited(code) => write!(f, "the guest exited with code {code}"),
             Self::Died(signal) => write!(f, "the guest died of {}", signal_name(*signal)),
             Self::Killed(limit) => write!(f, "killed: over the limit of {limit}"),
-            Self::Forbidden(violation) => violation.fmt(f),
+            Self::Forbidden(call) => write!(f, "stopped at a forbidden system call ({call})"),
             Self::Gone => f.write_str("the sandbox has ended before"),
             Self::Garbled => f.write_str("what came out of the sandbox is no answer"),
             Self::TooMuch(what) => write!(f, "cannot be sent into the sandbox: {what}"),
             Self::System { what, error } => write!(f, "cannot {what}: {error}"),
-            Self::Unmet(what) => write!(f, "cannot confine as required: {what}"),
+            Self::Unmet(refusal) => refusal.fmt(f),
         }
     }
 }
@@ -107,6 +108,7 @@ impl std::error::Error for Failure {
         match self {
             Self::Refused(error) => Some(error),
             Self::System { error, .. } => Some(error),
+            Self::Unmet(refusal) => Some(refusal),
             _ => None,
         }
     }

@@ -6,7 +6,7 @@
 use crate::{
     Failure, Limit, os,
     serve::{self, MARK},
-    shared::{ENDED, Shared, Word},
+    shared::{self, ENDED, Shared, Word},
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -180,15 +180,15 @@ impl Process {
     }
 
     fn wait(&mut self, limits: &Limits, used: Duration) -> io::Result<Woken> {
-        let until = Instant::now() + limits.wall;
+        let until = Instant::now().checked_add(limits.wall);
         let mut looked = Instant::now();
         loop {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.map_or(TICK, |until| until.saturating_duration_since(Instant::now()));
             let ended = self.sleep(left.min(TICK))?;
             self.hear()?;
             let now = Instant::now();
             let woken = self.woken()?;
-            let at_last = woken.is_some() || ended || now >= until;
+            let at_last = woken.is_some() || ended || until.is_some_and(|until| now >= until);
             if self.printed.iter().map(|p| p.bytes.len() as u64).sum::<u64>() > limits.output {
                 return Ok(Woken::Over(Limit::Output));
             }
@@ -359,9 +359,10 @@ impl Guest {
 
     /// Whether it has taken more than this since it began.
     fn is_over(&self, most: u64) -> bool {
+        let shared = most.saturating_add(shared::LEN as u64);
         self.usage().is_some_and(|now| {
             now.data.saturating_sub(self.base.data) > most
-                || now.shared.saturating_sub(self.base.shared) > most
+                || now.shared.saturating_sub(self.base.shared) > shared
         })
     }
 }

@@ -5,11 +5,13 @@
 
 use crate::{
     Failure,
-    confine::{Enforced, Policy},
+    confine::{Enforced, Policy, Refusal},
 };
-use loader_core::{Error, Format, MissingPolicy, Placement, SymbolName, call::Arg};
+use loader_core::{
+    Error, Format, MissingPolicy, Placement, Rights, Rva, SymbolName, call::Arg, set::FoundSymbol,
+};
 use serde::{Deserialize, Serialize};
-use std::{io, path::PathBuf};
+use std::{io, ops::Range, path::PathBuf};
 
 /// The rules of the engine in the helper.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -23,7 +25,8 @@ pub struct EngineSetup {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Setup {
     pub(crate) engine: EngineSetup,
-    pub(crate) policy: Policy,
+    /// None for a guest that is not confined.
+    pub(crate) policy: Option<Policy>,
     /// The kinds of events that are told.
     pub(crate) topics: u8,
     /// Bytes of data that the guest may have.
@@ -40,8 +43,12 @@ pub(crate) enum Request {
     Provide { name: String, bytes: u64 },
     /// Of a function.
     Call { target: Target, symbol: SymbolName, arguments: Vec<Passed>, bytes: u64 },
+    /// Of a function, without calling it.
+    Find { target: Target, symbol: SymbolName },
     /// Of a library.
     Close { library: u32 },
+    /// Of the engine, and of the process.
+    End,
 }
 
 /// Whose function is called.
@@ -68,6 +75,7 @@ pub(crate) enum Reply {
     Begun(Enforced),
     Loaded { library: u32, modules: Vec<Module> },
     Called { integer: u64, float: u64 },
+    Found(FoundSymbol),
     Done,
 }
 
@@ -76,7 +84,7 @@ pub(crate) enum Reply {
 pub(crate) enum Trouble {
     Engine(Error),
     System { os: i32 },
-    Unmet(String),
+    Unmet(Refusal),
 }
 
 impl From<Error> for Trouble {
@@ -102,6 +110,8 @@ pub struct Module {
     pub format: Format,
     /// Where it is.
     pub at: Placement,
+    /// The rights of its pages, as they are while its code runs; empty for what the engine did not load.
+    pub rights: Vec<(Range<Rva>, Rights)>,
 }
 
 pub(crate) fn encode<T: Serialize>(what: &T) -> Result<Vec<u8>, Failure> {

@@ -2,14 +2,16 @@
 
 use crate::{
     Builder, Failure, Outcome, Returned,
-    confine::{Enforced, Violation},
+    confine::Enforced,
     memory::Memory,
     process::{Limits, Process, Start, Woken},
     protocol::{self, Module, Passed, Reply, Request, Setup, Target, Trouble},
-    report::{self, Record, Scene},
-    shared::{SLOTS, Word},
+    report::{self, Given, Record, Scene},
+    shared::{SLOT, SLOTS, Word},
 };
-use loader_core::{Addr, Error, ErrorKind, Event, Format, Placement, SymbolName, call::Arg, event::Topics};
+use loader_core::{
+    Addr, Error, ErrorKind, Event, Format, Placement, SymbolName, call::Arg, event::Topics, set::FoundSymbol,
+};
 use rustix::{
     fs::{MemfdFlags, memfd_create},
     process::Pid,
@@ -23,6 +25,7 @@ use std::{
     os::unix::{fs::FileExt, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::ExitStatus,
+    sync::Arc,
 };
 
 /// A process of its own in which an engine loads and calls what is not trusted.
@@ -35,6 +38,8 @@ pub struct Sandbox {
     limits: Limits,
     enforced: Enforced,
     modules: Vec<Module>,
+    /// The libraries that came as bytes, for reports of faults.
+    given: Vec<Given>,
     events: Vec<Happened>,
     /// How many events were seen.
     seen: u64,
@@ -137,7 +142,7 @@ pub enum Change {
 }
 
 /// How much of an event's text is kept.
-const TEXT: usize = 200;
+const TEXT: usize = 300;
 
 impl Happened {
     pub(crate) fn encode(event: &Event<'_>) -> Vec<u8> {
@@ -151,7 +156,9 @@ impl Happened {
         };
         let mut text = event.to_string();
         text.truncate(text.floor_char_boundary(TEXT));
-        protocol::encode(&(event.topic().bits(), change, text)).unwrap_or_default()
+        let encode = |change| protocol::encode(&(event.topic().bits(), change, &text));
+        let whole = encode(change).ok().filter(|bytes| bytes.len() <= SLOT);
+        whole.or_else(|| encode(Change::None).ok()).unwrap_or_default()
     }
 
     /// What is no event is one of which nothing is known.
@@ -176,7 +183,8 @@ impl Sandbox {
     pub(crate) fn start(start: &Start, setup: Setup, limits: Limits) -> Outcome<Self> {
         let process = Process::start(start)?;
         let (modules, events, enforced) = (Vec::new(), Vec::new(), Enforced::default());
-        let mut sandbox = Self { process, limits, enforced, modules, events, seen: 0 };
+        let given = Vec::new();
+        let mut sandbox = Self { process, limits, enforced, modules, given, events, seen: 0 };
         let request = protocol::encode(&Request::Begin(setup))?;
         let woken = sandbox.process.begin(&request).map_err(Failure::system("start a helper"))?;
         match sandbox.judge(woken) {
@@ -194,7 +202,7 @@ impl Sandbox {
         }
     }
 
-    /// What the guest is kept from.
+    /// What the guest is kept from, measure by measure.
     #[must_use]
     pub const fn enforced(&self) -> &Enforced {
         &self.enforced
@@ -219,6 +227,7 @@ impl Sandbox {
     /// Any [`Failure`].
     pub fn load_bytes(&mut self, name: &str, bytes: &[u8]) -> Outcome<Loaded> {
         let file = bulk(bytes).map_err(Failure::system("send a library"))?;
+        let file = self.give(name, file);
         self.loaded(&Request::Load { name: name.into(), bytes: Some(bytes.len() as u64) }, Some(&file))
     }
 
@@ -238,7 +247,16 @@ impl Sandbox {
     /// Any [`Failure`] but a refusal.
     pub fn provide(&mut self, name: &str, bytes: &[u8]) -> Outcome<()> {
         let file = bulk(bytes).map_err(Failure::system("send a library"))?;
+        let file = self.give(name, file);
         self.done(&Request::Provide { name: name.into(), bytes: bytes.len() as u64 }, Some(&file))
+    }
+
+    /// Keeps the bytes of a library.
+    fn give(&mut self, name: &str, file: File) -> Arc<File> {
+        let file = Arc::new(file);
+        self.given.retain(|(known, _)| **known != *name);
+        self.given.push((name.into(), file.clone()));
+        file
     }
 
     /// Closes a library. Its terminators run.
@@ -304,7 +322,19 @@ impl Sandbox {
         Ok(Returned { integer, float })
     }
 
-    /// What happened in the engine since this was last asked; the latest thousand, if it was more.
+    /// Finds a function, or whatever has that name, without calling it.
+    ///
+    /// # Errors
+    /// Any [`Failure`].
+    pub fn find(&mut self, library: Loaded, symbol: impl Into<SymbolName>) -> Outcome<FoundSymbol> {
+        let request = Request::Find { target: Target::Library(library.0), symbol: symbol.into() };
+        match self.ask(&request, None)? {
+            Reply::Found(found) => Ok(found),
+            _ => Err(self.garbled()),
+        }
+    }
+
+    /// What happened in the engine since this was last asked; the latest 8192, if it was more.
     pub fn events(&mut self) -> Vec<Happened> {
         self.look();
         std::mem::take(&mut self.events)
@@ -320,6 +350,19 @@ impl Sandbox {
     pub fn printed(&mut self) -> (Vec<u8>, Vec<u8>) {
         let [out, err] = self.process.take_printed();
         (out, err)
+    }
+
+    /// Lets the guest's process end as programs do: what is loaded is terminated, and what was printed is written. Then
+    /// nothing that the guest started is left.
+    ///
+    /// # Errors
+    /// [`Failure`]s that only code can be the cause of: it still runs.
+    pub fn end(mut self) -> Outcome<()> {
+        match self.ask(&Request::End, None) {
+            Err(Failure::Exited(0)) => Ok(()),
+            Err(failure) => Err(failure),
+            Ok(_) => Err(Failure::Garbled),
+        }
     }
 
     /// Kills the guest and everything that it started. From here on all operations say [`Failure::Gone`].
@@ -361,8 +404,10 @@ impl Sandbox {
         match woken {
             Woken::Replied(bytes) => match protocol::decode::<Result<Reply, Trouble>>(&bytes)? {
                 Ok(reply) => Ok(reply),
-                Err(Trouble::Engine(Error { kind: ErrorKind::Exception(exception), .. })) => {
-                    Err(Failure::Faulted(Box::new(report::of_exception(*exception, &self.scene()))))
+                Err(Trouble::Engine(error)) if matches!(error.kind, ErrorKind::Exception(_)) => {
+                    let shared = self.process.shared().record().unwrap_or_default();
+                    let fault = report::of_exception(error, &shared, &self.scene());
+                    Err(fault.map_or(Failure::Garbled, |fault| Failure::Faulted(Box::new(fault))))
                 }
                 Err(Trouble::Engine(error)) => Err(Failure::Refused(error)),
                 Err(Trouble::System { os }) => {
@@ -372,12 +417,10 @@ impl Sandbox {
                 Err(Trouble::Unmet(what)) => Err(Failure::Unmet(what)),
             },
             Woken::Faulted(bytes) => {
-                let record = Record::parse(&bytes);
-                match record.signal {
-                    libc::SIGSYS => {
-                        Err(Failure::Forbidden(Violation { call: Some(record.call.cast_signed()) }))
-                    }
-                    _ => Err(Failure::Faulted(Box::new(report::of_signal(&record, &self.scene())))),
+                let Some(record) = Record::read(&bytes) else { return Err(Failure::Garbled) };
+                match record.forbidden() {
+                    Some(call) => Err(Failure::Forbidden(call)),
+                    None => Err(Failure::Faulted(Box::new(report::of_signal(record, &self.scene())))),
                 }
             }
             Woken::Over(limit) => Err(Failure::Killed(limit)),
@@ -386,7 +429,12 @@ impl Sandbox {
     }
 
     fn scene(&self) -> Scene<'_> {
-        Scene { process: self.process.guest(), modules: &self.modules, events: &self.events }
+        Scene {
+            process: self.process.guest(),
+            modules: &self.modules,
+            given: &self.given,
+            events: &self.events,
+        }
     }
 
     /// Takes the events that were told, and what they say about what is loaded.
@@ -409,7 +457,8 @@ impl Sandbox {
             Change::None => {}
             Change::Found { name, path, format } => {
                 let (name, path) = (name.clone(), path.clone());
-                self.modules.push(Module { name, path, format: *format, at: Placement::default() });
+                let (at, rights) = (Placement::default(), Vec::new());
+                self.modules.push(Module { name, path, format: *format, at, rights });
             }
             Change::Mapped { name, at } => {
                 self.modules.iter_mut().filter(|m| m.name == *name).for_each(|m| m.at = *at);
@@ -423,7 +472,6 @@ impl Sandbox {
 fn ending(status: ExitStatus) -> Failure {
     match (status.code(), status.signal()) {
         (Some(code), _) => Failure::Exited(code),
-        (None, Some(libc::SIGSYS)) => Failure::Forbidden(Violation { call: None }),
         (None, signal) => Failure::Died(signal.unwrap_or(0)),
     }
 }

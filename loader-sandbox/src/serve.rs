@@ -1,18 +1,19 @@
 //! The helper's side: a started program that serves a sandbox and never reaches its `main`.
 //!
 //! ```text
-//! constructor ─► if_asked ─► descriptors ─► confine::enter ─► warden ─► fault handler ─► engine ─► confine::apply ─► requests
+//! constructor ─► if_asked ─► descriptors ─► confine::enter ─► warden ─► fault handler ─► engine ─► Entered::apply ─► requests
 //! ```
 
 use crate::{
-    confine, os,
+    confine::{self, Enforced, Entered, Policy},
+    os,
     protocol::{self, EngineSetup, Module, Passed, Reply, Request, Setup, Target, Trouble},
     report,
     sandbox::Happened,
     shared::Mapped,
     warden,
 };
-use loader_core::{Error, Event, SymbolName, call::Arg, event::Topics};
+use loader_core::{Error, Event, SymbolName, call::Arg, event::Topics, set::FoundSymbol};
 use rustix::{
     io::{Errno, fcntl_dupfd_cloexec},
     net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
@@ -24,9 +25,10 @@ use std::{
     io::{self, IoSliceMut, stdin},
     mem::MaybeUninit,
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::{ffi::OsStrExt, fs::FileExt, net::UnixStream},
     },
+    process,
     sync::{
         OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -52,6 +54,12 @@ pub trait Harness {
     /// # Errors
     /// The engine's.
     fn call(&mut self, target: Target, symbol: &SymbolName, arguments: &[Arg]) -> Result<(u64, u64), Error>;
+
+    /// Finds what [`call`](Harness::call) would call.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn find(&mut self, target: Target, symbol: &SymbolName) -> Result<FoundSymbol, Error>;
 
     /// Closes a library.
     ///
@@ -125,8 +133,9 @@ fn is_in_program(address: u64) -> bool {
 }
 
 fn serve(make: Make) -> io::Result<()> {
-    let channel = take_channel()?;
-    let Some(attached) = next(&channel)? else { return Ok(()) };
+    // Never dropped: the guest may close what it finds, and then it is not this side's to close.
+    let channel: &'static UnixStream = Box::leak(Box::new(take_channel()?));
+    let Some(attached) = next(channel)? else { return Ok(()) };
     let shared: &'static Mapped = Box::leak(Box::new(Mapped::open(&attached.ok_or(Errno::BADF)?)?));
     let (number, request) = shared.request();
     let helper = Helper { channel, shared };
@@ -143,13 +152,18 @@ fn serve(make: Make) -> io::Result<()> {
         },
         _ => return Err(Errno::PROTO.into()),
     };
-    while let Some(attached) = next(&helper.channel)? {
+    while let Some(attached) = next(channel)? {
         let (number, request) = shared.request();
         let Ok(request) = protocol::decode(&request) else { return Err(Errno::PROTO.into()) };
+        if matches!(request, Request::End) {
+            drop(harness);
+            process::exit(0); // as programs end: what was printed is written, handlers run
+        }
         let reply = answer(&mut *harness, request, attached);
         os::flush();
         if !helper.reply(number, reply) {
-            break; // the guest closed the channel: the reply is there all the same, and this process's end tells of it
+            // The guest closed the channel. The reply is there all the same, and the end of this process tells of it.
+            os::exit(0);
         }
     }
     Ok(())
@@ -193,27 +207,29 @@ fn next(channel: &UnixStream) -> io::Result<Option<Option<OwnedFd>>> {
 }
 
 struct Helper {
-    channel: UnixStream,
+    channel: &'static UnixStream,
     shared: &'static Mapped,
 }
 
 impl Helper {
     /// Everything up to the point from which the guest's code may run.
-    fn begin(&self, setup: &Setup, make: Make) -> Result<(Box<dyn Harness>, confine::Enforced), Trouble> {
+    fn begin(&self, setup: &Setup, make: Make) -> Result<(Box<dyn Harness>, Enforced), Trouble> {
         let none = Rlimit { current: Some(0), maximum: Some(0) };
         setrlimit(Resource::Core, none).map_err(io::Error::from)?;
-        let entered = confine::enter(&setup.policy).map_err(Trouble::Unmet)?;
-        if entered.processes {
-            warden::split(&self.channel, self.shared)?;
+        let channel = self.channel.as_fd();
+        let entered = setup.policy.as_ref().map(|policy| (confine::enter(policy, &[channel]), policy));
+        if entered.as_ref().is_some_and(|(entered, _)| entered.has_own_processes()) {
+            warden::split(self.channel, self.shared)?;
         }
-        warden::split(&self.channel, self.shared)?;
+        warden::split(self.channel, self.shared)?;
         report::install(self.shared, self.channel.as_raw_fd())?;
         let events = Events { shared: self.shared, topics: Topics::from_bits_truncate(setup.topics) };
         let harness = make(&setup.engine, events)?;
         if let Some(memory) = setup.memory {
             limit_data(memory)?;
         }
-        let enforced = confine::apply(&setup.policy).map_err(Trouble::Unmet)?;
+        let apply = |(entered, policy): (Entered, &Policy)| entered.apply(policy).map_err(Trouble::Unmet);
+        let enforced = entered.map_or(Ok(Enforced::default()), apply)?;
         Ok((harness, enforced)) // From here on foreign code may run.
     }
 
@@ -238,7 +254,7 @@ fn limit_data(more: u64) -> io::Result<()> {
 
 fn answer(harness: &mut dyn Harness, request: Request, attached: Option<OwnedFd>) -> Result<Reply, Trouble> {
     match request {
-        Request::Begin(_) => Err(io::Error::from(Errno::PROTO).into()),
+        Request::Begin(_) | Request::End => Err(io::Error::from(Errno::PROTO).into()),
         Request::Load { name, bytes } => {
             let bytes = bytes.map(|len| read(attached, len)).transpose()?;
             let library = harness.load(&name, bytes)?;
@@ -259,6 +275,7 @@ fn answer(harness: &mut dyn Harness, request: Request, attached: Option<OwnedFd>
             let (integer, float) = harness.call(target, &symbol, &words)?;
             Ok(Reply::Called { integer, float })
         }
+        Request::Find { target, symbol } => Ok(Reply::Found(harness.find(target, &symbol)?)),
         Request::Close { library } => {
             harness.close(library)?;
             Ok(Reply::Done)

@@ -3,13 +3,14 @@
 //! The user's side never maps it. It reads and writes it as a file, so that whatever the helper does to it meanwhile,
 //! what was read is the user's own; and a reply is only looked at after its length was checked.
 
-use crate::os::Window;
+use crate::{os::Window, report::Record};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use std::{
     fs::File,
     io,
     ops::Range,
     os::{fd::OwnedFd, unix::fs::FileExt},
+    ptr::NonNull,
 };
 
 /// Words at the beginning.
@@ -38,10 +39,11 @@ pub(crate) const RECORD: Range<usize> = PAGE..17 * PAGE;
 const REQUEST: Range<usize> = RECORD.end..RECORD.end + (256 << 10);
 const REPLY: Range<usize> = REQUEST.end..REQUEST.end + (1 << 20);
 const EVENTS: Range<usize> = REPLY.end..REPLY.end + SLOT * SLOTS;
-const LEN: usize = EVENTS.end;
+/// All of it. Only what is used of it takes memory.
+pub(crate) const LEN: usize = EVENTS.end;
 /// An event is cut to this; when there are more than this many that nobody has read, the oldest are lost.
-const SLOT: usize = 512;
-pub(crate) const SLOTS: usize = 1024;
+pub(crate) const SLOT: usize = 768;
+pub(crate) const SLOTS: usize = 8192;
 
 /// The user's side.
 #[derive(Debug)]
@@ -147,14 +149,21 @@ impl Mapped {
         self.0.put(slot(number), event);
     }
 
-    /// Says how the guest's process ended.
+    /// Says how the guest's process ended, if nobody has said it: its own warden knows better than that one's.
     pub(crate) fn ended(&self, status: u32) {
-        self.0.publish(Word::Ending as usize, ENDED | u64::from(status));
+        if self.word(Word::Ending) == 0 {
+            self.0.publish(Word::Ending as usize, ENDED | u64::from(status));
+        }
     }
 
-    /// For a signal handler: writes the record of a fault, cut to the room there is.
-    pub(crate) fn record(&self, record: &[u8]) {
-        self.0.put(RECORD.start, &record[..record.len().min(RECORD.len())]);
+    /// Where the record of a fault is written.
+    pub(crate) fn record_place(&self) -> NonNull<Record> {
+        const { assert!(Record::SIZE <= RECORD.end - RECORD.start) };
+        self.0.place_of(RECORD.start)
+    }
+
+    /// Says that there is a record of a fault.
+    pub(crate) fn faulted(&self) {
         self.0.add(Word::Faults as usize, 1);
     }
 }

@@ -61,7 +61,12 @@ fn clear(guest: Pid, shared: &Mapped) {
     let _ = kill_process(guest, Signal::KILL); // it may have left its group
     loop {
         match wait(WaitOptions::NOHANG) {
-            Ok(Some((pid, status))) if pid == guest => shared.ended(status.as_raw().cast_unsigned()),
+            Ok(Some((pid, status))) if pid == guest => {
+                shared.ended(status.as_raw().cast_unsigned());
+                if getpid() == Pid::INIT {
+                    break; // with the first process of a namespace all others go
+                }
+            }
             Ok(Some(_)) | Err(Errno::INTR) => {}
             Ok(None) if start.elapsed() < PATIENCE => {
                 for child in children() {

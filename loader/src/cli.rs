@@ -3,7 +3,7 @@
 //! | exit code | meaning |
 //! |---|---|
 //! | 0 | fine |
-//! | 1 | refused: one sentence on standard error says why |
+//! | 1 | refused: one sentence on standard error says why; a report follows where code faulted |
 //! | 2 | the command line is wrong |
 //! | 128 + n | signal n killed it |
 
@@ -17,6 +17,7 @@ mod log;
 mod maps;
 mod probe;
 mod run;
+mod sandbox;
 mod screen;
 mod sweep;
 mod system;
@@ -24,7 +25,13 @@ mod trace;
 mod value;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use loader::{Engine, Error, ErrorKind, Library, MissingPolicy, Stage, SymbolName};
+use loader::{
+    Engine, Error, ErrorKind, Library, MissingPolicy, Stage, SymbolName,
+    sandbox::{
+        Builder, Failure as Apart,
+        report::{Cause, Fault},
+    },
+};
 use loader_sandbox::{Child, Ending};
 use serde_json::json;
 use std::{
@@ -32,6 +39,7 @@ use std::{
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 /// Loads ELF shared objects and Windows DLLs, from files or from memory, without the system's loader.
@@ -64,6 +72,8 @@ enum What {
     Sweep(sweep::Sweep),
     /// Run a Windows program
     Run(run::Run),
+    /// Show what this machine enforces when a process is confined
+    Sandbox(sandbox::Sandbox),
     #[command(hide = true)]
     Probe(probe::Probe),
 }
@@ -86,14 +96,24 @@ enum Missing {
     Trap,
 }
 
+impl Missing {
+    const fn policy(self) -> MissingPolicy {
+        match self {
+            Self::Strict => MissingPolicy::Strict,
+            Self::Trap => MissingPolicy::Trap,
+        }
+    }
+}
+
 impl Loading {
     fn builder(&self) -> loader::Builder {
-        let missing = match self.missing {
-            Missing::Strict => MissingPolicy::Strict,
-            Missing::Trap => MissingPolicy::Trap,
-        };
-        let builder = Engine::builder().missing(missing);
+        let builder = Engine::builder().missing(self.missing.policy());
         self.dll_path.iter().fold(builder, loader::Builder::dll_path)
+    }
+
+    fn sandbox(&self) -> Builder {
+        let builder = Builder::default().missing(self.missing.policy());
+        self.dll_path.iter().fold(builder, Builder::dll_path)
     }
 
     /// The same rules, as arguments of another process.
@@ -112,8 +132,14 @@ impl Loading {
 enum Failure {
     /// The engine, or an image, said no.
     Refused(Error),
+    /// The image's code faulted.
+    Faulted(PathBuf, Box<Fault>),
     /// A signal killed the process in which the image ran.
     Died(PathBuf, i32),
+    /// The image's code ended its process.
+    Exited(i32),
+    /// The sandbox killed it, and why.
+    Killed(PathBuf, String),
     /// Something else, in one sentence.
     Other(String),
     /// Nobody reads what is written.
@@ -136,6 +162,20 @@ impl From<io::Error> for Failure {
     }
 }
 
+impl Failure {
+    /// Why a sandbox did not do what it was asked for with a library.
+    fn of(file: &Path, failure: Apart) -> Self {
+        match failure {
+            Apart::Refused(error) => Self::Refused(error),
+            Apart::Faulted(fault) => Self::Faulted(file.into(), fault),
+            Apart::Died(signal) => Self::Died(file.into(), signal),
+            Apart::Exited(code) => Self::Exited(code),
+            Apart::Killed(_) | Apart::Forbidden(_) => Self::Killed(file.into(), failure.to_string()),
+            failure => Self::Other(failure.to_string()),
+        }
+    }
+}
+
 type Outcome<T = ()> = Result<T, Failure>;
 
 /// Runs the command and returns its exit code.
@@ -145,12 +185,13 @@ pub(crate) fn run() -> ExitCode {
     let json = command.json;
     let done = match command.what {
         What::Demo => demo::run(json),
-        What::Call(call) => apart(&call.file.clone(), || call.run(json)),
+        What::Call(call) => call.run(json),
         What::Run(run) => apart(&run.file.clone(), || run.run()),
         What::Trace(trace) => apart(&trace.file.clone(), || trace.run(json)),
         What::Inspect(inspect) => inspect.run(json),
         What::Deps(deps) => deps.run(json),
         What::Sweep(sweep) => sweep.run(json),
+        What::Sandbox(sandbox) => sandbox.run(json),
         What::Probe(probe) => Ok(probe.run()),
     };
     done.unwrap_or_else(|failure| report(&failure, json))
@@ -158,13 +199,23 @@ pub(crate) fn run() -> ExitCode {
 
 /// Says what went wrong.
 fn report(failure: &Failure, json: bool) -> ExitCode {
+    let died = |file: &Path, signal| {
+        let ending = Ending::Signal(signal);
+        (format!("{}: {ending} while its code ran", file.display()), ending.exit_code())
+    };
     let (sentence, code) = match failure {
         Failure::Refused(error) => (error.to_string(), 1),
         Failure::Other(sentence) => (sentence.clone(), 1),
-        Failure::Died(file, signal) => {
-            let ending = Ending::Signal(*signal);
-            (format!("{}: {ending} while its code ran", file.display()), ending.exit_code())
+        Failure::Faulted(file, fault) => match (&fault.error, &fault.cause) {
+            (None, Cause::Signal { signal, .. }) => died(file, *signal),
+            (Some(error), _) => (error.to_string(), 1),
+            (None, cause) => (cause.to_string(), 1),
+        },
+        Failure::Died(file, signal) => died(file, *signal),
+        Failure::Killed(file, how) => {
+            (format!("{}: {how}", file.display()), Ending::Signal(9).exit_code()) // SIGKILL, as for a child
         }
+        Failure::Exited(code) => return ExitCode::from(u8::try_from(*code).unwrap_or(1)),
         Failure::Unread => return ExitCode::from(128 + 13), // as SIGPIPE would have it
     };
     eprintln!("loader: {sentence}");
@@ -173,11 +224,25 @@ fn report(failure: &Failure, json: bool) -> ExitCode {
         match failure {
             Failure::Refused(e) => error = error_json(e),
             Failure::Died(_, signal) => error["signal"] = (*signal).into(),
+            Failure::Faulted(_, fault) => error = fault_json(error, fault),
             _ => {}
         }
         let _ = screen::object(&json!({ "error": error }));
+    } else if let Failure::Faulted(_, fault) = failure {
+        eprint!("\n{}", fault.report());
     }
     ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+/// A fault: the error or the signal that it was, and the report.
+fn fault_json(mut error: serde_json::Value, fault: &Fault) -> serde_json::Value {
+    match (&fault.error, &fault.cause) {
+        (Some(e), _) => error = error_json(e),
+        (None, Cause::Signal { signal, .. }) => error["signal"] = (*signal).into(),
+        (None, _) => {}
+    }
+    error["fault"] = json!(fault.report());
+    error
 }
 
 fn error_json(e: &Error) -> serde_json::Value {
@@ -242,6 +307,12 @@ fn read(file: &Path) -> Outcome<Vec<u8>> {
         Err(e) => ErrorKind::Io { what: "open the file", os: e.raw_os_error().unwrap_or(0) },
     };
     Err(Error::new(&file.to_string_lossy(), Stage::Find, kind).into())
+}
+
+/// A time as the user spells it: a number of seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+    seconds.filter(|d| !d.is_zero()).ok_or_else(|| "not a number of seconds".into())
 }
 
 /// A symbol as the user spells it: a name, or `#12` for an ordinal.

@@ -21,8 +21,8 @@ pub use loader_sandbox::{
     report,
 };
 
-use crate::{Arg, Convention, Engine, Error, ErrorKind, Event, Library, Stage, SymbolName};
-use loader_core::Query;
+use crate::{Arg, Convention, Engine, Error, ErrorKind, Event, Library, Origin, Stage, SymbolName};
+use loader_core::{Query, set::FoundSymbol};
 use loader_sandbox::{
     EngineSetup, Target,
     serve::{self, Events, Harness},
@@ -61,6 +61,22 @@ impl Served {
         let library = self.libraries.get(number as usize).and_then(Option::as_ref);
         library.ok_or_else(|| Error::new("", Stage::Request, ErrorKind::InvalidHandle))
     }
+
+    /// The library through which a symbol is looked for.
+    fn target(&self, target: Target, symbol: &SymbolName) -> Result<&Library, Error> {
+        if let Target::Library(number) = target {
+            return self.library(number);
+        }
+        let query = Query::lookup(symbol.as_symbol());
+        let found = self.libraries.iter().flatten().find(|library| library.find(&query).is_ok());
+        found.ok_or_else(|| {
+            Error::new("", Stage::Symbol, ErrorKind::SymbolNotFound { symbol: symbol.clone() })
+        })
+    }
+
+    fn windows(&self) -> Result<Library, Error> {
+        self.engine.open("KERNEL32.dll")
+    }
 }
 
 impl Harness for Served {
@@ -78,19 +94,18 @@ impl Harness for Served {
     }
 
     fn call(&mut self, target: Target, symbol: &SymbolName, arguments: &[Arg]) -> Result<(u64, u64), Error> {
+        match target {
+            Target::Windows => windows(&self.windows()?, symbol, arguments),
+            _ => call(self.target(target, symbol)?, symbol, arguments),
+        }
+    }
+
+    fn find(&mut self, target: Target, symbol: &SymbolName) -> Result<FoundSymbol, Error> {
         let query = Query::lookup(symbol.as_symbol());
-        let library = match target {
-            Target::Library(number) => self.library(number)?,
-            Target::First => {
-                let found = self.libraries.iter().flatten().find(|library| library.find(&query).is_ok());
-                found.ok_or_else(|| {
-                    let kind = ErrorKind::SymbolNotFound { symbol: symbol.clone() };
-                    Error::new("", Stage::Symbol, kind)
-                })?
-            }
-            Target::Windows => return windows(&self.engine.open("KERNEL32.dll")?, &query, arguments),
-        };
-        call(library, symbol, arguments)
+        match target {
+            Target::Windows => self.windows()?.find(&query),
+            _ => self.target(target, symbol)?.find(&query),
+        }
     }
 
     fn close(&mut self, library: u32) -> Result<(), Error> {
@@ -99,7 +114,11 @@ impl Harness for Served {
     }
 
     fn modules(&self) -> Vec<Module> {
-        let module = |m: crate::ModuleInfo| Module { name: m.name, path: m.path, format: m.format, at: m.at };
+        let module = |m: crate::ModuleInfo| {
+            let owner = self.engine.load_set().owner(m.at.base).filter(|_| m.origin == Origin::Open);
+            let rights = owner.map(|owner| owner.rights().to_vec()).unwrap_or_default();
+            Module { name: m.name, path: m.path, format: m.format, at: m.at, rights }
+        };
         self.engine.modules().into_iter().map(module).collect()
     }
 }
@@ -122,10 +141,10 @@ mod word {
     /// Calls a function of Windows that the engine has itself.
     pub(super) fn windows(
         library: &Library,
-        query: &Query<'_>,
+        symbol: &SymbolName,
         arguments: &[Arg],
     ) -> Result<(u64, u64), Error> {
-        let found = library.find(query)?;
+        let found = library.find(&Query::lookup(symbol.as_symbol()))?;
         // SAFETY: the functions of KERNEL32 have this convention; the rest is the user's word (see above).
         unsafe { library.invoke_by(Convention::Windows, &found, arguments) }
     }

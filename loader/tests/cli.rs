@@ -316,10 +316,14 @@ fn trace_prints_every_event() {
 fn a_death_by_signal_is_a_sentence_and_a_number() {
     let died = call("elf/plain/libplain.so", "plain_length ptr:1");
     assert_eq!((died.code, &*died.out), (Some(128 + 11), ""));
-    assert!(died.err.ends_with("libplain.so: died of SIGSEGV while its code ran\n"), "{}", died.err);
+    let (sentence, report) = died.err.split_once("\n\n").unwrap();
+    assert!(sentence.ends_with("libplain.so: died of SIGSEGV while its code ran"), "{}", died.err);
+    assert!(report.starts_with("SIGSEGV: read of 0x1, which is not mapped\n"), "{}", died.err);
     let died = loader(["call", "libc.so.6", "abort", "--json"]);
     assert_eq!(died.code, Some(128 + 6));
-    assert_eq!(json(&died.out)["error"]["signal"], 6);
+    let error = &json(&died.out)["error"];
+    assert_eq!(error["signal"], 6);
+    assert_eq!(error["fault"]["message"], "SIGABRT: the code gave up");
 }
 
 #[test]

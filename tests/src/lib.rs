@@ -6,11 +6,13 @@
 //! * Rules of the load set: [`toy`] is a load set without images, [`model`] what TNS/R's rules say must happen in it;
 //!   [`world`] is an engine over the corpus, watched.
 //! * What loaded code asks for, and leaves with the process: scenes of [`guest`], in children too.
+//! * What confined code tries: scenes of [`confined`].
 //! * What a child looks at: [`process`], what the system says of it; [`voice`], what images say; [`call`], what they answer.
 
 pub mod again;
 pub mod blas;
 pub mod call;
+pub mod confined;
 pub mod cores;
 pub mod crowd;
 pub mod endure;

@@ -107,6 +107,7 @@ fn left_for(raised: Raised) -> Option<*mut Guard> {
     if guard.is_null() {
         return None;
     }
+    raised.tell();
     // SAFETY: the guard is a local of a `guarded` call further up this thread's stack.
     unsafe { (*guard).left = Some(Left::Exception(raised)) };
     Some(guard)

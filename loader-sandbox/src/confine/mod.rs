@@ -1,62 +1,108 @@
-//! What the guest may ask of the system.
+//! Confinement: what a process may ask of the system, and how far this machine enforces it.
+//!
+//! ```text
+//! the parent                          the child, with one thread, before the first foreign byte
+//! Policy ──────── plain data ───────► enter:  descriptors → namespaces → a root folder
+//!                                     apply:  privileges → limits → Landlock → filter
+//! Enforced ◄───── plain data ──────────        → probe: what is forbidden is attempted
+//! Listener ◄───── a descriptor ────────        (if supervised: each refused call as a value)
+//! ```
+//! Read in this order: [`Policy`] → [`Policy::enforce`] → [`Enforced`] → `calls` (the reasoned list of system calls) →
+//! [`Listener`].
+//!
+//! Each measure says truthfully how far it goes on this machine: on, partial or absent, and why. What does not work is
+//! said, not guessed; what works is tried out. Whoever needs a measure requires it ([`Require`]).
+//!
+//! # What "write xor execute" means here
+//! No call gives memory that can be written and executed at once, neither when it is made nor later. Memory may be
+//! written first and executed then: this is how code is loaded, by the engine and by any just-in-time compiler. One file
+//! in memory can be mapped twice, to be written here and executed there. [`no_new_code`] ends both for a process that has
+//! loaded all that it needs.
+//!
+//! # What is not hidden
+//! The names and attributes of files outside the policy, without the mount namespace; the load of the machine, its name
+//! and its kernel; the number of the parent process.
 
-use serde::{Deserialize, Serialize};
-use std::{fmt, path::PathBuf};
+mod calls;
+mod copy;
+mod descriptors;
+mod enforced;
+mod filter;
+mod limits;
+mod listener;
+mod names;
+mod namespaces;
+mod paths;
+mod policy;
+mod privileges;
+mod probe;
+mod root;
 
-/// What the guest may have, and how much of that must be enforced.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Policy {
-    /// Files, and folders with all below, that may be read.
-    pub read: Vec<PathBuf>,
-    /// Files, and folders with all below, that may be read and written.
-    pub write: Vec<PathBuf>,
-    /// Whether the network may be used.
-    pub network: bool,
-    /// What must be enforced for the sandbox to start.
-    pub require: Require,
+pub use enforced::{Enforced, Finding, Measure, Refusal, State};
+pub use filter::{no_more_processes, no_new_code};
+pub use listener::{Abi, Listener, RefusedCall, Violation};
+pub use policy::{Limits, Policy, Require};
+
+use namespaces::Processes;
+use probe::Probe;
+use std::os::fd::BorrowedFd;
+
+/// A process that has only just started, has one thread, and has entered what takes it away from others. The rest comes
+/// with [`apply`](Entered::apply), to it or to one that it makes.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    enforced: Enforced,
+    probe: Probe,
 }
 
-/// What must be enforced for a sandbox to start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Require {
-    /// What the machine allows.
-    #[default]
-    Possible,
-    /// All of it.
-    All,
+/// The helper's first step: nothing of the guest, the engine or the program runs yet. Of its descriptors 0, 1, 2 and
+/// those to keep stay open.
+pub(crate) fn enter(policy: &Policy, keep: &[BorrowedFd<'_>]) -> Entered {
+    Entered::new(policy, keep, Processes::Own)
 }
 
-/// What is enforced.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Enforced {}
+impl Entered {
+    fn new(policy: &Policy, keep: &[BorrowedFd<'_>], processes: Processes) -> Self {
+        let (mut enforced, probe) = (Enforced::default(), Probe::prepare(policy));
+        enforced.note(Measure::Descriptors, descriptors::close_others(keep));
+        namespaces::enter(policy, processes, &mut enforced);
+        Self { enforced, probe }
+    }
 
-/// What the guest asked the system for and may not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The number of the system call, where it is known.
-    pub call: Option<i64>,
-}
+    /// Whether the next process that is made is the first of a namespace of processes.
+    pub(crate) fn has_own_processes(&self) -> bool {
+        self.enforced.is_on(Measure::ProcessNamespace)
+    }
 
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("killed: a forbidden system call")?;
-        self.call.iter().try_for_each(|call| write!(f, " ({call})"))
+    /// The last step before the guest's first byte. What it says is what is enforced from now on.
+    pub(crate) fn apply(self, policy: &Policy) -> Result<Enforced, Refusal> {
+        let Self { mut enforced, probe } = self;
+        let alone = paths::one_thread();
+        enforced.note(Measure::ParentDeath, privileges::die_with_parent());
+        // From here on nobody can give it anything that it does not have.
+        privileges::drop_all(&mut enforced);
+        limits::set(&policy.limits, &mut enforced);
+        let landlock = paths::restrict(policy, alone, &enforced);
+        enforced.note(Measure::Landlock, landlock);
+        // From here on every call is looked at.
+        filter::install(policy, &mut enforced);
+        probe.run(policy, &mut enforced);
+        policy.require.check(&enforced)?;
+        Ok(enforced)
     }
 }
 
-/// What was done when the process had only just started.
-#[derive(Debug, Default)]
-pub(crate) struct Entered {
-    /// The next process that is forked is the first of a namespace of processes.
-    pub(crate) processes: bool,
-}
-
-/// The helper's first step: it has one thread, and nothing of the guest, the engine or the program runs yet.
-pub(crate) fn enter(_: &Policy) -> Result<Entered, String> {
-    Ok(Entered::default())
-}
-
-/// The last step before the guest's first byte: the engine is there. What it says is what is enforced from now on.
-pub(crate) fn apply(_: &Policy) -> Result<Enforced, String> {
-    Ok(Enforced::default())
+impl Policy {
+    /// Confines this process, for good, and says how far this machine went along. Of its descriptors 0, 1, 2 and those to
+    /// keep stay open.
+    ///
+    /// For a process that has only just started, has one thread, and has run nobody's code but its own program's. What a
+    /// [`Sandbox`](crate::Sandbox) starts is confined already, and has a namespace of processes too.
+    ///
+    /// # Errors
+    /// The first measure that the policy requires and that is not enforced. The process is confined as far as it goes
+    /// then, and good for nothing but to say so.
+    pub fn enforce(&self, keep: &[BorrowedFd<'_>]) -> Result<Enforced, Refusal> {
+        Entered::new(self, keep, Processes::Shared).apply(self)
+    }
 }

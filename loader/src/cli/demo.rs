@@ -1,15 +1,14 @@
 //! `loader demo`: a library of each format, with what it needs, out of bytes in this program and away again.
 
 use super::{
-    Failure, Outcome, events,
-    function::{self, Answer},
+    Failure, Outcome, events, function,
     maps::Maps,
     screen::{self, Tone, paint},
     short,
-    value::{Argument, Type},
+    value::{Type, Value as Answer},
 };
 use corpus::demo::{DEMO_DLL, DEMODEP_DLL, LIBDEMO_SO, LIBDEMODEP_SO};
-use loader::{Arg, Engine, Event, Format, Library, ModuleInfo, Origin, SymbolName};
+use loader::{Arg, Engine, Event, Format, Library, ModuleInfo, Origin};
 use serde_json::{Value, json};
 use std::{
     ops::Range,
@@ -18,14 +17,23 @@ use std::{
 };
 
 /// A function that both libraries have.
-type Export = (&'static str, &'static [Argument], Type);
+type Export = (&'static str, &'static [Arg], Type);
 
 /// What is called in each library.
 const CALLS: [Export; 3] = [
-    ("demo_add", &[Argument::Plain(Arg::Word(40)), Argument::Plain(Arg::Word(2))], Type::I32),
+    ("demo_add", &[Arg::Word(40), Arg::Word(2)], Type::I32),
     ("demo_greeting", &[], Type::Str),
-    ("demo_area", &[Argument::Plain(Arg::Double(2.0))], Type::F64),
+    ("demo_area", &[Arg::Double(2.0)], Type::F64),
 ];
+
+/// An argument as it is written.
+fn shown(argument: &Arg) -> String {
+    match argument {
+        Arg::Word(n) => (*n as i64).to_string(),
+        Arg::Double(n) => n.to_string(),
+        Arg::Float(n) => n.to_string(),
+    }
+}
 
 /// What the demonstration found, for JSON.
 #[derive(Default)]
@@ -69,8 +77,7 @@ pub(super) fn run(json: bool) -> Outcome<ExitCode> {
     heading("\nCalling the same three functions in both")?;
     for library in [&elf, &pe] {
         for (name, arguments, returns) in CALLS {
-            let answer =
-                function::call(library, &SymbolName::Name(name.as_bytes().into()), arguments, returns)?;
+            let answer = function::call(library, &name.into(), arguments, returns)?;
             record.call(library, name, arguments, &answer, json)?;
         }
     }
@@ -157,18 +164,17 @@ impl Record {
         &mut self,
         library: &Library,
         name: &str,
-        arguments: &[Argument],
+        arguments: &[Arg],
         answer: &Answer,
         json: bool,
     ) -> Outcome {
         if json {
-            self.calls
-                .push(json!({ "library": library.name(), "symbol": name, "value": answer.value.json() }));
+            self.calls.push(json!({ "library": library.name(), "symbol": name, "value": answer.json() }));
             return Ok(());
         }
-        let shown: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let shown: Vec<String> = arguments.iter().map(shown).collect();
         let call = format!("{name}({})", shown.join(", "));
-        Ok(screen::line(format_args!("  {:<11} {call:<18} = {}", library.name(), answer.value))?)
+        Ok(screen::line(format_args!("  {:<11} {call:<18} = {}", library.name(), answer))?)
     }
 
     fn object(&self, left: &[String], same: bool) -> Value {

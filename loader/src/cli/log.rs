@@ -1,6 +1,8 @@
 //! Log lines on standard error, as many as `-v` was given.
 
-use log::{LevelFilter, Log, Metadata, Record};
+use loader::sandbox::Happened;
+use loader_core::event::Topics;
+use log::{Level, LevelFilter, Log, Metadata, Record};
 
 struct Stderr;
 
@@ -14,6 +16,27 @@ impl Log for Stderr {
     }
 
     fn flush(&self) {}
+}
+
+/// The kinds of events that are logged.
+pub(super) fn topics() -> Topics {
+    let levels =
+        [(Level::Warn, Topics::TROUBLE), (Level::Info, Topics::FILES), (Level::Debug, Topics::SYMBOLS)];
+    match log::max_level() {
+        LevelFilter::Trace => Topics::all(),
+        most => levels.into_iter().filter(|(level, _)| *level <= most).map(|(_, topic)| topic).collect(),
+    }
+}
+
+/// Logs what happened in a sandbox.
+pub(super) fn replay(event: &Happened) {
+    let level = match event.topic {
+        Topics::TROUBLE => Level::Warn,
+        Topics::FILES => Level::Info,
+        Topics::SYMBOLS => Level::Debug,
+        _ => Level::Trace,
+    };
+    log::log!(level, "{event}");
 }
 
 /// Starts logging. Refusals are reported without it.

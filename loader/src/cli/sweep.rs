@@ -5,6 +5,7 @@ use super::{
     Failure, Loading, Outcome,
     probe::{Note, Status, Verdict},
     screen::{self, Tone, paint},
+    seconds,
 };
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -50,11 +51,6 @@ pub(super) struct Sweep {
     beside_system: bool,
     #[command(flatten)]
     loading: Loading,
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
-    seconds.filter(|d| !d.is_zero()).ok_or_else(|| "not a number of seconds".into())
 }
 
 /// In the order of the last line.

@@ -63,18 +63,6 @@ impl FromStr for Argument {
     }
 }
 
-impl fmt::Display for Argument {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Plain(Arg::Word(n)) => (*n as i64).fmt(f),
-            Self::Plain(Arg::Double(n)) => n.fmt(f),
-            Self::Plain(Arg::Float(n)) => n.fmt(f),
-            Self::Text(text) => write!(f, "{text:?}"),
-            Self::Out(_) => f.write_str("out"),
-        }
-    }
-}
-
 /// A whole number, decimal or hexadecimal.
 fn integer(text: &str) -> Option<i128> {
     let (negative, digits) = match text.strip_prefix('-') {

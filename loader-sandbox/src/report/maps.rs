@@ -1,0 +1,56 @@
+//! What the guest had mapped, from `/proc/<pid>/maps`.
+
+use std::ops::Range;
+
+/// A run of pages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mapping {
+    pub(super) at: Range<u64>,
+    /// As in `r-xp`.
+    pub(super) rights: String,
+    /// Where in its file it begins.
+    pub(super) offset: u64,
+    /// The number of its file; 0 without one.
+    pub(super) inode: u64,
+    /// The file, or a name in brackets, or nothing.
+    pub(super) name: String,
+}
+
+/// All mappings of a process, in the order of their addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Maps(pub(super) Vec<Mapping>);
+
+impl Maps {
+    /// What the kernel lists. Lines of another form are left out.
+    pub(super) fn parse(text: &str) -> Self {
+        let mapping = |line: &str| {
+            let mut fields = line.splitn(6, ' ');
+            let hex = |digits| u64::from_str_radix(digits, 16).ok();
+            let (from, to) = fields.next()?.split_once('-')?;
+            let (rights, offset, _, inode) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+            Some(Mapping {
+                at: hex(from)?..hex(to)?,
+                rights: rights.get(..3)?.into(),
+                offset: hex(offset)?,
+                inode: inode.parse().ok()?,
+                name: fields.next().unwrap_or_default().trim_start().into(),
+            })
+        };
+        Self(text.lines().filter_map(mapping).collect())
+    }
+
+    /// The one that an address lies in.
+    pub(super) fn find(&self, at: u64) -> Option<&Mapping> {
+        self.0.iter().find(|m| m.at.contains(&at))
+    }
+
+    /// The first one above an address.
+    pub(super) fn above(&self, at: u64) -> Option<&Mapping> {
+        self.0.iter().filter(|m| m.at.start > at).min_by_key(|m| m.at.start)
+    }
+
+    /// Whether an address is one of code.
+    pub(super) fn runs(&self, at: u64) -> bool {
+        self.find(at).is_some_and(|m| m.rights.contains('x'))
+    }
+}

@@ -1,0 +1,82 @@
+//! Sandboxes one after the other, each with a guest that ends in another way: nothing of any is left.
+//!
+//! Some hundred; `LOADER_ENDURE=full` makes it ten thousand. Alone in its program, because it counts what all of the
+//! process has.
+
+use loader::sandbox::{Failure, Limit, Output, Sandbox};
+use std::{collections::BTreeSet, env, fs, path::PathBuf, thread, time::Duration};
+use tests::process;
+
+/// Ways to end, and what is said of each.
+type Ending = (&'static str, fn(&Failure) -> bool);
+const ENDINGS: [Ending; 6] = [
+    ("calls_null", |f| matches!(f, Failure::Faulted(_))),
+    ("exits", |f| matches!(f, Failure::Exited(_))),
+    ("kills_itself", |f| matches!(f, Failure::Died(9) | Failure::Forbidden(_))),
+    ("prints", |f| matches!(f, Failure::Killed(Limit::Output))),
+    ("sleeps", |f| matches!(f, Failure::Killed(Limit::Wall))),
+    ("no_such_function", |f| matches!(f, Failure::Refused(_))),
+];
+/// Ways to go on: what comes of them is up to the system and the confinement, but nothing is left.
+const SURVIVED: [&str; 3] = ["leaves_a_process", "closes_everything", "raw_opens"];
+
+/// The processes that run this program, and those that they left: all that are not there before.
+fn processes() -> BTreeSet<u32> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let own = fs::read_link("/proc/self/exe").unwrap();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == own)).collect()
+}
+
+/// Children of this process that nobody waited for.
+fn children() -> String {
+    let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
+    threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default()).collect()
+}
+
+/// Files where such a thing could be left.
+fn files() -> BTreeSet<PathBuf> {
+    let folders = [env::temp_dir(), "/dev/shm".into(), env::current_dir().unwrap()];
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
+    entries.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains("sandbox")).collect()
+}
+
+fn case(n: usize, images: &[(String, Vec<u8>)]) {
+    let (name, bytes) = &images[n % images.len()];
+    let builder = Sandbox::builder().wall(Duration::from_millis(300)).output(Output::Kept(1 << 16));
+    let mut sandbox = builder.start().unwrap();
+    sandbox.load_bytes(name, bytes).unwrap();
+    let way = n / images.len() % (ENDINGS.len() + SURVIVED.len());
+    match ENDINGS.get(way) {
+        Some((function, expected)) => {
+            let outcome = sandbox.call(*function, []);
+            assert!(outcome.as_ref().is_err_and(expected), "case {n}: {function} of {name}: {outcome:?}");
+        }
+        None => drop(sandbox.call(SURVIVED[way - ENDINGS.len()], ["/etc/hostname".into()])),
+    }
+}
+
+#[test]
+fn nothing_is_left_of_ten_thousand_guests() {
+    let times = if env::var_os("LOADER_ENDURE").is_some() { 10_000 } else { 360 };
+    let read = |path: &str| {
+        let name = path.rsplit('/').next().unwrap().to_owned();
+        (name, fs::read(corpus::root().join(path)).unwrap())
+    };
+    let images = ["mischief/elf/libmischief.so", "mischief/pe/mischief.dll"].map(read);
+    // In a thread that ends: what the allocator keeps at hand for a thread would count as given out.
+    let run = |times| thread::scope(|scope| drop(scope.spawn(|| (0..times).for_each(|n| case(n, &images)))));
+    run(36); // what the process makes once
+    let measure = || (process::mapped().unwrap(), process::descriptors().unwrap(), files());
+    let (before, memory) = (measure(), process::allocated());
+    run(times);
+    let lost = process::allocated().saturating_sub(memory);
+    let after = measure();
+    let grown = process::difference(&before.0, &after.0);
+    assert_eq!(grown, "", "mappings");
+    assert_eq!(after.1, before.1, "descriptors");
+    assert_eq!(after.2, before.2, "files");
+    assert_eq!(processes(), BTreeSet::from([std::process::id()]), "processes");
+    assert_eq!(children(), "");
+    assert!(lost < 2 << 10, "{lost} bytes of memory are lost in {times} times");
+}
