@@ -14,6 +14,10 @@ use std::{
 };
 
 fn main() {
+    // OpenBLAS starts threads when it is attached, and waits 50 ms for each of them when it is detached, in vain: they wait
+    // for the loader lock meanwhile. That is its own time, whoever loads it.
+    // SAFETY: no other thread runs yet.
+    unsafe { std::env::set_var("OPENBLAS_NUM_THREADS", "1") };
     let mut criterion = benches::criterion();
     let all = dlls::all();
     let mut group = criterion.benchmark_group("dll");

@@ -7,7 +7,8 @@ use crate::{
     ErrorKind, Export, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, NameFilter, Need, Query,
     Resolve, Symbol, TlsTemplate, image::gnu_hash,
 };
-use std::{collections::HashMap, fmt};
+use ahash::AHashMap;
+use std::fmt;
 
 /// A function (or a variable) of the host, as its address.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,8 +66,8 @@ pub enum Reach {
 pub struct HostModule {
     name: Box<str>,
     key: Box<str>,
-    table: HashMap<Box<str>, HostFn>,
-    ordinals: HashMap<u16, HostFn>,
+    table: AHashMap<Box<str>, HostFn>,
+    ordinals: AHashMap<u16, HostFn>,
     reach: Reach,
     plan: MapPlan,
 }
@@ -79,8 +80,8 @@ impl HostModule {
         Self {
             key: if lower.ends_with(".dll") { lower.into() } else { name.into() },
             name: name.into(),
-            table: HashMap::new(),
-            ordinals: HashMap::new(),
+            table: AHashMap::new(),
+            ordinals: AHashMap::new(),
             reach: Reach::Named,
             plan: MapPlan::nothing(),
         }

@@ -246,6 +246,8 @@ pub struct Query<'a> {
     pub weak: bool,
     /// The GNU hash of the name, computed once by whoever asks; 0 for ordinals.
     pub hash: u32,
+    /// Where the library's table of names had it when the importer was linked: PE only, and often still right.
+    pub hint: Option<u16>,
     /// What the answer is for.
     pub purpose: Purpose,
 }
@@ -280,8 +282,30 @@ impl<'a> Query<'a> {
     /// ```
     #[must_use]
     pub fn name(name: &'a [u8]) -> Self {
-        let (symbol, hash) = (Symbol::Name(name), gnu_hash(name));
-        Self { symbol, version: None, from: None, weak: false, hash, purpose: Purpose::Lookup }
+        Self::hashed(name, gnu_hash(name))
+    }
+
+    /// As [`Query::name`], for the name at the start of `bytes`, which ends before the first zero; `None` where there is none.
+    ///
+    /// ```
+    /// use loader_core::Query;
+    /// assert_eq!(Query::terminated(b"printf\0scanf\0").map(|q| q.hash), Some(Query::name(b"printf").hash));
+    /// assert!(Query::terminated(b"printf").is_none());
+    /// ```
+    #[must_use]
+    pub fn terminated(bytes: &'a [u8]) -> Option<Self> {
+        let (mut hash, mut len) = (START, 0);
+        while let Some(eight) = bytes[len..].first_chunk().filter(|eight| !has_zero(eight)) {
+            (hash, len) = (hash_eight(hash, eight), len + 8);
+        }
+        let rest = &bytes[len..];
+        let rest = &rest[..rest.iter().position(|&b| b == 0)?];
+        Some(Self::hashed(&bytes[..len + rest.len()], hash_rest(hash, rest)))
+    }
+
+    fn hashed(name: &'a [u8], hash: u32) -> Self {
+        let symbol = Symbol::Name(name);
+        Self { symbol, version: None, from: None, weak: false, hash, hint: None, purpose: Purpose::Lookup }
     }
 
     /// A query for an ordinal.
@@ -306,10 +330,18 @@ impl<'a> Query<'a> {
     }
 }
 
-/// The hash of a symbol name in `.gnu.hash` tables (Bernstein's, times 33 from 5381, modulo 2^32). Eight bytes a step:
-/// the multiplications of a step do not wait for each other, as those of a byte at a time would.
+/// The hash of no name at all.
+const START: u32 = 5381;
+
+/// The hash of a symbol name in `.gnu.hash` tables (Bernstein's, times 33 from 5381, modulo 2^32).
 #[must_use]
 pub fn gnu_hash(name: &[u8]) -> u32 {
+    let (eights, rest) = name.as_chunks();
+    hash_rest(eights.iter().fold(START, hash_eight), rest)
+}
+
+/// Eight bytes a step: the multiplications of a step do not wait for each other, as those of a byte at a time would.
+fn hash_eight(hash: u32, eight: &[u8; 8]) -> u32 {
     const POWERS: [u32; 9] = {
         let mut powers = [1u32; 9];
         let mut i = 8;
@@ -319,12 +351,20 @@ pub fn gnu_hash(name: &[u8]) -> u32 {
         }
         powers
     };
-    let (eights, rest) = name.as_chunks::<8>();
-    let hash = eights.iter().fold(5381u32, |hash, eight| {
-        let terms = eight.iter().zip(&POWERS[1..]).map(|(&b, power)| power.wrapping_mul(b.into()));
-        terms.fold(hash.wrapping_mul(POWERS[0]), u32::wrapping_add)
-    });
+    let terms = eight.iter().zip(&POWERS[1..]).map(|(&b, power)| power.wrapping_mul(b.into()));
+    terms.fold(hash.wrapping_mul(POWERS[0]), u32::wrapping_add)
+}
+
+fn hash_rest(hash: u32, rest: &[u8]) -> u32 {
     rest.iter().fold(hash, |h, &b| h.wrapping_mul(33).wrapping_add(b.into()))
+}
+
+/// Whether one of the bytes is zero (Mycroft's test).
+fn has_zero(eight: &[u8; 8]) -> bool {
+    const LOWEST: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGHEST: u64 = u64::from_le_bytes([0x80; 8]);
+    let word = u64::from_le_bytes(*eight);
+    word.wrapping_sub(LOWEST) & !word & HIGHEST != 0
 }
 
 /// A name or an ordinal.

@@ -52,6 +52,8 @@ pub struct Listed {
     pub at: Placement,
     /// Its thread-local blocks.
     pub tls: Option<TlsHome>,
+    /// Whose it is: what calls its code has this number.
+    pub of: u64,
     /// What C code is given to know it by.
     pub link_map: LinkMap,
     /// The live address of its unwind table's header (`PT_GNU_EH_FRAME`).
@@ -181,12 +183,12 @@ impl Writer {
             aged.listed.store(Arc::as_ptr(listed).cast_mut(), Relaxed);
         }
         table.len.store(self.listed.len(), Relaxed);
-        VERSION.store(version.wrapping_add(1), Release);
+        VERSION.store(version.wrapping_add(1), SeqCst);
     }
 
     /// Frees what was listed once, if nobody is reading.
     fn sweep(&mut self) -> Vec<Arc<Listed>> {
-        fence(SeqCst); // whoever begins to read from here on reads the new table
+        // Whoever begins to read from here on reads the new table.
         match READERS.load(SeqCst) {
             0 => std::mem::take(&mut self.retired),
             _ => Vec::new(),
@@ -214,7 +216,7 @@ fn room(slot: &AtomicPtr<Table>, len: usize) -> &'static Table {
 /// Asks the table of the moment, as often as it takes to be answered by one that nobody wrote to meanwhile.
 fn ask<T>(question: impl Fn(&Table) -> Option<T>) -> Option<T> {
     loop {
-        let version = VERSION.load(Acquire);
+        let version = VERSION.load(SeqCst);
         // SAFETY: a slot is null or holds a table that is never freed.
         let table = unsafe { TABLES[version & 1].load(Acquire).as_ref() };
         let answer = table.and_then(&question);
@@ -258,8 +260,8 @@ impl Reading {
     /// From here on.
     #[must_use]
     pub fn begin() -> Self {
+        // A writer who does not see this reader has published what this reader will read: all four accesses are in one order.
         READERS.fetch_add(1, SeqCst);
-        fence(SeqCst); // a writer who does not see this reader has published what this reader will read
         Self(())
     }
 
@@ -298,9 +300,15 @@ pub fn generation() -> (u64, u64) {
     (ADDS.load(Relaxed), SUBS.load(Relaxed))
 }
 
-/// Lists a module: from here on it is found.
+/// Lists a module of the caller of number `of`: from here on it is found.
 #[must_use]
-pub fn list(identity: &Identity, image: Arc<dyn Image>, at: Placement, tls: Option<TlsHome>) -> Listing {
+pub fn list(
+    identity: &Identity,
+    image: Arc<dyn Image>,
+    at: Placement,
+    tls: Option<TlsHome>,
+    of: u64,
+) -> Listing {
     let name = identity.path.as_ref().map_or(identity.name.as_bytes(), |p| p.as_os_str().as_bytes());
     let name = CString::new(name).unwrap_or_default();
     let live = |rva: Rva| ptr::with_exposed_provenance(at.addr(rva).0 as usize);
@@ -315,7 +323,7 @@ pub fn list(identity: &Identity, image: Arc<dyn Image>, at: Placement, tls: Opti
     writer.serial += 1;
     let serial = writer.serial;
     let unwind = image.outline().unwind.map(|rva| at.addr(rva));
-    writer.insert(Listed { name, image, at, tls, link_map, unwind, serial });
+    writer.insert(Listed { name, image, at, tls, of, link_map, unwind, serial });
     ADDS.fetch_add(1, Relaxed);
     Listing { serial }
 }
@@ -348,7 +356,7 @@ mod tests {
         let base = Addr((1 << 60) + page * PAGE);
         let identity = Identity { name: "m".into(), keys: Vec::new(), path: None, file: None, source: None };
         let at = Placement { link_base: LinkAddr(0), base, len: PAGE };
-        (list(&identity, Arc::new(HostModule::new("m")), at, None), base)
+        (list(&identity, Arc::new(HostModule::new("m")), at, None, 0), base)
     }
 
     #[test]

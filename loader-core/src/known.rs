@@ -40,7 +40,9 @@ mod tests {
     fn there_is_an_end_to_what_is_remembered() {
         assert!(std::ptr::eq(known("a section"), known(&String::from("a section"))));
         assert_eq!(known(&"x".repeat(LONGEST + 1)), "unknown");
-        (0..2 * MOST).for_each(|n| drop(known(&n.to_string())));
+        (0..2 * MOST).for_each(|n| {
+            known(&n.to_string());
+        });
         assert_eq!(KNOWN.lock().unwrap().len(), MOST);
         assert_eq!(known("one more"), "unknown");
     }

@@ -12,9 +12,9 @@ use crate::{
     module::{Bound, Identity, Mapped, Module, Parsed, Relocated, Sealed},
     set::{Globals, Hold, Info, LazyCalls, LazyScope, LoadSet, Origin, Owner, Pins, Place, Planned, Request},
 };
+use ahash::{AHashMap, AHashSet};
 use std::{
-    cell::RefCell,
-    collections::{HashMap, HashSet},
+    cell::{OnceCell, RefCell},
     sync::Arc,
 };
 
@@ -34,10 +34,12 @@ pub(crate) struct Link {
     pub(crate) key: Box<str>,
     pub(crate) node: Node,
     pub(crate) reexported: bool,
+    /// The module itself, from when it was first asked for a name.
+    info: OnceCell<Arc<Info>>,
 }
 
 /// Symbols of which the process has one definition only: which module's it is, and where.
-type Singles = HashMap<Box<[u8]>, (Node, Addr)>;
+type Singles = AHashMap<Box<[u8]>, (Node, Addr)>;
 
 /// What a need came to.
 enum Sought {
@@ -75,8 +77,8 @@ pub(crate) struct Session<'s> {
     /// Process-wide single definitions that this session brings.
     singles: RefCell<Singles>,
     edges: Vec<Vec<Node>>,
-    by_key: HashMap<Box<str>, usize>,
-    by_file: HashMap<FileId, usize>,
+    by_key: AHashMap<Box<str>, usize>,
+    by_file: AHashMap<FileId, usize>,
     gaps: Gaps,
 }
 
@@ -98,8 +100,8 @@ impl<'s> Session<'s> {
             links: Vec::new(),
             singles: RefCell::default(),
             edges: Vec::new(),
-            by_key: HashMap::new(),
-            by_file: HashMap::new(),
+            by_key: AHashMap::new(),
+            by_file: AHashMap::new(),
             gaps: Gaps::default(),
         }
     }
@@ -179,7 +181,7 @@ impl<'s> Session<'s> {
     /// What was found, and what of it is loaded already, breadth first.
     pub(crate) fn planned(&self, found: &[Module<Parsed>]) -> Vec<Planned> {
         let links = self.links.iter().enumerate().flat_map(|(n, links)| links.iter().map(move |l| (n, l)));
-        let mut seen = HashSet::from([Node::New(0)]);
+        let mut seen = AHashSet::from([Node::New(0)]);
         let first = (Node::New(0), "".into());
         let rest = links.filter(|(_, l)| seen.insert(l.node));
         let rest = rest.map(|(n, l)| (l.node, found[n].identity.name.clone()));
@@ -215,7 +217,8 @@ impl<'s> Session<'s> {
             return Ok(link.node);
         }
         let node = self.node(found, Some(by), need, None)?;
-        self.links[by].push(Link { key: need.key.clone(), node, reexported: need.reexported });
+        let (key, reexported) = (need.key.clone(), need.reexported);
+        self.links[by].push(Link { key, node, reexported, info: OnceCell::new() });
         Ok(node)
     }
 
@@ -396,7 +399,7 @@ impl<'s> Session<'s> {
     fn local_list(&self) -> Vec<(Node, Arc<Info>)> {
         let own_first = self.scope == Scope::OwnFirst;
         let state = self.set.lock();
-        let (mut list, mut seen, mut next) = (vec![Node::New(0)], HashSet::from([Node::New(0)]), 0);
+        let (mut list, mut seen, mut next) = (vec![Node::New(0)], AHashSet::from([Node::New(0)]), 0);
         while next < list.len() {
             let needs: Vec<Node> = match list[next] {
                 Node::New(n) => self.links[n].iter().map(|l| l.node).collect(),
@@ -527,35 +530,36 @@ impl<'s> Session<'s> {
         stubs.stub(import).map(Resolution::At)
     }
 
-    /// Only the library that the import names is asked.
+    /// Only the library that the import names is asked, and those that its answer leads to.
     fn ask_named(
         &self,
         n: usize,
         from: &str,
         q: &Query<'_>,
     ) -> Result<Option<(Node, Resolution)>, ErrorKind> {
-        let Some(link) = self.links[n].iter().find(|l| &*l.key == from) else {
-            return Ok(None);
-        };
-        let (mut node, mut symbol) = (link.node, q.symbol.to_name());
-        let mut hash = q.hash;
-        for _ in 0..FORWARDS {
-            let q = Query { symbol: symbol.as_symbol(), hash, ..*q };
-            match self.ask(n, node, &self.info(node), &q)? {
+        let mut asked = self.ask_linked(n, from, q)?;
+        for _ in 1..FORWARDS {
+            let forward = match asked {
                 Asked::Answer(node, r) => return Ok(Some((node, r))),
                 Asked::Nothing => return Ok(None),
-                Asked::Elsewhere(forward) => {
-                    let Forward { need, symbol: further } = *forward;
-                    let Some(link) = self.links[n].iter().find(|l| l.key == need.key) else {
-                        return Ok(None);
-                    };
-                    node = link.node;
-                    hash = query_of(&further).hash;
-                    symbol = further;
-                }
-            }
+                Asked::Elsewhere(forward) => forward,
+            };
+            let Query { symbol, hash, .. } = query_of(&forward.symbol);
+            asked = self.ask_linked(n, &forward.need.key, &Query { symbol, hash, hint: None, ..*q })?;
         }
-        Err(ErrorKind::ForwardLoop { symbol })
+        match asked {
+            Asked::Answer(node, r) => Ok(Some((node, r))),
+            Asked::Nothing => Ok(None),
+            Asked::Elsewhere(forward) => Err(ErrorKind::ForwardLoop { symbol: forward.symbol }),
+        }
+    }
+
+    /// Asks the library of this name in the n-th module's libList.
+    fn ask_linked(&self, n: usize, key: &str, q: &Query<'_>) -> Result<Asked, ErrorKind> {
+        match self.links[n].iter().find(|l| &*l.key == key) {
+            Some(link) => self.ask(n, link.node, link.info.get_or_init(|| self.info(link.node)), q),
+            None => Ok(Asked::Nothing),
+        }
     }
 
     /// The libraries of the importer's searchList are asked in order; the first answer wins.

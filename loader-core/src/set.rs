@@ -16,6 +16,7 @@ pub use fork::Pause;
 pub(crate) use globals::{Globals, Member};
 pub use lazy::LazyCalls;
 pub(crate) use lazy::LazyScope;
+pub use lifecycle::Rest;
 pub use scope::Owner;
 pub(crate) use state::{Info, Loaded, Pins, State, post_order};
 pub use state::{ModuleInfo, Origin};
@@ -34,11 +35,11 @@ use crate::{
     tools::{InMemory, Tools},
     turnstile::{Signal, Turnstile},
 };
+use ahash::AHashMap;
 use lifecycle::Memory;
 use slotmap::{Key, new_key_type};
 use std::{
     borrow::Cow,
-    collections::HashMap,
     fmt,
     path::PathBuf,
     sync::{
@@ -225,8 +226,9 @@ pub struct LoadSet {
     ending: AtomicBool,
     /// Which threads are in which entries.
     inside: Mutex<Vec<lifecycle::Entered>>,
+    rest: Rest,
     /// What ifunc resolvers of live modules answered.
-    resolved: Mutex<HashMap<Addr, Addr>>,
+    resolved: Mutex<AHashMap<Addr, Addr>>,
     /// What went and still has its addresses.
     afterlife: Mutex<lifecycle::Afterlife>,
     /// This load set, for loaded code that comes back to it.
@@ -259,6 +261,7 @@ impl LoadSet {
             closes: AtomicU64::default(),
             ending: AtomicBool::default(),
             inside: Mutex::default(),
+            rest: Rest::default(),
             resolved: Mutex::default(),
             afterlife: Mutex::default(),
             me: Weak::new(),

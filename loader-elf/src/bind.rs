@@ -34,7 +34,7 @@ impl<'a> Parts<'a> {
             version: self.tables.version(self.bytes, index),
             weak: symbol.is_weak(),
             purpose: Purpose::Reference,
-            ..Query::name(self.tables.name(self.bytes, symbol)?)
+            ..self.tables.query(self.bytes, symbol)?
         })
     }
 

@@ -6,7 +6,7 @@ use crate::{
     dynamic::{DT_GNU_HASH, DT_HASH, DT_STRSZ, DT_STRTAB, DT_SYMENT, DT_SYMTAB, Dynamic},
     malformed,
     plan::Segments,
-    read::{is_text_at, text_at, u32_at, u64_at},
+    read::{is_text_at, u32_at, u64_at},
     symbol::{SYMBOL, Symbol},
     versions::{Match, Versions},
 };
@@ -150,10 +150,10 @@ impl Tables {
         CStr::from_bytes_until_nul(self.strings(bytes).get(symbol.name as usize..)?).ok()
     }
 
-    /// The name of a symbol.
-    pub(crate) fn name<'a>(&self, bytes: &'a [u8], symbol: &Symbol) -> Result<&'a [u8], ErrorKind> {
-        text_at(self.strings(bytes), symbol.name.into())
-            .ok_or_else(|| malformed("offset of a symbol's name", symbol.name.into()))
+    /// What asks for a symbol's name.
+    pub(crate) fn query<'a>(&self, bytes: &'a [u8], symbol: &Symbol) -> Result<Query<'a>, ErrorKind> {
+        let name = self.strings(bytes).get(symbol.name as usize..).and_then(Query::terminated);
+        name.ok_or_else(|| malformed("offset of a symbol's name", symbol.name.into()))
     }
 
     /// The version that a reference to symbol number `index` asks for.

@@ -37,9 +37,10 @@ pub(crate) fn imports(
     let mut done = 0;
     for table in &from.tables {
         let key = &from.needs[table.need].key;
+        let home = view.home(table.names).map(|home| view.span(&home));
         for import in thunks(view, table)? {
             let (thunk, slot) = import?;
-            let query = query(view, thunk)?.of(key);
+            let query = query(view, home, thunk)?.of(key);
             room = match room.checked_sub(8 + name_len(&query)) {
                 Some(rest) => rest,
                 None => return malformed("more imports than the image has room for", slot.0),
@@ -76,16 +77,19 @@ fn thunks<'a>(
     }))
 }
 
-/// What a lookup entry asks for: an ordinal, or a name behind a hint.
-fn query(view: View<'_>, thunk: u64) -> Result<Query<'_>, ErrorKind> {
+/// What a lookup entry asks for: an ordinal, or a name behind a hint, most likely in `home`.
+fn query<'a>(view: View<'a>, home: Option<Span<'a>>, thunk: u64) -> Result<Query<'a>, ErrorKind> {
     if thunk & IMAGE_ORDINAL_FLAG64 != 0 {
         return Ok(Query::ordinal(thunk as u16));
     }
-    let at = u32::try_from(thunk).ok().and_then(|at| at.checked_add(2));
-    match at {
-        Some(at) => view.name(at, "name of an import").map(Query::name),
-        None => malformed("lookup entry of an import", thunk),
-    }
+    let Some(at) = u32::try_from(thunk).ok().filter(|at| at.checked_add(2).is_some()) else {
+        return malformed("lookup entry of an import", thunk);
+    };
+    let here = |at| home.and_then(|home| home.from(at)).map_or_else(|| view.at(at, "name of an import"), Ok);
+    let hint = here(at).ok().and_then(|span| span.get(0)).map(u16::from_le_bytes);
+    let span = here(at + 2)?;
+    let named = Query::terminated(span.window()).or_else(|| span.name().map(Query::name));
+    named.map_or_else(|| malformed("name of an import", at + 2), |named| Ok(Query { hint, ..named }))
 }
 
 fn name_len(query: &Query<'_>) -> u64 {

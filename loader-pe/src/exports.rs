@@ -7,7 +7,7 @@ use crate::{
     image::{Directory, LONGEST_LIBRARY, need},
     malformed,
     search::plain_key,
-    view::{Span, View},
+    view::{Home, Span, View},
 };
 use loader_core::{ErrorKind, Export, Forward, Need, Query, Rva, Symbol, SymbolName, gnu_hash};
 use object::{LittleEndian as LE, pe};
@@ -39,6 +39,8 @@ pub(crate) struct Exports {
     pub(crate) forwards: Vec<Need>,
     /// Addresses in here are forwarders.
     directory: Directory,
+    /// The region that holds it, and nearly always the names.
+    home: Option<Home>,
     base: u32,
     // Where the file has the tables.
     functions: Range<usize>,
@@ -111,6 +113,7 @@ pub(crate) fn exports(view: View<'_>, at: Option<Directory>) -> Result<Option<Ex
         name: name.map(|n| plain_key(&String::from_utf8_lossy(n))),
         forwards: Vec::new(),
         directory,
+        home: view.home(directory.at),
         base: head.base.get(LE),
         functions: table::<4>(view, head.address_of_functions.get(LE), head.number_of_functions.get(LE))?,
         names: table::<4>(view, head.address_of_names.get(LE), names)?,
@@ -143,7 +146,7 @@ impl Exports {
     /// Looks a symbol up.
     pub(crate) fn export(&self, view: View<'_>, query: &Query<'_>) -> Result<Option<Export>, ErrorKind> {
         let index = match query.symbol {
-            Symbol::Name(name) => self.index_of(view, name, query.hash),
+            Symbol::Name(name) => self.index_of(view, name, query),
             Symbol::Ordinal(n) => u32::from(n).checked_sub(self.base).map(|i| i as usize),
         };
         let entry = index.and_then(|i| entries::<4>(view, &self.functions).get(i));
@@ -156,25 +159,24 @@ impl Exports {
     }
 
     /// The index of a name's function.
-    fn index_of(&self, view: View<'_>, name: &[u8], hash: u32) -> Option<usize> {
-        if name.contains(&0) {
-            return None;
-        }
-        let home = view.home(self.directory.at);
+    fn index_of(&self, view: View<'_>, name: &[u8], query: &Query<'_>) -> Option<usize> {
+        let home = self.home.as_ref().map(|home| view.span(home));
         let names = entries::<4>(view, &self.names);
         let at = |at: &[u8; 4]| {
             let at = u32::from_le_bytes(*at);
-            // Nearly always the names are where the directory is.
             home.and_then(|h| h.from(at)).or_else(|| view.at(at, "export name").ok())
         };
-        let is_it = |there: &[u8; 4]| at(there).map_or(Ordering::Less, |there| compare(there, name));
-        let index = (name.len() <= LONGEST_INDEXED)
-            .then(|| self.index(names.len(), || names.iter().map(|n| hash_of(at(n)))))
-            .flatten();
-        let found = match index {
-            Some(index) => index.find(hash, |n| is_it(&names[n]).is_eq()),
-            None => names.binary_search_by(is_it).ok(),
+        let is_it = |n: &usize| names.get(*n).and_then(at).is_some_and(|there| is(there, name));
+        let index = || {
+            let short = name.len() <= LONGEST_INDEXED;
+            short.then(|| self.index(names.len(), || names.iter().map(|n| hash_of(at(n))))).flatten()
         };
+        let order = |there: &[u8; 4]| at(there).map_or(Ordering::Less, |there| compare(there, name));
+        let sought = || match index() {
+            Some(index) => index.find(query.hash, |n| is_it(&n)),
+            None => names.binary_search_by(order).ok().filter(is_it),
+        };
+        let found = query.hint.map(usize::from).filter(is_it).or_else(sought);
         let ordinal = entries::<2>(view, &self.ordinals).get(found?)?;
         Some(u16::from_le_bytes(*ordinal).into())
     }
@@ -216,6 +218,12 @@ fn hash_of(there: Option<Span<'_>>) -> u32 {
     let near = there.and_then(|there| there.first((LONGEST_INDEXED + 1).min(there.raw.len())));
     let len = near.and_then(|bytes| bytes.iter().position(|&b| b == 0));
     near.zip(len).map_or(0, |(bytes, len)| gnu_hash(&bytes[..len]))
+}
+
+/// Whether the name at the start of a span is this one. What has a zero in it is no name, though it may be what follows one.
+fn is(there: Span<'_>, name: &[u8]) -> bool {
+    let same = |raw: &[u8]| raw.iter().zip(name).all(|(&a, &b)| a == b && a != 0);
+    there.raw.get(..name.len()).is_some_and(same) && there.raw.get(name.len()).is_none_or(|&end| end == 0)
 }
 
 /// Compares the name at the start of a span with one that has no zero in it.

@@ -39,19 +39,23 @@ impl<'a> View<'a> {
     }
 
     fn find(self, at: u32) -> Option<Span<'a>> {
-        let home = self.home(at)?;
-        home.skip(usize::try_from(u64::from(at) - home.at).ok()?)
+        self.span(&self.home(at)?).from(at)
     }
 
     /// The whole region that holds `at`.
-    pub(crate) fn home(self, at: u32) -> Option<Span<'a>> {
+    pub(crate) fn home(self, at: u32) -> Option<Home> {
         let region = self.region(at)?;
         let raw = region.fill.as_ref().and_then(|f| file(self.bytes, &f.file));
-        Some(Span {
+        Some(Home {
             raw: raw.unwrap_or_default(),
             len: usize::try_from(region.at.end.0 - region.at.start.0).ok()?,
             at: region.at.start.0,
         })
+    }
+
+    /// What it holds.
+    pub(crate) fn span(self, home: &Home) -> Span<'a> {
+        Span { raw: self.bytes.get(home.raw.clone()).unwrap_or_default(), len: home.len, at: home.at }
     }
 
     fn region(self, at: u32) -> Option<&'a Region> {
@@ -84,9 +88,17 @@ impl<'a> View<'a> {
     }
 }
 
-fn file<'a>(bytes: &'a [u8], range: &Range<FileOffset>) -> Option<&'a [u8]> {
+fn file(bytes: &[u8], range: &Range<FileOffset>) -> Option<Range<usize>> {
     let (start, end) = (range.start.0.try_into().ok()?, range.end.0.try_into().ok()?);
-    bytes.get::<Range<usize>>(start..end)
+    (start <= end && end <= bytes.len()).then_some(start..end)
+}
+
+/// Where a region is, in the file and in the image.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    raw: Range<usize>,
+    len: usize,
+    at: u64,
 }
 
 /// A run of image bytes inside one region: first those that the file has, then zeros.
@@ -139,9 +151,14 @@ impl<'a> Span<'a> {
         (len <= self.len).then(|| &self.raw[..len.min(self.raw.len())])
     }
 
+    /// What the file has of a name at the start of the span, and more.
+    pub(crate) fn window(self) -> &'a [u8] {
+        &self.raw[..self.raw.len().min(LONGEST_NAME)]
+    }
+
     /// The name at the start of the span, without its terminating zero.
     pub(crate) fn name(self) -> Option<&'a [u8]> {
-        let window = &self.raw[..self.raw.len().min(LONGEST_NAME)];
+        let window = self.window();
         match CStr::from_bytes_until_nul(window) {
             Ok(name) => Some(name.to_bytes()),
             // The zero may be the first of those that the file leaves out.

@@ -18,6 +18,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::VecDeque,
     ffi::CString,
     fmt,
     fs::File,
@@ -41,6 +42,8 @@ pub struct Sandbox {
     /// The libraries that came as bytes, for reports of faults.
     given: Vec<Given>,
     events: Vec<Happened>,
+    /// The texts of the last ones, whoever took them, for reports of faults.
+    last: VecDeque<String>,
     /// How many events were seen.
     seen: u64,
 }
@@ -184,7 +187,8 @@ impl Sandbox {
         let process = Process::start(start)?;
         let (modules, events, enforced) = (Vec::new(), Vec::new(), Enforced::default());
         let given = Vec::new();
-        let mut sandbox = Self { process, limits, enforced, modules, given, events, seen: 0 };
+        let mut sandbox =
+            Self { process, limits, enforced, modules, given, events, last: VecDeque::new(), seen: 0 };
         let request = protocol::encode(&Request::Begin(setup))?;
         let woken = sandbox.process.begin(&request).map_err(Failure::system("start a helper"))?;
         match sandbox.judge(woken) {
@@ -442,7 +446,7 @@ impl Sandbox {
             process: self.process.guest(),
             modules: &self.modules,
             given: &self.given,
-            events: &self.events,
+            events: &self.last,
         }
     }
 
@@ -454,6 +458,8 @@ impl Sandbox {
             let Ok(bytes) = self.process.shared().event(number) else { break };
             let event = Happened::decode(&bytes);
             self.follow(&event.change);
+            self.last.truncate(report::EVENTS - 1);
+            self.last.push_front(event.text.clone());
             self.events.push(event);
         }
         self.seen = told;

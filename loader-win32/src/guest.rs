@@ -5,7 +5,7 @@
 //! `unsafe` to use it; that promise is the whole reason why this module may allow it.
 #![allow(unsafe_code)]
 
-use std::{mem::size_of, slice};
+use std::{ffi::CStr, mem::size_of, slice};
 
 /// A pointer from guest code: null, or valid for what the called function is documented to do with it.
 #[repr(transparent)]
@@ -106,11 +106,6 @@ impl<T: Copy> Ptr<T> {
 }
 
 impl<T: Copy + Default + PartialEq> Ptr<T> {
-    /// The elements before the first zero; none where the pointer is null.
-    pub(crate) fn text(&self) -> &[T] {
-        self.slice(self.count(usize::MAX))
-    }
-
     /// How many elements come before the first zero, at most `limit`.
     pub(crate) fn count(&self, limit: usize) -> usize {
         if self.is_null() {
@@ -133,6 +128,15 @@ impl Ptr<u8> {
         unsafe { slice::from_raw_parts(self.0, len) }
     }
 
+    /// The bytes before the first zero; none where the pointer is null.
+    pub(crate) fn text(&self) -> &[u8] {
+        if self.is_null() {
+            return &[];
+        }
+        // SAFETY: the caller passed a text that a zero ends, as the function's contract says.
+        unsafe { CStr::from_ptr(self.0.cast()) }.to_bytes()
+    }
+
     /// A zero-terminated text as a `String`; what is not UTF-8 is replaced.
     pub(crate) fn string(&self) -> String {
         String::from_utf8_lossy(self.text()).into_owned()
@@ -140,6 +144,11 @@ impl Ptr<u8> {
 }
 
 impl Ptr<u16> {
+    /// The units before the first zero; none where the pointer is null.
+    pub(crate) fn text(&self) -> &[u16] {
+        self.slice(self.count(usize::MAX))
+    }
+
     /// A zero-terminated wide text as a `String`; lone surrogates are replaced.
     pub(crate) fn string(&self) -> String {
         String::from_utf16_lossy(self.text())

@@ -29,6 +29,8 @@ use std::{
 /// A thread that has entered keeps its process alive until it ends or enters another one.
 pub struct Process {
     services: Weak<dyn Services>,
+    /// What calls the code of this process's modules has this number.
+    caller: u64,
     peb: peb::Block,
     pub(crate) objects: Objects,
     pub(crate) heaps: Heaps,
@@ -49,11 +51,12 @@ impl fmt::Debug for Process {
 }
 
 impl Process {
-    /// A process whose functions ask `services` for what only the engine knows.
+    /// A process whose functions ask `services` for what only the engine knows; its modules are listed under the number
+    /// `caller`.
     ///
     /// # Errors
     /// [`ErrorKind::Space`] where the system gives no pages for the process block.
-    pub fn new(services: Weak<dyn Services>) -> Result<Arc<Self>, ErrorKind> {
+    pub fn new(services: Weak<dyn Services>, caller: u64) -> Result<Arc<Self>, ErrorKind> {
         let environment = Environment::of_host();
         let texts = [
             text::wide_z(&program_path()).into(),
@@ -62,6 +65,7 @@ impl Process {
         ];
         Ok(Arc::new(Self {
             services,
+            caller,
             peb: peb::Block::new(texts)?,
             objects: Objects::new(),
             heaps: Heaps::default(),
@@ -190,6 +194,11 @@ impl Process {
 
     pub(crate) fn peb(&self) -> &peb::Block {
         &self.peb
+    }
+
+    /// The number under which its modules are listed.
+    pub(crate) fn caller(&self) -> u64 {
+        self.caller
     }
 
     /// The engine, while it exists.

@@ -76,6 +76,13 @@ pub trait Services: Send + Sync {
     /// The Win32 error number.
     fn free_library(&self, base: Addr) -> Result<(), u32>;
 
+    /// `LoadLibrary` without flags, of a library that a reference was taken to by just this name: one more reference, and
+    /// nothing else. `None` where there may be more to do.
+    fn load_again(&self, name: &str) -> Option<Addr>;
+
+    /// `FreeLibrary`, where that takes a reference away and does nothing else; false where there may be more to do.
+    fn free_spare(&self, base: Addr) -> bool;
+
     /// `GetProcAddress`: an export of one loaded library.
     ///
     /// # Errors

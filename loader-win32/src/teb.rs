@@ -350,6 +350,15 @@ pub(crate) fn services() -> Option<Arc<dyn Services>> {
     })
 }
 
+/// The number under which the modules of that process are listed.
+pub(crate) fn caller() -> u64 {
+    with(|t| {
+        // SAFETY: as for `services`.
+        let process = unsafe { &*t.process.get() };
+        process.caller()
+    })
+}
+
 /// The calling thread's table behind a table pointer of its block, made when first asked for.
 pub(crate) fn table<const N: usize>(at: &AtomicPtr<[AtomicUsize; N]>) -> &[AtomicUsize; N] {
     if at.load(Relaxed).is_null() {

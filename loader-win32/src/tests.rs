@@ -52,6 +52,14 @@ impl Services for Engine {
     fn free_library(&self, base: Addr) -> Result<(), u32> {
         if base == Addr(0x1000) { Ok(()) } else { Err(126) }
     }
+    fn load_again(&self, _: &str) -> Option<Addr> {
+        None
+    }
+
+    fn free_spare(&self, _: Addr) -> bool {
+        false
+    }
+
     fn get_proc_address(&self, _base: Addr, symbol: Symbol<'_>) -> Result<Addr, Error> {
         match symbol {
             Symbol::Name(b"f") | Symbol::Ordinal(7) => Ok(Addr(0x1234)),
@@ -122,7 +130,7 @@ struct World {
 fn world() -> World {
     let engine = Arc::new(Engine::default());
     let services: Weak<Engine> = Arc::downgrade(&engine);
-    let process = Process::new(services).unwrap();
+    let process = Process::new(services, 0).unwrap();
     process.enter().unwrap();
     let modules = process.modules();
     World { engine, process, modules }
@@ -578,7 +586,7 @@ fn entering_leaves_nothing() {
     // Other tests run at the same time, each with a handful of threads; 320 leaked blocks would show.
     assert!(teb::count() < before.1 + 40 && maps() < before.0 + 200);
     let engine = Arc::new(Engine::default());
-    let other = Process::new(Arc::downgrade(&engine) as Weak<dyn Services>).unwrap();
+    let other = Process::new(Arc::downgrade(&engine) as Weak<dyn Services>, 0).unwrap();
     let mine = gs(0x60);
     other.enter().unwrap();
     assert_ne!(gs(0x60), mine);

@@ -4,6 +4,8 @@
 //! A module's handle is the address of its image, as on Windows. Each `load_library` takes one reference, each
 //! `free_library` gives one back.
 
+mod references;
+
 use crate::{
     Builder, Closed, Engine, EntryCalls, Error, ErrorKind, Handle, Load, Mode, Origin, Rules, Stage,
     SymbolName,
@@ -11,18 +13,19 @@ use crate::{
 };
 use loader_core::{
     Addr, EntryKind, FileId, Format, Found, FoundFile, InMemory, LoadSet, Need, Occasion, Owner, Query,
-    Request, Rights, Rva, Symbol, Tools, call::Native,
+    Request, Rest, Rights, Rva, Symbol, Tools, call::Native,
 };
 use loader_pe::PeImage;
 pub use loader_win32::MemoryUse;
 use loader_win32::{Advice, DllFolders, ImagePages, Listed, Process, Services, host_path};
+use references::{GivenBack, References};
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::HashSet,
     convert::Infallible,
     ops::Range,
     path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -41,30 +44,18 @@ pub(crate) struct Windows {
 }
 
 /// What KERNEL32 asks of the engine. It holds the load set weakly: the set's modules hold what leads here.
+#[derive(Debug)]
 struct Modules {
     set: Weak<LoadSet>,
     files: Arc<Files>,
     rules: Rules,
     /// References that were taken by address.
-    taken: Mutex<BTreeMap<Addr, Taken>>,
+    references: References,
+    /// Whether the load set is at rest.
+    rest: Rest,
     /// Modules that were freed in their own PROCESS_ATTACH, before the load had a reference to give.
     spurned: Mutex<HashSet<Addr>>,
     program: AtomicU64,
-}
-
-/// What giving a reference back comes to.
-enum GivenBack {
-    NoneWasTaken,
-    OthersAreLeft,
-    /// This handle has to be closed.
-    Last(Handle),
-}
-
-/// References to one module: interchangeable handles, and one of them stands for so many more.
-#[derive(Debug, Default)]
-struct Taken {
-    handles: Vec<Handle>,
-    more: usize,
 }
 
 impl Windows {
@@ -79,12 +70,13 @@ impl Windows {
             set: Arc::downgrade(set),
             files: files.clone(),
             rules,
-            taken: Mutex::default(),
+            references: References::default(),
+            rest: set.rest(),
             spurned: Mutex::default(),
             program: AtomicU64::new(0),
         });
         let dynamic: Arc<dyn Services> = services.clone();
-        let process = Process::new(Arc::downgrade(&dynamic))?;
+        let process = Process::new(Arc::downgrade(&dynamic), native.number())?;
         services.program.store(process.program().0, Relaxed);
         for module in process.modules() {
             set.add_host(module).map_err(|e| e.kind)?;
@@ -94,7 +86,7 @@ impl Windows {
             Some(process) => process.enter(),
             None => Err(ErrorKind::Inconsistent { what: "Windows code after its engine" }),
         });
-        set.tell(Lists(Arc::downgrade(&process)));
+        set.tell(Lists { process: Arc::downgrade(&process), services: Arc::downgrade(&services) });
         Ok(Arc::new(Self { process, services }))
     }
 
@@ -106,25 +98,15 @@ impl Windows {
     /// Lets `FreeLibrary` take a handle, as the last of its module's.
     pub(crate) fn lend(&self, handle: Handle) {
         let Some(module) = self.services.set().ok().and_then(|set| set.target(handle)) else { return };
-        self.services.taken().entry(module.at.base).or_default().handles.insert(0, handle);
+        self.services.references.lend(module.at.base, handle);
     }
 
     /// Closes a handle that was lent; `None` where `FreeLibrary` took it.
     pub(crate) fn take_back(&self, handle: Handle) -> Option<Result<Closed, Error>> {
-        let mut taken = self.services.taken();
-        let (&base, of_module) =
-            taken.iter_mut().find(|(_, of_module)| of_module.handles.contains(&handle))?;
-        if let Some(rest) = of_module.more.checked_sub(1) {
-            of_module.more = rest; // the handle stands for one of the others from now on
-            return Some(Ok(Closed::default()));
+        match self.services.references.take_back(handle)? {
+            GivenBack::Last(handle) => Some(self.services.set().ok()?.close(handle)),
+            GivenBack::OthersAreLeft | GivenBack::NoneWasTaken => Some(Ok(Closed::default())),
         }
-        of_module.handles.retain(|&h| h != handle);
-        if of_module.handles.is_empty() {
-            taken.remove(&base);
-        }
-        drop(taken);
-        let set = self.services.set().ok()?;
-        Some(set.close(handle))
     }
 }
 
@@ -134,9 +116,12 @@ impl std::fmt::Debug for Windows {
     }
 }
 
-/// The loader's lists in the process block follow what comes and goes.
+/// The loader's lists in the process block, and references, follow what comes and goes.
 #[derive(Debug)]
-struct Lists(Weak<Process>);
+struct Lists {
+    process: Weak<Process>,
+    services: Weak<Modules>,
+}
 
 impl Tools for Lists {
     fn came(&self, modules: &[InMemory<'_>]) {
@@ -144,21 +129,23 @@ impl Tools for Lists {
         let listed = |m: &InMemory<'_>| Listed { base: m.at.base, len: m.at.len, file: file(m) };
         let listed: Vec<Listed> = modules.iter().filter(is_windows).map(listed).collect();
         if !listed.is_empty() {
-            let _ = self.0.upgrade().map(|process| process.came(&listed));
+            let _ = self.process.upgrade().map(|process| process.came(&listed));
         }
     }
 
     fn starting(&self, module: &InMemory<'_>) {
         if is_windows(&module) {
-            let _ = self.0.upgrade().map(|process| process.starts(module.at.base));
+            let _ = self.process.upgrade().map(|process| process.starts(module.at.base));
         }
     }
 
     fn going(&self, modules: &[InMemory<'_>]) {
         let bases: Vec<Addr> = modules.iter().filter(is_windows).map(|m| m.at.base).collect();
-        if !bases.is_empty() {
-            let _ = self.0.upgrade().map(|process| process.going(&bases));
+        if bases.is_empty() {
+            return;
         }
+        let _ = self.process.upgrade().map(|process| process.going(&bases));
+        let _ = self.services.upgrade().map(|s| bases.iter().for_each(|&base| s.references.forget(base)));
     }
 }
 
@@ -186,21 +173,9 @@ impl Modules {
         Ok((set, module))
     }
 
-    fn taken(&self) -> MutexGuard<'_, BTreeMap<Addr, Taken>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn take(&self, set: &LoadSet, handle: Handle) -> Option<Addr> {
         let base = set.target(handle)?.at.base;
-        self.taken().entry(base).or_default().handles.push(handle);
-        Some(base)
-    }
-
-    /// One more reference to a module that somebody has one of already: a number goes up, and nothing else happens.
-    fn take_more(&self, set: &LoadSet, key: &str) -> Option<Addr> {
-        let mut taken = self.taken();
-        let base = set.base_of(key)?;
-        taken.get_mut(&base)?.more += 1;
+        self.references.take(base, handle);
         Some(base)
     }
 
@@ -218,26 +193,18 @@ impl Modules {
         }
     }
 
-    /// Takes one reference away: the handle that is to be closed for it, if it was that handle's last.
-    fn give_back(&self, base: Addr) -> GivenBack {
-        let mut taken = self.taken();
-        let Some(of_module) = taken.get_mut(&base) else { return GivenBack::NoneWasTaken };
-        if let Some(rest) = of_module.more.checked_sub(1) {
-            of_module.more = rest;
-            return GivenBack::OthersAreLeft;
-        }
-        let handle = of_module.handles.pop();
-        if of_module.handles.is_empty() {
-            taken.remove(&base);
-        }
-        handle.map_or(GivenBack::NoneWasTaken, GivenBack::Last)
-    }
-
     /// Waits for the loader lock, and tells the modules if the thread still goes on then. A thread that waits keeps
     /// nothing alive: the engine may go meanwhile.
     fn in_turn(&self, goes_on: &dyn Fn() -> bool, tell: impl FnOnce(&LoadSet)) -> bool {
         let Ok(lock) = self.set().map(|set| set.loader_lock()) else { return false };
         lock.held(|| goes_on() && self.set().inspect(|set| tell(set)).is_ok())
+    }
+
+    /// Remembers what a name means without flags.
+    fn learn(&self, base: Addr, name: &str, flags: u32) {
+        if flags == 0 {
+            self.references.name(base, name);
+        }
     }
 
     /// What a name means to `LoadLibraryEx`: a bare name is whoever is loaded under it; else flags say where it is looked for.
@@ -278,7 +245,8 @@ impl Services for Modules {
         let inconsistent = |what| Error::new(name, Stage::Request, ErrorKind::Inconsistent { what });
         let set = self.set().map_err(|_| inconsistent("the engine is gone"))?;
         let need = self.meant(&set, name, flags)?;
-        if let Some(base) = self.take_more(&set, &need.key) {
+        if let Some(base) = self.references.take_more(|| set.base_of(&need.key)) {
+            self.learn(base, name, flags);
             return Ok(base);
         }
         let load = match flags & DONT_RESOLVE_DLL_REFERENCES {
@@ -300,7 +268,13 @@ impl Services for Modules {
             let refused = ErrorKind::Refused { what: EntryKind::DllMain };
             return Err(Error::new(name, Stage::Attach, refused));
         }
+        self.learn(base, name, flags);
         Ok(base)
+    }
+
+    fn load_again(&self, name: &str) -> Option<Addr> {
+        // In an entry point there is more to say about it.
+        self.rest.is_kept().then(|| self.references.take_named(name))?
     }
 
     fn bring_library(&self, importer: Addr, name: &str) -> Result<Addr, Error> {
@@ -323,11 +297,15 @@ impl Services for Modules {
         if set.is_ending() {
             return Ok(()); // nothing is unloaded any more
         }
-        match self.give_back(base) {
+        match self.references.give_back(base) {
             GivenBack::OthersAreLeft => Ok(()),
             GivenBack::Last(handle) => set.close(handle).map(drop).map_err(|e| e.win32()),
             GivenBack::NoneWasTaken => self.free_in_vain(base),
         }
+    }
+
+    fn free_spare(&self, base: Addr) -> bool {
+        self.rest.is_kept() && self.references.give_spare(base)
     }
 
     fn get_proc_address(&self, base: Addr, symbol: Symbol<'_>) -> Result<Addr, Error> {

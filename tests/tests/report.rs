@@ -1,17 +1,17 @@
 //! Reports of faults. The libraries are assembly in which the source marks each instruction that faults with the function
 //! and the distance from its beginning, which the assembler checked, and each call that leads to one: that is what reports
-//! are held against. `report.snapshot` holds their shape.
+//! are held against. The shape of the text is held where `loader call` prints it.
 
-use loader::sandbox::{
-    Failure, Sandbox,
-    report::{AccessKind, Cause, End, Fault, Place, Report},
+use loader::{
+    Addr, Stage,
+    sandbox::{
+        Failure, Sandbox,
+        report::{AccessKind, Cause, End, Fault, Place, Report},
+    },
 };
 use std::{
     collections::BTreeMap,
-    env,
-    fmt::Write,
     fs,
-    path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 
@@ -242,58 +242,34 @@ fn programs_get_the_same_as_json() {
     assert_eq!(json["registers"][3]["name"], "rbx");
 }
 
-/// The report with what differs from machine to machine taken out: addresses outside the image, what registers happen to
-/// hold, the host's frames, and what comes of where the library lies.
-fn shape(text: &str, name: &str) -> String {
-    let mut shape = String::new();
-    let mut hosts = 0;
-    for line in text.lines() {
-        let words: Vec<_> = line.split_whitespace().collect();
-        match &words[..] {
-            [number, place, ..] if number.starts_with('#') && !place.starts_with(name) && *place != "0x0" => {
-                hosts += 1
-            }
-            [register, value, ..] if value.len() == 18 && value.starts_with("0x") => {
-                writeln!(shape, "    {register:<6}  ADDRESS").unwrap();
-            }
-            _ => {
-                if std::mem::take(&mut hosts) > 0 {
-                    writeln!(shape, "    #... of the host").unwrap();
-                }
-                writeln!(shape, "{}", without_addresses(line)).unwrap();
-            }
-        }
-    }
-    shape
-}
-
-/// Numbers of more than six digits are addresses; paths of events are cut to the file.
-fn without_addresses(line: &str) -> String {
-    let root = format!("{}/", corpus::root().display());
-    let mut words = line.replace(&root, "").split("0x").map(str::to_string).collect::<Vec<_>>();
-    for word in words.iter_mut().skip(1) {
-        let digits = word.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(word.len());
-        let number = if digits > 6 { "ADDRESS" } else { &word[..digits] };
-        *word = format!("{}{number}{}", if digits > 6 { "" } else { "0x" }, &word[digits..]);
-    }
-    words.concat()
+#[test]
+fn a_page_that_lost_its_rights_says_what_it_had() {
+    const NO_ACCESS: u32 = 1; // PAGE_NOACCESS
+    let mut sandbox = sandbox(PE);
+    let before = fault(&mut sandbox, "sealed_write").report().access.unwrap();
+    assert_eq!((before.page.rights.as_deref(), before.page.sealed.as_deref()), (Some("r--"), Some("r--")));
+    sandbox.memory().protect(Addr(before.address), 4096, NO_ACCESS).unwrap();
+    let message = fault(&mut sandbox, "sealed_write").report().message;
+    let history =
+        ", which is --- since the code changed it, and was r-- at seal (.rdata of fault-report.dll)";
+    assert!(message.ends_with(history), "{message}");
 }
 
 #[test]
-fn the_shape_of_the_text_is_held() {
-    let mut shapes = String::new();
-    for library in [ELF, PE] {
-        let name = library.rsplit('/').next().unwrap();
-        for symbol in FAULTS {
-            writeln!(shapes, "── {name}: {symbol}\n{}", shape(&report(library, symbol).to_string(), name))
-                .unwrap();
-        }
-    }
-    let held = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/report.snapshot");
-    if env::var_os("RENEW_SNAPSHOT").is_some() {
-        fs::write(&held, &shapes).unwrap();
-    }
-    let held = fs::read_to_string(held).unwrap();
-    let differs = held.lines().zip(shapes.lines()).find(|(held, now)| held != now);
-    assert_eq!((differs, held.len()), (None, shapes.len()), "RENEW_SNAPSHOT=1 writes what is there now");
+fn the_last_events_are_told_though_somebody_took_them() {
+    let mut sandbox = sandbox(ELF);
+    let taken = sandbox.events();
+    let events = fault(&mut sandbox, "null_write").report().events;
+    assert_eq!(events, taken.iter().map(ToString::to_string).collect::<Vec<_>>());
+    assert!(events.last().unwrap().starts_with("attached "), "{events:?}");
+}
+
+#[test]
+fn a_fault_of_an_initialiser_is_told_with_its_place() {
+    let mut sandbox = Sandbox::builder().start().unwrap();
+    let Err(Failure::Faulted(fault)) = sandbox.load(corpus::root().join("pe/faults/attaching.dll")) else {
+        panic!("it faults when it is attached")
+    };
+    assert_eq!(fault.report().place.module.unwrap().name, "attaching.dll");
+    assert!(fault.error.is_some_and(|error| error.stage == Stage::Attach));
 }

@@ -12,7 +12,10 @@ use std::{
     ffi::{c_char, c_int, c_void},
     fmt,
     os::unix::ffi::OsStrExt,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 type Enter = Box<dyn Fn() -> Result<(), ErrorKind> + Send + Sync>;
@@ -21,6 +24,7 @@ type Withdraw = Box<dyn Fn(Addr) + Send + Sync>;
 /// Calls the code of images in this process.
 #[derive(Default)]
 pub struct Native {
+    number: u64,
     enter_pe: OnceLock<Enter>,
     withdraw: OnceLock<Withdraw>,
 }
@@ -29,8 +33,15 @@ impl Native {
     /// A caller that needs no preparation for any format.
     #[must_use]
     pub fn new() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
         arguments(); // made now: a child of `fork` would wait for ever for a thread of its parent that was making it
-        Self::default()
+        Self { number: LAST.fetch_add(1, Relaxed) + 1, ..Self::default() }
+    }
+
+    /// A number that no other of this process has: modules are listed with it ([`index::Listed::of`]).
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Says how a thread is made ready for Windows code. Only the first call counts.
@@ -121,7 +132,7 @@ impl Caller for Native {
         tls: Option<TlsHome>,
     ) -> Option<Listing> {
         let has_code = image.format() != Format::Host;
-        has_code.then(|| index::list(identity, image.clone(), at, tls))
+        has_code.then(|| index::list(identity, image.clone(), at, tls, self.number))
     }
 }
 

@@ -5,8 +5,8 @@ use super::{
     lifecycle::{Afterlife, Entered},
 };
 use crate::{Addr, turnstile::Frozen};
+use ahash::AHashMap;
 use std::{
-    collections::HashMap,
     sync::{MutexGuard, PoisonError},
     thread,
 };
@@ -17,7 +17,7 @@ use std::{
 pub struct Pause<'s> {
     set: &'s LoadSet,
     state: MutexGuard<'s, State>,
-    _resolved: MutexGuard<'s, HashMap<Addr, Addr>>,
+    _resolved: MutexGuard<'s, AHashMap<Addr, Addr>>,
     _afterlife: MutexGuard<'s, Afterlife>,
     inside: MutexGuard<'s, Vec<Entered>>,
     entry_points: Frozen<'s>,
@@ -44,6 +44,7 @@ impl Pause<'_> {
     pub fn resume_in_child(mut self) {
         let me = thread::current().id();
         self.inside.retain(|entered| entered.is_of(me));
+        self.set.rest.count_again(self.inside.len());
         self.entry_points.forget_others();
         self.state.only_thread(me, &self.set.own_objects());
         let set = self.set;

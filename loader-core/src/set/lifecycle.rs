@@ -11,7 +11,10 @@ use crate::{
 };
 use std::{
     mem,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     thread::{self, ThreadId},
 };
 
@@ -134,7 +137,7 @@ impl LoadSet {
         verbose: Topics,
     ) -> Result<bool, ErrorKind> {
         self.emit(verbose, &Event::Calling { name: &info.identity.name, kind: entry.kind, occasion });
-        let _inside = Inside::enter(&self.inside, info, occasion);
+        let _inside = Inside::enter(self, info, occasion);
         self.caller().entry(entry, info.at.base, occasion)
     }
 
@@ -163,10 +166,10 @@ impl LoadSet {
 
     /// The module whose entry the calling thread is in, and why.
     pub(super) fn innermost(&self) -> Option<(Arc<Info>, Occasion)> {
-        let inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        if inside.is_empty() {
+        if self.rest.is_kept() {
             return None; // nearly always, and quicker than to ask who asks
         }
+        let inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         let me = thread::current().id();
         inside.iter().rfind(|i| i.thread == me).map(|i| (i.info.clone(), i.occasion))
     }
@@ -299,6 +302,7 @@ impl LoadSet {
         if self.ending.swap(true, Relaxed) {
             return;
         }
+        self.rest.disturb(); // for good
         let order = self.lock().in_attach_order();
         for id in order.into_iter().rev() {
             let leaves = |m: &Loaded| (m.info.clone(), m.lifecycle.clone());
@@ -310,6 +314,12 @@ impl LoadSet {
             }
             self.withdraw(&info);
         }
+    }
+
+    /// What tells whether this load set is at rest.
+    #[must_use]
+    pub fn rest(&self) -> Rest {
+        self.rest.clone()
     }
 
     /// Whether [`LoadSet::process_ends`] was called.
@@ -467,22 +477,50 @@ impl Entered {
 }
 
 /// Keeps a thread listed while it is in an entry, however it leaves it.
-struct Inside<'s>(&'s Mutex<Vec<Entered>>);
+struct Inside<'s>(&'s LoadSet);
 
 impl<'s> Inside<'s> {
-    fn enter(list: &'s Mutex<Vec<Entered>>, info: &Arc<Info>, occasion: Occasion) -> Self {
+    fn enter(set: &'s LoadSet, info: &Arc<Info>, occasion: Occasion) -> Self {
         let entered = Entered { thread: thread::current().id(), info: info.clone(), occasion };
-        list.lock().unwrap_or_else(PoisonError::into_inner).push(entered);
-        Self(list)
+        set.rest.disturb();
+        set.inside.lock().unwrap_or_else(PoisonError::into_inner).push(entered);
+        Self(set)
     }
 }
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
         let me = thread::current().id();
-        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list = self.0.inside.lock().unwrap_or_else(PoisonError::into_inner);
         let mine = list.iter().rposition(|i| i.thread == me);
         mine.map(|nth| list.remove(nth));
+        self.0.rest.calm();
+    }
+}
+
+/// Whether a load set is at rest: no thread is in an entry of a module, and the process does not end. Who asks waits for
+/// nobody, and keeps no load set alive.
+#[derive(Clone, Debug, Default)]
+pub struct Rest(Arc<AtomicUsize>);
+
+impl Rest {
+    /// Whether it is so now, as far as the calling thread can know: of its own entries it knows.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.0.load(Relaxed) == 0
+    }
+
+    fn disturb(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    fn calm(&self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+
+    /// So many threads are in entries, as it turns out in a child of `fork`.
+    pub(super) fn count_again(&self, entries: usize) {
+        self.0.store(entries, Relaxed);
     }
 }
 

@@ -10,9 +10,10 @@ use crate::{
     space::Block,
     tools::InMemory,
 };
+use ahash::{AHashMap, AHashSet};
 use slotmap::SlotMap;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     ops::Range,
     path::PathBuf,
     sync::{Arc, OnceLock},
@@ -188,15 +189,15 @@ pub(crate) struct State {
     loads: u64,
     handles: SlotMap<Handle, Option<ModuleId>>,
     /// Who answers to a name, the first loaded first.
-    by_key: HashMap<Box<str>, Vec<ModuleId>>,
-    by_file: HashMap<FileId, ModuleId>,
+    by_key: AHashMap<Box<str>, Vec<ModuleId>>,
+    by_file: AHashMap<FileId, ModuleId>,
     by_base: BTreeMap<Addr, ModuleId>,
     globals: Arc<Globals>,
     /// Symbols of which the process has one definition only, and whose it is.
-    singles: HashMap<Box<[u8]>, (ModuleId, Addr)>,
+    singles: AHashMap<Box<[u8]>, (ModuleId, Addr)>,
     attaches: u64,
     /// Modules that are gone for everybody else, whose terminators run.
-    leaving: HashMap<ModuleId, Leaving>,
+    leaving: AHashMap<ModuleId, Leaving>,
     /// Modules that lost a hold since the dead were last taken out.
     suspects: Vec<ModuleId>,
     /// Whether there ever was an object that a close waits for.
@@ -364,7 +365,7 @@ impl State {
 
     /// Breadth first over needs, each once, the module itself first.
     pub(crate) fn load_list_ids(&self, id: ModuleId) -> Vec<ModuleId> {
-        let (mut list, mut seen, mut next) = (vec![id], HashSet::from([id]), 0);
+        let (mut list, mut seen, mut next) = (vec![id], AHashSet::from([id]), 0);
         while next < list.len() {
             let needs = self.seen(list[next]).map_or(&[][..], |(.., needs)| needs);
             list.extend(needs.iter().filter(|&&n| seen.insert(n)));
@@ -699,7 +700,7 @@ impl State {
         let holds = |m: &Loaded| m.is_wanted() || m.objects > 0 && !m.awaited;
         let mut todo: Vec<ModuleId> =
             self.modules.iter().filter(|(_, m)| holds(m)).map(|(id, _)| id).collect();
-        let mut alive = HashSet::new();
+        let mut alive = AHashSet::new();
         while let Some(id) = todo.pop() {
             if alive.insert(id) {
                 todo.extend(&self.modules[id].edges);
@@ -725,7 +726,7 @@ impl State {
             .copied()
             .filter(|&id| self.modules[id].is_held() || used_from_outside(&self.modules[id]))
             .collect();
-        let mut alive = HashSet::new();
+        let mut alive = AHashSet::new();
         while let Some(id) = todo.pop() {
             if alive.insert(id) {
                 todo.extend(self.modules[id].edges.iter().filter(|e| cone.contains(e)));
@@ -743,9 +744,9 @@ impl State {
     }
 
     /// What can be reached from the suspects: nothing else can have died. What is held keeps what it leads to.
-    fn cone(&self, suspects: &[ModuleId]) -> HashSet<ModuleId> {
+    fn cone(&self, suspects: &[ModuleId]) -> AHashSet<ModuleId> {
         let mut todo = suspects.to_vec();
-        let mut cone = HashSet::new();
+        let mut cone = AHashSet::new();
         while let Some(id) = todo.pop() {
             let may_go = self.modules.get(id).filter(|m| m.origin != Origin::Host);
             if let Some(m) = may_go
@@ -881,7 +882,7 @@ pub(crate) fn post_order<N: Copy + Eq + std::hash::Hash>(
     root: N,
     child: impl Fn(&N, usize) -> Option<Option<N>>,
 ) -> Vec<N> {
-    let (mut out, mut seen, mut path) = (Vec::new(), HashSet::from([root]), vec![(root, 0)]);
+    let (mut out, mut seen, mut path) = (Vec::new(), AHashSet::from([root]), vec![(root, 0)]);
     while let Some((node, nth)) = path.last_mut() {
         match child(node, *nth) {
             None => {

@@ -7,10 +7,7 @@ use super::{
 };
 use crate::{malformed, symbol::Symbol};
 use goblin::elf::Reloc;
-use loader_core::{
-    Addr, ErrorKind, ImageMut, LinkAddr, Purpose, Query, Resolution, Resolve, Rva, Symbol as Name, TlsHome,
-    gnu_hash,
-};
+use loader_core::{Addr, ErrorKind, ImageMut, LinkAddr, Purpose, Query, Resolution, Resolve, Rva, TlsHome};
 
 /// The parts of an image that binding reads.
 #[derive(Clone, Copy, Debug)]
@@ -28,14 +25,11 @@ pub(crate) struct Parts<'a> {
 impl<'a> Parts<'a> {
     /// What a reference to symbol number `index` asks for.
     fn query(&self, index: usize, symbol: &Symbol) -> Result<Query<'a>, ErrorKind> {
-        let name = self.tables.name(self.bytes, symbol)?;
         Ok(Query {
-            symbol: Name::Name(name),
             version: self.tables.version(self.bytes, index),
-            from: None,
             weak: symbol.is_weak(),
-            hash: gnu_hash(name),
             purpose: Purpose::Reference,
+            ..self.tables.query(self.bytes, symbol)?
         })
     }
 

@@ -6,7 +6,7 @@ use crate::{
     exports::{bucket, strings, sysv_hash},
     malformed,
     plan::Segments,
-    read::{is_text_at, text_at, u32_at},
+    read::{is_text_at, u32_at},
     symbol::Symbol,
     versions::{Match, Versions},
 };
@@ -87,8 +87,8 @@ impl Tables {
     }
 
     /// The name of a symbol.
-    pub(crate) fn name<'a>(&self, bytes: &'a [u8], symbol: &Symbol) -> Result<&'a [u8], ErrorKind> {
-        let name = text_at(self.strings(bytes), symbol.name.into());
+    pub(crate) fn query<'a>(&self, bytes: &'a [u8], symbol: &Symbol) -> Result<Query<'a>, ErrorKind> {
+        let name = self.strings(bytes).get(symbol.name as usize..).and_then(Query::terminated);
         name.ok_or_else(|| malformed("offset of a symbol's name", symbol.name.into()))
     }
 

@@ -35,14 +35,14 @@ pub use place::{Line, Offset, Place};
 pub use registers::Register;
 pub use walk::{End, Stack};
 
-use crate::{Happened, Module};
+use crate::Module;
 use copies::Copies;
 use loader_core::{Addr, Error, ErrorKind, Exception, Rva};
 use maps::Maps;
 use module::{Files, Modules, short};
 use rustix::process::Pid;
 use serde::Serialize;
-use std::{fmt, fs};
+use std::{collections::VecDeque, fmt, fs};
 
 /// A fault of the guest.
 #[derive(Clone, Debug)]
@@ -78,12 +78,12 @@ pub(crate) struct Scene<'a> {
     pub(crate) modules: &'a [Module],
     /// The libraries that came as bytes.
     pub(crate) given: &'a [Given],
-    /// What happened last.
-    pub(crate) events: &'a [Happened],
+    /// What happened last, the latest first.
+    pub(crate) events: &'a VecDeque<String>,
 }
 
-/// As many events are kept.
-const EVENTS: usize = 16;
+/// As many events are told.
+pub(crate) const EVENTS: usize = 16;
 
 /// The fault that a record tells of.
 pub(crate) fn of_signal(record: Box<Record>, scene: &Scene<'_>) -> Fault {
@@ -107,14 +107,13 @@ pub(crate) fn of_exception(error: Error, shared: &[u8], scene: &Scene<'_>) -> Op
 impl Fault {
     fn new(cause: Cause, place: Option<(Box<str>, Rva)>, record: Box<Record>, scene: &Scene<'_>) -> Self {
         let maps = scene.process.map(|process| format!("/proc/{}/maps", process.as_raw_nonzero()));
-        let last = scene.events.len().saturating_sub(EVENTS);
         let maps = Maps::parse(&maps.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default());
         let left = Left {
             copies: Copies::of(&record, &maps, scene.process),
             maps,
             modules: scene.modules.to_vec(),
             given: scene.given.to_vec(),
-            events: scene.events[last..].iter().map(ToString::to_string).collect(),
+            events: scene.events.iter().rev().cloned().collect(),
             record,
         };
         Self { cause, registers: left.record.registers(), place, error: None, left: Box::new(left) }

@@ -39,7 +39,7 @@ fn fault(bytes: &[u8], format: Format, offset: u64) -> Fault {
         *word = (BASE + offset).to_le_bytes();
     }
     let given = [(module.name.clone(), Arc::new(file))];
-    let scene = Scene { process: None, modules: &[module], given: &given, events: &[] };
+    let scene = Scene { process: None, modules: &[module], given: &given, events: &VecDeque::new() };
     of_signal(record, &scene)
 }
 
@@ -83,7 +83,7 @@ fn any_bytes_are_a_record_or_none() {
             .chunks_mut(8)
             .for_each(|word| word.copy_from_slice(&random(&mut seed).to_ne_bytes()[..word.len()]));
         let Some(record) = Record::read(&bytes) else { continue };
-        let scene = Scene { process: None, modules: &[], given: &[], events: &[] };
+        let scene = Scene { process: None, modules: &[], given: &[], events: &VecDeque::new() };
         let text = of_signal(record, &scene).report().to_string();
         assert!(text.len() < 1 << 16);
     }

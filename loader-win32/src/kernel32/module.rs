@@ -2,7 +2,7 @@
 
 use super::{Bool, answer, datafile, error::code, fail, search};
 use crate::{Advice, Services, guest::Ptr, path, teb, text};
-use loader_core::{Addr, Symbol};
+use loader_core::{Addr, Export, Format, Query, Symbol, index::Reading};
 use std::sync::Arc;
 
 const PIN: u32 = 1;
@@ -30,6 +30,9 @@ extern "win64" fn DisableThreadLibraryCalls(module: usize) -> Bool {
 
 fn load(function: &'static str, name: &str, flags: u32) -> usize {
     handle(ask(|s| {
+        if let Some(base) = (flags == 0).then(|| s.load_again(name)).flatten() {
+            return Ok(base);
+        }
         s.note(function, Advice::Never)?;
         if name.is_empty() {
             return Err(code::INVALID_PARAMETER);
@@ -47,7 +50,7 @@ fn load_ex(function: &'static str, name: &str, file: usize, flags: u32) -> usize
 }
 
 extern "win64" fn LoadLibraryA(name: Ptr<u8>) -> usize {
-    load("LoadLibraryA", &name.string(), 0)
+    load("LoadLibraryA", &String::from_utf8_lossy(name.text()), 0)
 }
 
 extern "win64" fn LoadLibraryW(name: Ptr<u16>) -> usize {
@@ -64,6 +67,9 @@ extern "win64" fn LoadLibraryExW(name: Ptr<u16>, file: usize, flags: u32) -> usi
 
 fn free(function: &'static str, module: usize) -> Bool {
     answer(ask(|s| {
+        if s.free_spare(base(module)) {
+            return Ok(());
+        }
         s.note(function, Advice::NotInDetach)?;
         match module {
             0 => Err(code::INVALID_HANDLE),
@@ -84,18 +90,36 @@ extern "win64" fn FreeLibraryAndExitThread(module: usize, exit_code: u32) {
 
 /// Numbers below 0x10000 are ordinals; everything else points to a name.
 extern "win64" fn GetProcAddress(module: usize, name: Ptr<u8>) -> usize {
-    handle(ask(|s| {
+    let query = match u16::try_from(name.addr()) {
+        Ok(0) => return fail(code::PROC_NOT_FOUND) as usize,
+        Ok(ordinal) => Query::ordinal(ordinal),
+        Err(_) => Query::name(name.text()),
+    };
+    let found = exported(base(module), &query).map_or_else(|| sought(module, query.symbol), Ok);
+    handle(found)
+}
+
+/// An export of an image, where a look at the image settles it: no lock is taken.
+fn exported(module: Addr, query: &Query<'_>) -> Option<Addr> {
+    let caller = teb::caller();
+    let reading = Reading::begin();
+    let found = reading.at(module).filter(|found| {
+        found.at.base == module && found.of == caller && found.image.format() == Format::Pe
+    })?;
+    match found.image.export(query) {
+        Ok(Some(Export::At(rva))) => Some(found.at.addr(rva)),
+        _ => None,
+    }
+}
+
+fn sought(module: usize, symbol: Symbol<'_>) -> Result<Addr, u32> {
+    ask(|s| {
         let module = match module {
             0 => s.module_handle(None).ok_or(code::MOD_NOT_FOUND)?,
             m => base(m),
         };
-        let symbol = match u16::try_from(name.addr()) {
-            Ok(0) => return Err(code::PROC_NOT_FOUND),
-            Ok(ordinal) => Symbol::Ordinal(ordinal),
-            Err(_) => Symbol::Name(name.text()),
-        };
         s.get_proc_address(module, symbol).map_err(|e| e.win32())
-    }))
+    })
 }
 
 fn find(name: Option<String>) -> Result<Addr, u32> {

@@ -9,6 +9,7 @@ use loader::{
     Addr, SymbolName,
     sandbox::{self, Loaded, Output, Sandbox},
 };
+use loader_core::event::Topics;
 use serde_json::json;
 use std::{
     path::{Path, PathBuf},
@@ -78,7 +79,8 @@ impl Call {
     }
 
     fn sandbox(&self) -> Outcome<Sandbox> {
-        let builder = self.loading.sandbox().output(Output::Inherited).topics(log::topics());
+        let builder = self.loading.sandbox().output(Output::Inherited);
+        let builder = builder.topics(log::topics() | Topics::TROUBLE | Topics::FILES); // a report tells of these
         let builder = builder.wall(self.time.unwrap_or(Duration::MAX));
         let builder = builder.memory(self.max_memory.map_or(u64::MAX, |mebibytes| mebibytes << 20));
         // Bytes have no folder, but this is where their neighbours are.
