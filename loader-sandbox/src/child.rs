@@ -15,6 +15,13 @@ use rustix::process::{
 };
 
 /// A child process that is about to be started.
+///
+/// ```
+/// use loader_sandbox::{Child, Ending};
+/// let report = Child::new("sh").args(["-c", "echo hi; kill -SEGV $$"]).run()?;
+/// assert_eq!((report.ending, &report.stdout[..]), (Ending::Signal(11), &b"hi\n"[..]));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Child {
     command: Command,

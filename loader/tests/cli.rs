@@ -313,6 +313,52 @@ fn trace_prints_every_event() {
 }
 
 #[test]
+fn limits_of_a_call_end_it() {
+    let mischief = "mischief/elf/libmischief.so";
+    let killed = |rest: &str| {
+        let killed = call(mischief, rest);
+        assert_eq!((killed.code, &*killed.out), (Some(128 + 9), ""), "{}", killed.err);
+        killed.err
+    };
+    assert!(killed("spins --time 0.2").ends_with("libmischief.so: killed: over the limit of time\n"));
+    assert!(killed("eats_memory --max-memory 64").ends_with("killed: over the limit of memory\n"));
+    assert_eq!(call(mischief, "exits").code, Some(7));
+    let reads = |rest: &str| call(mischief, &format!("reads_file str:/etc/hostname --ret i64{rest}")).fine();
+    assert!(!reads("").starts_with('-'));
+    assert!(reads(" --confine").starts_with('-'), "what it is depends on the machine");
+}
+
+/// Processes that run a program.
+fn running(program: &Path) -> Vec<u32> {
+    let pids = fs::read_dir("/proc").unwrap().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program)).collect()
+}
+
+/// Nobody is there to drop the sandbox.
+#[test]
+fn the_guest_goes_with_a_process_that_is_killed() {
+    let folder = TempDir::new().unwrap();
+    let program = folder.path().join("loader"); // its processes are told from those of other tests
+    fs::copy(env!("CARGO_BIN_EXE_loader"), &program).unwrap();
+    let program = program.canonicalize().unwrap();
+    let mut command = Command::new(&program);
+    command.args(["call", &image("mischief/elf/libmischief.so"), "sleeps"]).stdin(Stdio::null());
+    let mut user = command.spawn().unwrap();
+    let until = |wanted: fn(usize) -> bool| {
+        let start = std::time::Instant::now();
+        while !wanted(running(&program).len()) {
+            assert!(start.elapsed().as_secs() < 20, "{:?}", running(&program));
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    };
+    until(|n| n >= 3); // the user, the warden, the guest
+    user.kill().unwrap();
+    user.wait().unwrap();
+    until(|n| n == 0);
+}
+
+#[test]
 fn a_death_by_signal_is_a_sentence_and_a_number() {
     let died = call("elf/plain/libplain.so", "plain_length ptr:1");
     assert_eq!((died.code, &*died.out), (Some(128 + 11), ""));

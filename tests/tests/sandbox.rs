@@ -157,6 +157,19 @@ fn each_limit_is_told_from_the_others() {
     }
 }
 
+/// Memory that a guest could share with others is no data to the kernel, and is counted all the same.
+#[test]
+fn shared_memory_is_memory() {
+    let mut sandbox = Sandbox::builder().memory(32 * MIB).start().unwrap();
+    sandbox.load("libc.so.6").unwrap();
+    let (len, rights) = (64 * MIB, libc::PROT_READ | libc::PROT_WRITE);
+    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+    let arguments = [0.into(), len.into(), rights.into(), flags.into(), (-1).into(), 0.into()];
+    let at = sandbox.call("mmap", arguments).unwrap().u64();
+    let filled = sandbox.call("memset", [at.into(), 1.into(), len.into()]);
+    assert!(matches!(filled, Err(Failure::Killed(Limit::Memory))), "{filled:?}");
+}
+
 /// The limits hold for what runs before anybody calls anything.
 #[test]
 fn initialisers_are_guests_too() {
@@ -265,17 +278,19 @@ fn windows_code_here_works_on_the_guests_memory_by_a_handle() {
     let guest = Arc::new(Mutex::new(with_libc()));
     let process = loader::sandbox::process_handle(&engine, guest.clone());
     #[allow(unsafe_code)]
-    // SAFETY: the functions are declared so.
-    let (alloc, free, write) = unsafe {
-        let (alloc, free) =
-            (kernel32.get::<AllocEx>(c"VirtualAllocEx"), kernel32.get::<FreeEx>(c"VirtualFreeEx"));
-        (alloc.unwrap(), free.unwrap(), kernel32.get::<Write>(c"WriteProcessMemory").unwrap())
-    };
+    // SAFETY: the function is declared so.
+    let alloc = unsafe { kernel32.get::<AllocEx>(c"VirtualAllocEx") }.unwrap();
+    #[allow(unsafe_code)]
+    // SAFETY: as above.
+    let free = unsafe { kernel32.get::<FreeEx>(c"VirtualFreeEx") }.unwrap();
+    #[allow(unsafe_code)]
+    // SAFETY: as above.
+    let write = unsafe { kernel32.get::<Write>(c"WriteProcessMemory") }.unwrap();
     engine.load_set().enter(loader::Format::Pe).unwrap();
     let at = alloc(process, 0, 0x1000, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
     assert_ne!(at, 0);
     let mut written = 0;
-    assert_ne!(write(process, at, b"hello\0".as_ptr(), 6, &raw mut written), 0);
+    assert_ne!(write(process, at, c"hello".as_ptr().cast(), 6, &raw mut written), 0);
     assert_eq!(written, 6);
     assert_eq!(guest.lock().unwrap().call("strlen", [at.into()]).unwrap().u64(), 5);
     assert_ne!(free(process, at, 0, MEM_RELEASE), 0);

@@ -59,7 +59,7 @@ pub struct Fault {
 }
 
 /// What was copied of the guest.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Left {
     record: Box<Record>,
     copies: Copies,
@@ -67,6 +67,13 @@ struct Left {
     modules: Vec<Module>,
     given: Vec<Given>,
     events: Vec<String>,
+}
+
+/// All of it would be pages of numbers; [`Fault::report`] says what they mean.
+impl fmt::Debug for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Left").finish_non_exhaustive()
+    }
 }
 
 /// What is known when a fault is looked at. The guest's process stands still, or is gone.
