@@ -53,7 +53,7 @@ impl Builder {
     /// said, and no limit with [`u64::MAX`].
     ///
     /// A guest that has more when it is looked at (every 5 ms, and at the end of every operation) is killed. Before it has an
-    /// eighth more the kernel gives it none: allocations fail as they do where memory is short.
+    /// eighth more the kernel gives it none, unless it is not confined: allocations fail as they do where memory is short.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.limits.memory = (bytes != u64::MAX).then_some(bytes);
         self
@@ -150,17 +150,13 @@ impl Builder {
     pub fn start(self) -> Outcome<Sandbox> {
         let hard = |most: u64| most.saturating_add(most / 8 + (1 << 20));
         let limits = confine::Limits {
+            memory: self.limits.memory.map(hard),
             file_size: self.limits.memory,
             open_files: Some(OPEN_FILES),
             ..Default::default()
         };
-        let policy = Policy { limits, ..self.policy };
-        let setup = Setup {
-            engine: self.engine,
-            policy: self.confined.then_some(policy),
-            topics: self.topics.bits(),
-            memory: self.limits.memory.map(hard),
-        };
+        let policy = self.confined.then_some(Policy { limits, ..self.policy });
+        let setup = Setup { engine: self.engine, policy, topics: self.topics.bits() };
         Sandbox::start(&self.start, setup, self.limits)
     }
 }

@@ -29,8 +29,6 @@ pub(crate) struct Setup {
     pub(crate) policy: Option<Policy>,
     /// The kinds of events that are told.
     pub(crate) topics: u8,
-    /// Bytes of data that the guest may have.
-    pub(crate) memory: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -225,9 +225,6 @@ impl Helper {
         report::install(self.shared, self.channel.as_raw_fd())?;
         let events = Events { shared: self.shared, topics: Topics::from_bits_truncate(setup.topics) };
         let harness = make(&setup.engine, events)?;
-        if let Some(memory) = setup.memory {
-            limit_data(memory)?;
-        }
         let apply = |(entered, policy): (Entered, &Policy)| entered.apply(policy).map_err(Trouble::Unmet);
         let enforced = entered.map_or(Ok(Enforced::default()), apply)?;
         Ok((harness, enforced)) // From here on foreign code may run.
@@ -241,15 +238,6 @@ impl Helper {
         }
         os::ring(self.channel.as_raw_fd(), 0)
     }
-}
-
-/// The kernel's own limit: what the process has of data now, and this much more.
-fn limit_data(more: u64) -> io::Result<()> {
-    let page = rustix::param::page_size() as u64;
-    let text = fs::read_to_string("/proc/self/statm")?;
-    let data: u64 = text.split_whitespace().nth(5).and_then(|n| n.parse().ok()).unwrap_or(0);
-    let most = Some((data * page).saturating_add(more));
-    Ok(setrlimit(Resource::Data, Rlimit { current: most, maximum: most })?)
 }
 
 fn answer(harness: &mut dyn Harness, request: Request, attached: Option<OwnedFd>) -> Result<Reply, Trouble> {
