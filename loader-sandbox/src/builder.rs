@@ -99,6 +99,12 @@ impl Builder {
         self
     }
 
+    /// Lets the guest have memory that can be written and executed at once, as just-in-time compilers of Windows do.
+    pub fn writable_code(mut self, allowed: bool) -> Self {
+        self.policy.write_xor_execute = !allowed;
+        self
+    }
+
     /// What of the confinement must be enforced for the sandbox to start.
     pub fn require(mut self, require: Require) -> Self {
         self.policy.require = require;
@@ -155,7 +161,7 @@ impl Builder {
             open_files: Some(OPEN_FILES),
             ..Default::default()
         };
-        let policy = self.confined.then_some(Policy { limits, ..self.policy });
+        let policy = self.confined.then_some(Policy { limits, supervised: true, ..self.policy });
         let setup = Setup { engine: self.engine, policy, topics: self.topics.bits() };
         Sandbox::start(&self.start, setup, self.limits)
     }

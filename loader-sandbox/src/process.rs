@@ -4,7 +4,9 @@
 //! the guest does can make the wait longer than its limit.
 
 use crate::{
-    Failure, Limit, os,
+    Failure, Limit,
+    confine::{Listener, RefusedCall},
+    os,
     serve::{self, MARK},
     shared::{self, ENDED, Shared, Word},
 };
@@ -72,6 +74,9 @@ pub(crate) struct Process {
     shared: Shared,
     printed: [Printed; 2],
     guest: Option<Guest>,
+    /// Who asks for what is refused, and what that was.
+    listener: Option<Listener>,
+    refused: Vec<RefusedCall>,
     number: u64,
     over: bool,
 }
@@ -80,6 +85,9 @@ pub(crate) struct Process {
 const TICK: Duration = Duration::from_millis(5);
 /// How long the helper may take to start; no foreign code runs then.
 const STARTING: Duration = Duration::from_secs(60);
+/// How many refused calls are kept, and how many are answered before something else is looked at.
+const MOST_REFUSED: usize = 1024;
+const AT_A_TIME: usize = 64;
 /// How long the warden may take to kill everything.
 const ENDING: Duration = Duration::from_secs(5);
 
@@ -114,6 +122,8 @@ impl Process {
             shared,
             printed: pipes.map(|pipe| Printed { pipe: pipe.map(File::from), bytes: Vec::new() }),
             guest: None,
+            listener: None,
+            refused: Vec::new(),
             number: 0,
             over: false,
         };
@@ -137,6 +147,11 @@ impl Process {
     /// What the guest printed since this was last asked: to its standard output, and to its standard error.
     pub(crate) fn take_printed(&mut self) -> [Vec<u8>; 2] {
         self.printed.each_mut().map(|printed| std::mem::take(&mut printed.bytes))
+    }
+
+    /// The calls that were refused since this was last asked; the first of them, if they were many.
+    pub(crate) fn take_refused(&mut self) -> Vec<RefusedCall> {
+        std::mem::take(&mut self.refused)
     }
 
     /// Asks the helper to begin, and finds out which process the guest is to live in.
@@ -212,6 +227,7 @@ impl Process {
         let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
         let mut all =
             vec![PollFd::new(&self.alive, PollFlags::IN), PollFd::new(&self.channel, PollFlags::IN)];
+        all.extend(self.listener.as_ref().map(|listener| PollFd::new(listener, PollFlags::IN)));
         let pipes = self.printed.iter().filter_map(|printed| printed.pipe.as_ref());
         all.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         match poll(&mut all, Some(&time)) {
@@ -223,17 +239,43 @@ impl Process {
     /// Takes what the guest printed, and what the helper says of itself.
     fn hear(&mut self) -> io::Result<()> {
         self.printed.iter_mut().try_for_each(Printed::hear)?;
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        self.answer();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1), ScmRights(1))];
         let mut message = RecvAncillaryBuffer::new(&mut space);
         let mut bytes = [0; 256];
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-        if recvmsg(&self.channel, &mut [IoSliceMut::new(&mut bytes)], &mut message, flags).is_ok()
-            && self.guest.is_none()
-            && let Some(RecvAncillaryMessage::ScmCredentials(sender)) = message.drain().next()
-        {
-            self.guest = Guest::new(sender.pid).ok();
+        if recvmsg(&self.channel, &mut [IoSliceMut::new(&mut bytes)], &mut message, flags).is_err() {
+            return Ok(());
+        }
+        for message in message.drain() {
+            match message {
+                RecvAncillaryMessage::ScmCredentials(sender) if self.guest.is_none() => {
+                    self.guest = Guest::new(sender.pid).ok();
+                }
+                // With the first answer; no foreign code has run by then.
+                RecvAncillaryMessage::ScmRights(mut descriptors) if self.number == 1 => {
+                    self.listener = descriptors.next().map(Listener::from);
+                }
+                _ => {}
+            }
         }
         Ok(())
+    }
+
+    /// Answers calls that were refused, a few at a time: there may be no end of them.
+    fn answer(&mut self) {
+        let Some(listener) = &self.listener else { return };
+        for _ in 0..AT_A_TIME {
+            match listener.answer() {
+                Ok(Some(call)) if self.refused.len() < MOST_REFUSED => self.refused.push(call),
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(_) => {
+                    self.listener = None;
+                    return;
+                }
+            }
+        }
     }
 
     /// What has come: a fault goes before an answer.

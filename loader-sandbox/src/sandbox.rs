@@ -2,7 +2,7 @@
 
 use crate::{
     Builder, Failure, Outcome, Returned,
-    confine::Enforced,
+    confine::{Enforced, RefusedCall},
     memory::Memory,
     process::{Limits, Process, Start, Woken},
     protocol::{self, Module, Passed, Reply, Request, Setup, Target, Trouble},
@@ -357,6 +357,13 @@ impl Sandbox {
     pub fn printed(&mut self) -> (Vec<u8>, Vec<u8>) {
         let [out, err] = self.process.take_printed();
         (out, err)
+    }
+
+    /// The system calls that were refused to the guest since this was last asked; the first 1024, if it was more. They
+    /// fail with `EPERM`, and the guest goes on. Files that the policy does not name are another matter: the kernel tells only
+    /// the guest that they cannot be opened.
+    pub fn refused(&mut self) -> Vec<RefusedCall> {
+        self.process.take_refused()
     }
 
     /// Lets the guest's process end as programs do: what is loaded is terminated, and what was printed is written. Then

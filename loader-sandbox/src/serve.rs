@@ -11,7 +11,7 @@ use crate::{
     report,
     sandbox::Happened,
     shared::Mapped,
-    warden,
+    warden::{self, Ward},
 };
 use loader_core::{Error, Event, SymbolName, call::Arg, event::Topics, set::FoundSymbol};
 use rustix::{
@@ -219,14 +219,17 @@ impl Helper {
         let channel = self.channel.as_fd();
         let entered = setup.policy.as_ref().map(|policy| (confine::enter(policy, &[channel]), policy));
         if entered.as_ref().is_some_and(|(entered, _)| entered.has_own_processes()) {
-            warden::split(self.channel, self.shared)?;
+            warden::split(Ward::Warden, self.channel, self.shared)?;
         }
-        warden::split(self.channel, self.shared)?;
+        warden::split(Ward::Guest, self.channel, self.shared)?;
         report::install(self.shared, self.channel.as_raw_fd())?;
         let events = Events { shared: self.shared, topics: Topics::from_bits_truncate(setup.topics) };
         let harness = make(&setup.engine, events)?;
         let apply = |(entered, policy): (Entered, &Policy)| entered.apply(policy).map_err(Trouble::Unmet);
-        let enforced = entered.map_or(Ok(Enforced::default()), apply)?;
+        let mut enforced = entered.map_or(Ok(Enforced::default()), apply)?;
+        if let Some(listener) = enforced.take_listener() {
+            listener.send(self.channel)?;
+        }
         Ok((harness, enforced)) // From here on foreign code may run.
     }
 

@@ -23,11 +23,19 @@ use std::{
 /// How long it is tried to find all that the guest started.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Who lives in the process that a warden watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ward {
+    Guest,
+    /// The first of a namespace of processes. When it ends by itself, it has told how the guest ended.
+    Warden,
+}
+
 /// Goes on in a new process; the old one becomes its warden and never returns.
-pub(crate) fn split(channel: &UnixStream, shared: &Mapped) -> io::Result<()> {
+pub(crate) fn split(ward: Ward, channel: &UnixStream, shared: &Mapped) -> io::Result<()> {
     set_child_subreaper(Some(getpid()))?;
     match os::fork()? {
-        Some(guest) => watch(guest, channel, shared),
+        Some(guest) => watch(ward, guest, channel, shared),
         None => {
             setpgid(None, None)?;
             set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -36,13 +44,13 @@ pub(crate) fn split(channel: &UnixStream, shared: &Mapped) -> io::Result<()> {
     }
 }
 
-fn watch(guest: Pid, channel: &UnixStream, shared: &Mapped) -> ! {
+fn watch(ward: Ward, guest: Pid, channel: &UnixStream, shared: &Mapped) -> ! {
     be_quiet();
     if let Ok(process) = pidfd_open(guest, PidfdFlags::empty()) {
         let mut either = [PollFd::new(&process, PollFlags::IN), PollFd::new(channel, PollFlags::RDHUP)];
         while poll(&mut either, None) == Err(Errno::INTR) {}
     }
-    clear(guest, shared);
+    clear(ward, guest, shared);
     os::exit(0)
 }
 
@@ -55,14 +63,16 @@ fn be_quiet() {
 }
 
 /// Kills and reaps the guest and all that it started.
-fn clear(guest: Pid, shared: &Mapped) {
+fn clear(ward: Ward, guest: Pid, shared: &Mapped) {
     let start = Instant::now();
     let _ = kill_process_group(guest, Signal::KILL);
     let _ = kill_process(guest, Signal::KILL); // it may have left its group
     loop {
         match wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) if pid == guest => {
-                shared.ended(status.as_raw().cast_unsigned());
+                if ward == Ward::Guest || !status.exited() {
+                    shared.ended(status.as_raw().cast_unsigned());
+                }
                 if getpid() == Pid::INIT {
                     break; // with the first process of a namespace all others go
                 }

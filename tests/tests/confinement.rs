@@ -5,9 +5,10 @@
 //! is found out without asking the engine. Kernels that refuse namespaces, Landlock or filters, and ordinary users, are
 //! shown to the same code by taking these things away first.
 
+use loader::sandbox::{Failure, Sandbox};
 use loader_sandbox::{
     Child, Ending,
-    confine::{Enforced, Measure, State},
+    confine::{Enforced, Measure, Require, State},
 };
 use std::{
     fs,
@@ -341,5 +342,71 @@ fn what_is_required_and_not_there_is_named() {
     match account.enforced {
         Ok(_) => assert_eq!(account.said, ["alive: ok"]),
         Err(refusal) => eprintln!("skipped: needs a machine with everything: {refusal}"),
+    }
+}
+
+/// A sandbox with a library of mischief.
+fn guest(file: &str) -> Sandbox {
+    let bytes = fs::read(corpus::root().join("mischief").join(file)).unwrap();
+    let mut sandbox = Sandbox::builder().start().unwrap();
+    sandbox.load_bytes(file.rsplit('/').next().unwrap(), &bytes).unwrap();
+    sandbox
+}
+
+#[test]
+fn a_sandbox_tells_which_calls_it_refused_to_code_of_both_formats() {
+    for file in ["elf/libmischief.so", "pe/mischief.dll"] {
+        let mut sandbox = guest(file);
+        assert_eq!(sandbox.refused(), [], "loading needs nothing that is refused");
+        assert!(sandbox.call("raw_socket", []).unwrap().i32() < 0);
+        assert!(sandbox.call("raw_forks", []).unwrap().i32() < 0);
+        let refused = sandbox.refused();
+        let names: Vec<_> = refused.iter().filter_map(|call| call.name()).collect();
+        assert_eq!(names[0], "socket", "{file}");
+        assert!(names[1..].iter().all(|name| ["fork", "clone", "vfork"].contains(name)), "{file}: {names:?}");
+        let images = sandbox.modules().iter().map(|module| module.at);
+        let inside =
+            |at: u64| images.clone().any(|image| (image.base.0..image.base.0 + image.len).contains(&at));
+        assert!(inside(refused[0].at), "{file}: the instruction is the library's own");
+        assert_eq!(sandbox.refused(), []);
+    }
+}
+
+#[test]
+fn a_sandbox_has_processes_of_its_own_where_the_machine_allows() {
+    let mut sandbox = Sandbox::builder().start().unwrap();
+    let enforced = sandbox.enforced();
+    assert!(
+        [Measure::Memory, Measure::OpenFiles, Measure::Filter, Measure::Reports]
+            .iter()
+            .all(|&m| enforced.is_on(m))
+    );
+    let own = enforced.is_on(Measure::ProcessNamespace);
+    assert!(own || !has_namespaces(), "{enforced}");
+    sandbox.load("libc.so.6").unwrap();
+    let number = sandbox.call("getpid", []).unwrap().i32();
+    match own {
+        true => assert_eq!(number, 2, "the first is its warden"),
+        false => eprintln!("skipped: needs namespaces"),
+    }
+}
+
+#[test]
+fn the_end_of_a_confined_guest_is_told_as_it_was() {
+    let mut sandbox = guest("elf/libmischief.so");
+    assert!(matches!(sandbox.call("exits", []), Err(Failure::Exited(7))), "its source says exit(7)");
+}
+
+#[test]
+fn a_sandbox_that_requires_more_than_there_is_does_not_start() {
+    let wanted = Require::These(vec![Measure::Tasks, Measure::Filter]);
+    assert!(
+        Sandbox::builder().require(wanted).start().is_ok(),
+        "what the policy does not ask for is not missing"
+    );
+    let all = Sandbox::builder().require(Require::All).start();
+    match all {
+        Ok(sandbox) => assert_eq!(sandbox.enforced().missing().count(), 0),
+        Err(failure) => assert!(failure.to_string().starts_with("confinement is required and "), "{failure}"),
     }
 }

@@ -9,12 +9,15 @@
 use super::names;
 use libc::{seccomp_notif, seccomp_notif_resp};
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    fmt, io,
+    fmt,
+    io::{self, IoSlice},
+    mem::MaybeUninit,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
@@ -83,21 +86,6 @@ impl fmt::Display for RefusedCall {
     }
 }
 
-/// The system killed the guest for a call: by a filter of the guest's own, for those of its policy do not kill.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The number of the system call, where it is known.
-    pub call: Option<i64>,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("killed: a forbidden system call")?;
-        self.call
-            .map_or(Ok(()), |number| write!(f, " {number} ({})", names::name(number).unwrap_or("unknown")))
-    }
-}
-
 /// Answers refused calls, and tells of them: an iterator that ends when nobody is left who is under the filter. It is to
 /// be followed to its end: a call that nobody answers waits until its process is killed. Hostile code makes as many as it
 /// likes; who keeps them, keeps the first few.
@@ -105,12 +93,30 @@ impl fmt::Display for Violation {
 pub struct Listener(OwnedFd);
 
 impl Listener {
-    /// The call that waits, which is answered now; none if none waits. [`AsFd`] is there to be polled for input first:
-    /// without a waiting call this waits for one.
+    /// Sends it to the supervisor, over a socket of the Unix family, with a byte that means nothing.
     ///
     /// # Errors
-    /// What the system says when it cannot be listened at.
+    /// What the system says.
+    pub fn send(&self, socket: impl AsFd) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut message = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [self.as_fd()];
+        message.push(SendAncillaryMessage::ScmRights(&descriptors));
+        sendmsg(socket, &[IoSlice::new(&[0])], &mut message, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
+    /// The call that waits, which is answered now; none if none waits.
+    ///
+    /// # Errors
+    /// [`NotConnected`](io::ErrorKind::NotConnected) when nobody is left who is under the filter; what the system says
+    /// when it cannot be listened at.
     pub fn answer(&self) -> io::Result<Option<RefusedCall>> {
+        match self.look(None, Some(&Timespec::default()))? {
+            Waiting::Call => {}
+            Waiting::Nothing => return Ok(None),
+            Waiting::Nobody => return Err(io::ErrorKind::NotConnected.into()),
+        }
         let mut notice = seccomp_notif {
             id: 0,
             pid: 0,
@@ -140,16 +146,32 @@ impl Listener {
 
     /// Waits until a call waits, or `stop` can be read or hung up. False if there will be no more.
     pub(super) fn wait(&self, stop: Option<BorrowedFd<'_>>) -> bool {
+        self.look(stop, None).is_ok_and(|waiting| waiting == Waiting::Call)
+    }
+
+    fn look(&self, stop: Option<BorrowedFd<'_>>, limit: Option<&Timespec>) -> io::Result<Waiting> {
         let input = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
         let mut fds: Vec<_> = std::iter::once(self.0.as_fd()).chain(stop).map(input).collect();
-        loop {
-            match poll(&mut fds, None) {
-                Err(Errno::INTR) => {}
-                Err(_) => return false,
-                Ok(_) => return fds[0].revents().contains(PollFlags::IN),
+        while let Err(error) = poll(&mut fds, limit) {
+            if error != Errno::INTR {
+                return Err(error.into());
             }
         }
+        Ok(match fds[0].revents() {
+            now if now.contains(PollFlags::IN) => Waiting::Call,
+            now if now.is_empty() => Waiting::Nothing,
+            _ => Waiting::Nobody,
+        })
     }
+}
+
+/// What a look at the listener shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    Call,
+    Nothing,
+    /// Nor will there ever be anything.
+    Nobody,
 }
 
 impl Iterator for Listener {

@@ -40,7 +40,7 @@ mod root;
 
 pub use enforced::{Enforced, Finding, Measure, Refusal, State};
 pub use filter::{no_more_processes, no_new_code};
-pub use listener::{Abi, Listener, RefusedCall, Violation};
+pub use listener::{Abi, Listener, RefusedCall};
 pub use policy::{Limits, Policy, Require};
 
 use namespaces::Processes;

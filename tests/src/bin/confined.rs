@@ -11,17 +11,15 @@
 
 use loader_sandbox::confine::{Listener, RefusedCall};
 use rustix::{
-    net::{
-        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-        SendFlags, recvmsg, sendmsg,
-    },
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
     process::{Pid, WaitOptions, waitpid},
 };
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 use std::{
     env,
-    io::{self, IoSlice, IoSliceMut, Read, Write},
+    io::{self, IoSliceMut, Read, Write},
     mem::MaybeUninit,
+    net::Shutdown,
     os::{
         fd::{AsFd, AsRawFd},
         unix::net::UnixStream,
@@ -118,7 +116,7 @@ fn play(scene: &Scene) -> io::Result<Account> {
         }
         pid => {
             drop((there, input));
-            let (kept, listener) = receive(&here)?;
+            let (text, listener) = receive(&here)?;
             let refused =
                 std::thread::spawn(|| listener.map_or(Vec::new(), Iterator::collect::<Vec<RefusedCall>>));
             let mut said = String::new();
@@ -126,7 +124,7 @@ fn play(scene: &Scene) -> io::Result<Account> {
             let (_, status) = waitpid(Pid::from_raw(pid), WaitOptions::empty())?.expect("it was waited for");
             let refused = refused.join().expect("no panic");
             Ok(Account {
-                enforced: serde_json::from_slice(&kept).expect("JSON"),
+                enforced: serde_json::from_slice(&text).expect("JSON"),
                 said: said.lines().map(str::to_owned).collect(),
                 refused: refused.iter().map(ToString::to_string).collect(),
                 exit: status.exit_status(),
@@ -140,34 +138,29 @@ fn play(scene: &Scene) -> io::Result<Account> {
 fn confined(scene: &Scene, socket: &UnixStream) {
     let mut enforced = (scene.policy)().enforce(&[socket.as_fd()]);
     let listener = enforced.as_mut().ok().and_then(|enforced| enforced.take_listener());
-    let kept = serde_json::to_vec(&enforced).expect("JSON");
-    send(socket, &kept, listener).expect("somebody who receives");
+    let sent = match listener {
+        Some(listener) => listener.send(socket),
+        None => (&*socket).write_all(&[0]),
+    };
+    let text = serde_json::to_vec(&enforced).expect("JSON");
+    sent.and_then(|()| (&*socket).write_all(&text)).expect("somebody who receives");
+    socket.shutdown(Shutdown::Write).expect("a socket");
     if enforced.is_ok() {
         (scene.play)();
     }
 }
 
-/// Sends what is enforced and, if there is one, the listener.
-fn send(socket: &UnixStream, text: &[u8], listener: Option<Listener>) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let descriptors: Vec<_> = listener.iter().map(AsFd::as_fd).collect();
-    if !descriptors.is_empty() {
-        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-    }
-    sendmsg(socket, &[IoSlice::new(text)], &mut ancillary, SendFlags::empty())?;
-    socket.shutdown(std::net::Shutdown::Write)
-}
-
+/// What is enforced, and the listener if there is one.
 fn receive(socket: &UnixStream) -> io::Result<(Vec<u8>, Option<Listener>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut text = vec![0; 1 << 16];
-    let received = recvmsg(socket, &mut [IoSliceMut::new(&mut text)], &mut ancillary, RecvFlags::empty())?;
-    text.truncate(received.bytes);
-    let descriptors = ancillary.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+    let mut byte = [0];
+    recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::empty())?;
+    let descriptor = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
         _ => None,
     });
-    Ok((text, descriptors.flatten().next().map(Listener::from)))
+    let mut text = Vec::new();
+    (&*socket).read_to_end(&mut text)?;
+    Ok((text, descriptor.map(Listener::from)))
 }
