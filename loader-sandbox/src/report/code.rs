@@ -1,6 +1,6 @@
 //! The instructions round the one that faulted.
 
-use super::{copies::Copies, module::Modules};
+use super::{carefully, copies::Copies, module::Modules};
 use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter};
 use serde::Serialize;
 use std::ops::Range;
@@ -52,7 +52,7 @@ fn before(rip: u64, function: Option<Range<u64>>, copies: &Copies) -> Vec<Instru
 /// The bounds of the function that an address lies in.
 fn function(at: u64, modules: &Modules<'_>) -> Option<Range<u64>> {
     let found = modules.find(at)?;
-    let bounds = found.image?.bounds(found.offset)?;
+    let bounds = carefully(|| found.image?.bounds(found.offset))?;
     let base = found.module.at.start;
     Some(base.checked_add(bounds.start)?..base.saturating_add(bounds.end))
 }

@@ -1,19 +1,16 @@
 //! What the file of a module says about a place in it: section, symbol, source line, rights, unwind data.
 //!
-//! The file is whatever somebody wanted loaded. `object`, `gimli` and `addr2line` read such files without panics and come
-//! to an end; what can be longer than a file, because it is compressed, is not looked at.
+//! The file is whatever somebody wanted loaded. What can be longer than a file, because it is compressed, is not looked at,
+//! and what would take longer than reading a file has an end of its own.
 
-use addr2line::Context;
-use gimli::{Dwarf, EndianSlice, LittleEndian, SectionId};
+use super::lines::{Bytes, Lines};
+use gimli::{DwarfSections, LittleEndian, SectionId};
 use object::{
-    ExportTarget, File, NameOrOrdinal, Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionIndex,
-    SectionKind, SymbolKind, pe::IMAGE_DIRECTORY_ENTRY_EXCEPTION,
+    ExportTarget, File, NameOrOrdinal, Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionKind,
+    SymbolKind, pe::IMAGE_DIRECTORY_ENTRY_EXCEPTION,
 };
 use pe_unwind_info::x86_64::{FunctionTableEntries, UnwindInfo, UnwindInfoTrailer};
-use std::{borrow::Cow, cell::OnceCell, ops::Range};
-
-/// Bytes with the order of x86-64.
-pub(super) type Bytes<'d> = EndianSlice<'d, LittleEndian>;
+use std::{borrow::Cow, cell::OnceCell, ops::Range, time::Instant};
 
 /// A module's file.
 pub(super) struct Image<'d> {
@@ -21,7 +18,7 @@ pub(super) struct Image<'d> {
     /// The address that the linker gave to its first byte.
     pub(super) base: u64,
     symbols: OnceCell<Vec<Symbol<'d>>>,
-    lines: OnceCell<Option<Context<Bytes<'d>>>>,
+    lines: OnceCell<Option<Lines<'d>>>,
 }
 
 /// A symbol.
@@ -31,7 +28,6 @@ pub(super) struct Symbol<'d> {
     pub(super) at: u64,
     /// How long it is; 0 where nobody says.
     pub(super) len: u64,
-    section: Option<SectionIndex>,
     is_global: bool,
 }
 
@@ -127,7 +123,8 @@ impl<'d> Image<'d> {
         let covers = |symbol: &&Symbol<'_>| offset - symbol.at < symbol.len;
         let open = |symbol: &&Symbol<'_>| {
             let floor = self.function(offset).flatten().map_or(0, |function| function.start);
-            symbol.len == 0 && symbol.at >= floor && symbol.section == self.section(offset).map(|s| s.index())
+            let section = |at| self.section(at).map(|section| section.index());
+            symbol.at >= floor && section(symbol.at) == section(offset)
         };
         near().find(covers).or_else(|| near().find(|symbol| symbol.len == 0).filter(open))
     }
@@ -138,12 +135,12 @@ impl<'d> Image<'d> {
         for symbol in self.file.symbols().chain(self.file.dynamic_symbols()) {
             let kinds = [SymbolKind::Text, SymbolKind::Data, SymbolKind::Unknown, SymbolKind::Label];
             let name = symbol.name_bytes().unwrap_or_default();
-            let (at, section) = (symbol.address().checked_sub(self.base), symbol.section_index());
-            if let (Some(at), Some(_), false) = (at, section, name.is_empty())
+            let at = symbol.address().checked_sub(self.base);
+            if let (Some(at), Some(_), false) = (at, symbol.section_index(), name.is_empty())
                 && kinds.contains(&symbol.kind())
             {
                 let (len, is_global) = (symbol.size(), symbol.is_global());
-                symbols.push(Symbol { name: name.into(), at, len, section, is_global });
+                symbols.push(Symbol { name: name.into(), at, len, is_global });
             }
         }
         let exports = self.file.exports().ok().filter(|_| self.is_pe());
@@ -154,23 +151,20 @@ impl<'d> Image<'d> {
                 NameOrOrdinal::Name(name) => name,
                 NameOrOrdinal::Ordinal(number) => format!("#{number}").into_bytes().into(),
             };
-            let section = self.section(at).map(|section| section.index());
-            symbols.push(Symbol { name, at, len: 0, section, is_global: true });
+            symbols.push(Symbol { name, at, len: 0, is_global: true });
         }
         symbols.sort_by_key(|symbol| (symbol.at, symbol.is_global));
         symbols
     }
 
-    /// The nearest source line, where there is debug information.
-    pub(super) fn line(&self, offset: u64) -> Option<(String, u32)> {
+    /// The nearest source line, where there is debug information. A time is set to look for the first one.
+    pub(super) fn line(&self, offset: u64, until: Instant) -> Option<(String, u32)> {
         let section = |id: SectionId| {
             let part = self.named(id.name()).map_or(&[][..], |part| part.bytes);
             Ok::<_, gimli::Error>(Bytes::new(part, LittleEndian))
         };
-        let context = || Context::from_dwarf(Dwarf::load(section).ok()?).ok();
-        let lines = self.lines.get_or_init(context).as_ref()?;
-        let place = lines.find_location(self.base.checked_add(offset)?).ok()??;
-        Some((place.file?.into(), place.line?))
+        let lines = || DwarfSections::load(section).ok().map(|sections| Lines::new(sections, until));
+        self.lines.get_or_init(lines).as_ref()?.find(self.base.checked_add(offset)?)
     }
 
     /// The PE function table; empty where there is none.

@@ -14,6 +14,7 @@ mod code;
 mod copies;
 mod handler;
 mod image;
+mod lines;
 mod maps;
 mod module;
 mod place;
@@ -42,7 +43,11 @@ use maps::Maps;
 use module::{Files, Modules, short};
 use rustix::process::Pid;
 use serde::Serialize;
-use std::{collections::VecDeque, fmt, fs};
+use std::{
+    collections::VecDeque,
+    fmt, fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 /// A fault of the guest.
 #[derive(Clone, Debug)]
@@ -154,6 +159,12 @@ impl Fault {
             events: events.clone(),
         }
     }
+}
+
+/// Asks readers of files that are made for well-meant ones: what they compute from others may overflow, which a build with
+/// checks makes a panic, and that is no answer.
+fn carefully<T>(ask: impl FnOnce() -> Option<T>) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(ask)).ok().flatten()
 }
 
 fn sentence(cause: &Cause, trap: u64, access: Option<&Access>) -> String {

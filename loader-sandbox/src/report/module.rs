@@ -1,6 +1,7 @@
 //! The modules of the guest, and the files that they come from, read where a frame or a register leads there.
 
 use super::{
+    carefully,
     image::Image,
     maps::{Mapping, Maps},
 };
@@ -9,12 +10,13 @@ use loader_core::{Format, Rights, Rva};
 use std::{
     cell::{Cell, OnceCell},
     collections::BTreeMap,
-    fs::{self, File},
+    fs::File,
     io::Read,
     ops::Range,
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::PathBuf,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 /// A library that came as bytes: its name, and a file in memory that has them.
@@ -105,21 +107,28 @@ impl Files {
                 Some(bytes)
             }
             Source::File(path, inode) => {
-                let facts = fs::metadata(path).ok()?;
+                // Whatever is there by now: a pipe would have nobody at its other end.
+                let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
+                let facts = file.metadata().ok()?;
                 let same = facts.is_file() && inode.is_none_or(|n| n == facts.ino());
                 spend(facts.len()).filter(|()| same)?;
                 let mut bytes = Vec::new();
-                File::open(path).ok()?.take(facts.len()).read_to_end(&mut bytes).ok()?;
+                file.take(facts.len()).read_to_end(&mut bytes).ok()?;
                 Some(bytes)
             }
         }
     }
 }
 
+/// How long source lines are searched for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// What the files of all modules say.
 pub(super) struct Modules<'f> {
     files: &'f Files,
     images: Vec<OnceCell<Option<Image<'f>>>>,
+    /// When the search for source lines is given up.
+    pub(super) until: Instant,
 }
 
 /// An address in a module.
@@ -133,14 +142,15 @@ pub(super) struct Found<'m, 'f> {
 
 impl<'f> Modules<'f> {
     pub(super) fn new(files: &'f Files) -> Self {
-        Self { files, images: files.files.iter().map(|_| OnceCell::new()).collect() }
+        let images = files.files.iter().map(|_| OnceCell::new()).collect();
+        Self { files, images, until: Instant::now() + PATIENCE }
     }
 
     /// The module that an address lies in.
     pub(super) fn find(&self, at: u64) -> Option<Found<'_, 'f>> {
         let nth = self.files.files.iter().position(|(module, _)| module.at.contains(&at))?;
         let module = &self.files.files[nth].0;
-        let image = self.images[nth].get_or_init(|| Image::parse(self.files.bytes(nth)?));
+        let image = self.images[nth].get_or_init(|| carefully(|| Image::parse(self.files.bytes(nth)?)));
         Some(Found { module, offset: at - module.at.start, image: image.as_ref() })
     }
 }

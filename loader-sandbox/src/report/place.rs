@@ -1,6 +1,9 @@
 //! What is at an address: module, symbol, source line.
 
-use super::module::{Found, Modules};
+use super::{
+    carefully,
+    module::{Found, Modules},
+};
 use cpp_demangle::DemangleOptions;
 use serde::Serialize;
 use std::fmt::{self, Write};
@@ -78,7 +81,8 @@ impl Modules<'_> {
         let (module, symbol) = self.names(within);
         let behind = address.wrapping_sub(within);
         let moved = |place: Offset| Offset { offset: place.offset + behind, ..place };
-        let line = self.find(within).and_then(|found| found.image?.line(found.offset));
+        let line =
+            carefully(|| self.find(within).and_then(|found| found.image?.line(found.offset, self.until)));
         Place {
             address,
             module: module.map(moved),
@@ -90,7 +94,7 @@ impl Modules<'_> {
     /// The module and the symbol at an address.
     pub(super) fn names(&self, address: u64) -> (Option<Offset>, Option<Offset>) {
         let Some(Found { module, offset, image }) = self.find(address) else { return (None, None) };
-        let symbol = image.and_then(|image| image.symbol(offset));
+        let symbol = carefully(|| image.and_then(|image| image.symbol(offset)));
         let symbol = symbol.map(|s| Offset { name: readable(&s.name), offset: offset - s.at });
         (Some(Offset { name: module.name.to_string(), offset }), symbol)
     }

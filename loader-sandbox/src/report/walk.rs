@@ -2,12 +2,14 @@
 //!
 //! `framehop` steps from a frame to its caller. It was made for files that mean well: it follows chained unwind data
 //! without end, evaluates expressions without end, and reads behind a function's code. So a frame is handed to it with the
-//! parts of one module, after [`Image::function`] and [`ends`] have seen that they lead somewhere. What it and `gimli`
-//! compute from such data may overflow, which a build with checks makes a panic: that ends the walk.
+//! parts of one module, after [`Image::function`] and [`ends`] have seen that they lead somewhere. Where
+//! nothing leads on, the walk ends.
 
 use super::{
+    carefully,
     copies::Copies,
-    image::{Bytes, Image, Part},
+    image::{Image, Part},
+    lines::Bytes,
     maps::Maps,
     module::{Found, Modules},
     place::Place,
@@ -22,11 +24,7 @@ use gimli::{
     Operation, OperationIter, UnwindExpression, UnwindSection,
 };
 use serde::Serialize;
-use std::{
-    fmt,
-    ops::Range,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::{fmt, ops::Range};
 
 /// As many frames are shown.
 const MOST: usize = 64;
@@ -103,9 +101,8 @@ pub(super) fn stack(record: &Record, modules: &Modules<'_>, maps: &Maps, copies:
         }
         let found = modules.find(at.address_for_lookup());
         let below = registers.get(Reg::RSP);
-        // An overflow of arithmetic, where a build checks it, is one more way to be lost.
         let step = || step(at, found, &mut registers, copies);
-        match catch_unwind(AssertUnwindSafe(step)).ok().flatten() {
+        match carefully(step) {
             Some(None) => break End::Outermost,
             Some(Some(caller)) if registers.get(Reg::RSP) > below => {
                 let Some(address) = FrameAddress::from_return_address(caller) else { break End::Outermost };
