@@ -511,3 +511,20 @@ fn a_windows_program_has_arguments_input_output_and_an_exit_code() {
     let refused = loader(["run", &image("pe/program/nothing.exe")]).refused();
     assert!(refused.contains("nothing.exe"), "{refused}");
 }
+
+#[test]
+fn sandbox_says_of_each_measure_how_far_it_goes() {
+    let lines = loader(["sandbox"]).fine();
+    let json: Value = serde_json::from_str(&loader(["sandbox", "--json"]).fine()).unwrap();
+    let measures = json.as_array().unwrap();
+    assert_eq!(lines.lines().count(), measures.len(), "a measure a line");
+    // Any kernel that runs the suites has these.
+    for measure in ["Memory", "OpenFiles", "NoNewPrivileges", "Descriptors", "Filter"] {
+        let found = measures.iter().find(|row| row["measure"] == measure).unwrap();
+        assert_eq!(found["state"], "On", "{found}");
+    }
+    assert!(
+        lines.lines().any(|line| line.starts_with("system call filter ") && line.contains(" on ")),
+        "{lines}"
+    );
+}
