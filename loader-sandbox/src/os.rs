@@ -4,7 +4,6 @@
 #![allow(unsafe_code)]
 
 use rustix::{
-    io::Errno,
     mm::{MapFlags, ProtFlags},
     process::Pid,
 };
@@ -196,5 +195,5 @@ pub(crate) fn signal_stack(len: usize) -> io::Result<()> {
 
 /// Whether a descriptor is a socket.
 pub(crate) fn is_socket(descriptor: impl AsFd) -> bool {
-    rustix::net::sockopt::socket_type(descriptor) != Err(Errno::NOTSOCK)
+    rustix::net::sockopt::socket_type(descriptor).is_ok()
 }

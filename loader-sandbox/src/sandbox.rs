@@ -167,6 +167,7 @@ impl Happened {
     /// What is no event is one of which nothing is known.
     fn decode(bytes: &[u8]) -> Self {
         let (topic, change, text) = protocol::decode(bytes).unwrap_or((0, Change::None, String::new()));
+        let text = text.replace(char::is_control, "?"); // it is shown to people
         Self { topic: Topics::from_bits_truncate(topic), change, text }
     }
 }

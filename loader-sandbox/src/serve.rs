@@ -22,7 +22,7 @@ use rustix::{
 use std::{
     env,
     fs::{self, File},
-    io::{self, IoSliceMut, stdin},
+    io::{self, IoSliceMut, Write, stdin},
     mem::MaybeUninit,
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
@@ -104,7 +104,7 @@ pub fn if_asked(make: Make) {
     let code = match serve(make) {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("loader: the sandbox's helper cannot go on: {error}");
+            let _ = writeln!(io::stderr(), "the sandbox's helper cannot go on: {error}");
             1
         }
     };
@@ -169,18 +169,11 @@ fn serve(make: Make) -> io::Result<()> {
     Ok(())
 }
 
-/// The channel out of the guest's way, and no other descriptor but the three standard ones.
+/// The channel out of the guest's way, and no other descriptor but the three standard ones, whatever came with the process.
 fn take_channel() -> io::Result<UnixStream> {
+    os::close_from(3)?;
     let own = fcntl_dupfd_cloexec(stdin(), 3)?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-    let own = match own.as_raw_fd() {
-        3 => own,
-        _ => {
-            os::close_from(3)?;
-            return Err(Errno::MFILE.into());
-        }
-    };
-    os::close_from(4)?;
     Ok(own.into())
 }
 

@@ -328,6 +328,14 @@ fn limits_of_a_call_end_it() {
     assert!(reads(" --confine").starts_with('-'), "what it is depends on the machine");
 }
 
+/// Descriptors that a shell hands down, at the numbers that a helper would like to have.
+#[test]
+fn what_is_open_already_is_in_nobodys_way() {
+    let script = r#"exec "$0" call libc.so.6 fcntl i32:9 i32:1 3</dev/null 4</dev/null 9</dev/null"#;
+    let ran = Command::new("sh").args(["-c", script, env!("CARGO_BIN_EXE_loader")]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "-1\n", "{}", String::from_utf8_lossy(&ran.stderr));
+}
+
 /// Processes that run a program.
 fn running(program: &Path) -> Vec<u32> {
     let pids = fs::read_dir("/proc").unwrap().flatten();
