@@ -18,11 +18,11 @@
 
 pub use loader_sandbox::{
     Argument, Builder, Failure, Happened, Limit, Loaded, Module, Outcome, Output, Returned, Sandbox, confine,
-    report,
+    report, server,
 };
 
 use crate::{Arg, Convention, Engine, Error, ErrorKind, Event, Library, Origin, Stage, SymbolName};
-use loader_core::{Query, set::FoundSymbol};
+use loader_core::{Placement, Query, set::FoundSymbol};
 use loader_sandbox::{
     EngineSetup, Target,
     serve::{self, Events, Harness},
@@ -120,6 +120,10 @@ impl Harness for Served {
             Module { name: m.name, path: m.path, format: m.format, at: m.at, rights }
         };
         self.engine.modules().into_iter().map(module).collect()
+    }
+
+    fn places(&self) -> Vec<Placement> {
+        self.engine.places()
     }
 }
 
