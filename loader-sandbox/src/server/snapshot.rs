@@ -3,8 +3,9 @@
 //! Unsafe because memory is copied that nobody here owns: it is the modules' own, and they run in between.
 #![allow(unsafe_code)]
 
+use super::mapped;
 use loader_core::Placement;
-use std::{fs, io, ops::Range, ptr};
+use std::{io, ops::Range, ptr};
 
 /// Writable memory of modules as it was.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ impl Snapshot {
     /// Until the snapshot is dropped the places stay what they are, and nobody uses their memory while it is taken or put
     /// back; they bear to have, at any such time, what they have now.
     pub unsafe fn take(places: &[Placement]) -> io::Result<Self> {
-        let kept = writable()?.into_iter().flat_map(|range| {
+        let kept = mapped("rw-")?.into_iter().flat_map(|range| {
             let inside = move |place: &Placement| {
                 let (start, end) = (place.base.0, place.base.0 + place.len);
                 range.start.max(start)..range.end.min(end)
@@ -61,14 +62,4 @@ fn copy(range: &Range<u64>) -> Box<[u8]> {
     // SAFETY: the system lists the range as readable, and the caller of `take` says that it stays and nobody uses it.
     unsafe { ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) };
     bytes
-}
-
-/// What this process can read and write, lowest address first.
-fn writable() -> io::Result<Vec<Range<u64>>> {
-    let range = |line: &str| {
-        let (range, rights) = line.split_once(' ')?;
-        let (start, end) = range.split_once('-').filter(|_| rights.starts_with("rw"))?;
-        Some(u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
-    };
-    Ok(fs::read_to_string("/proc/self/maps")?.lines().filter_map(range).collect())
 }
