@@ -125,7 +125,7 @@ impl Fault {
             maps,
             modules: scene.modules.to_vec(),
             given: scene.given.to_vec(),
-            events: scene.events.iter().rev().cloned().collect(),
+            events: scene.events.iter().rev().map(|event| place::printable(event)).collect(),
             record,
         };
         Self { cause, registers: left.record.registers(), place, error: None, left: Box::new(left) }

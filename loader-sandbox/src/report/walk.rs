@@ -2,8 +2,8 @@
 //!
 //! `framehop` steps from a frame to its caller. It was made for files that mean well: it follows chained unwind data
 //! without end, evaluates expressions without end, and reads behind a function's code. So a frame is handed to it with the
-//! parts of one module, after [`Image::function`] and [`ends`] have seen that they lead somewhere. Where
-//! nothing leads on, the walk ends.
+//! parts of one module, after [`Image::function`] and [`ends`] have seen that they lead somewhere. Where nothing leads on, the
+//! walk ends.
 
 use super::{
     carefully,
