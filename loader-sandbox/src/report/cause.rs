@@ -2,11 +2,11 @@
 
 use super::{
     carefully,
-    maps::Maps,
     module::{Modules, short},
     place::printable,
     record::Record,
 };
+use crate::maps::Maps;
 use crate::signal_name;
 use loader_core::{Addr, Exception};
 use serde::Serialize;

@@ -1,11 +1,11 @@
 //! The registers, and what they point to.
 
 use super::{
-    maps::Maps,
     module::{Modules, short},
     place::printable,
     record::Record,
 };
+use crate::maps::Maps;
 use serde::Serialize;
 
 /// A register.

@@ -4,11 +4,11 @@
 use super::{
     copies::Copies,
     image::Image,
-    maps::Maps,
     module::{Files, Modules},
     record::{RSP, Record, state},
     *,
 };
+use crate::maps::Maps;
 use loader_core::{Format, LinkAddr, Placement};
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::{fs::File, os::unix::fs::FileExt, sync::Arc};

@@ -10,11 +10,11 @@ use super::{
     copies::Copies,
     image::{Image, Part},
     lines::Bytes,
-    maps::Maps,
     module::{Found, Modules},
     place::Place,
     record::Record,
 };
+use crate::maps::Maps;
 use framehop::{
     FrameAddress, ModuleSectionInfo, Unwinder,
     x86_64::{CacheX86_64, Reg, UnwindRegsX86_64, UnwinderX86_64},
