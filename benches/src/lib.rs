@@ -11,6 +11,7 @@
 //! * `benches/symbol.rs`: looking a name up.
 //! * `benches/exceptions.rs`: from an access violation to its handler and on.
 //! * `benches/dlls.rs`: DLLs beside Wine, and beside what loading one costs at least.
+//! * `benches/server.rs`: cases of one function, beside a process that does nothing but fork.
 //! * `benches/table.rs`: the ratios.
 //!
 //! # How it is made fair

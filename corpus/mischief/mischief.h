@@ -4,6 +4,13 @@
 
 typedef i64 (*Function)(void);
 
+/* The same address, of which the compiler knows nothing. */
+static inline void *hidden(const void *at)
+{
+    __asm__ volatile("" : "+r"(at));
+    return (void *)at;
+}
+
 /* No end, and busy all the time. */
 EXPORT void spins(void)
 {

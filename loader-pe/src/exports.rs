@@ -4,7 +4,7 @@
 //! often gets an index of its names by hash.
 
 use crate::{
-    image::{Directory, LONGEST_LIBRARY, need},
+    image::{Directory, need},
     malformed,
     search::plain_key,
     view::{Home, Span, View},
@@ -207,7 +207,7 @@ impl Exports {
         forwards
             .filter_map(|at| forward_parts(view, at))
             .filter(|&(library, _)| spelled.insert(library))
-            .map(|(library, _)| need(library))
+            .filter_map(|(library, _)| need(library))
             .filter(|need| known.insert(need.key.clone()))
             .collect()
     }
@@ -238,7 +238,8 @@ fn compare(there: Span<'_>, name: &[u8]) -> Ordering {
 
 /// Reads `KERNEL32.HeapAlloc` or `OTHER.#12`.
 fn forward(view: View<'_>, at: u32) -> Result<Export, ErrorKind> {
-    let Some((library, symbol)) = forward_parts(view, at) else {
+    let parts = forward_parts(view, at).and_then(|(library, symbol)| Some((need(library)?, symbol)));
+    let Some((need, symbol)) = parts else {
         return malformed("forwarder", at);
     };
     let symbol = match symbol {
@@ -248,7 +249,7 @@ fn forward(view: View<'_>, at: u32) -> Result<Export, ErrorKind> {
         },
         name => SymbolName::Name(name.into()),
     };
-    Ok(Export::Forward(Box::new(Forward { need: need(library), symbol })))
+    Ok(Export::Forward(Box::new(Forward { need, symbol })))
 }
 
 /// The library and the symbol of a forwarder; the last dot separates them.
@@ -256,8 +257,7 @@ fn forward_parts(view: View<'_>, at: u32) -> Option<(&[u8], &[u8])> {
     let text = view.name(at, "forwarder").ok()?;
     let dot = text.iter().rposition(|&b| b == b'.')?;
     let (library, symbol) = (&text[..dot], &text[dot + 1..]);
-    let whole = (1..=LONGEST_LIBRARY).contains(&library.len()) && !symbol.is_empty();
-    whole.then_some((library, symbol))
+    (!symbol.is_empty()).then_some((library, symbol))
 }
 
 #[cfg(test)]

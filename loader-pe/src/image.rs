@@ -339,10 +339,14 @@ fn take_slice<'a, T: Pod>(
 }
 
 /// The longest name that a library can have (`MAX_PATH`).
-pub(crate) const LONGEST_LIBRARY: usize = 260;
+const LONGEST_LIBRARY: usize = 260;
 
-/// A need, as the file spells it.
-pub(crate) fn need(name: &[u8]) -> Need {
+/// A need, as the file spells it; `None` where that names nothing: it is empty, too long, or a lone dot.
+pub(crate) fn need(name: &[u8]) -> Option<Need> {
+    if name.len() > LONGEST_LIBRARY {
+        return None;
+    }
     let name: Box<str> = String::from_utf8_lossy(name).into();
-    Need { key: key(&name), name, reexported: false }
+    let key = key(&name);
+    (!name.is_empty() && !key.is_empty()).then_some(Need { key, name, reexported: false })
 }

@@ -1,7 +1,7 @@
 //! The libraries that an image names: import descriptors, and delay-import descriptors for those who ask.
 
 use crate::{
-    image::{Directory, LONGEST_LIBRARY, need},
+    image::{Directory, need},
     malformed,
     view::View,
 };
@@ -80,8 +80,6 @@ fn descriptors<'a, T: Pod>(
 }
 
 fn library(view: View<'_>, at: u32) -> Result<Need, ErrorKind> {
-    match view.name(at, "name of an imported library")? {
-        name if (1..=LONGEST_LIBRARY).contains(&name.len()) => Ok(need(name)),
-        _ => malformed("name of an imported library", at),
-    }
+    const WHAT: &str = "name of an imported library";
+    need(view.name(at, WHAT)?).map_or_else(|| malformed(WHAT, at), Ok)
 }

@@ -105,6 +105,12 @@ impl Builder {
         self
     }
 
+    /// Lets the helper make copies of itself.
+    pub(crate) fn copies(mut self) -> Self {
+        self.policy.processes = true;
+        self
+    }
+
     /// What of the confinement must be enforced for the sandbox to start.
     pub fn require(mut self, require: Require) -> Self {
         self.policy.require = require;

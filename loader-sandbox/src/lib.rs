@@ -12,6 +12,8 @@
 //! This crate knows no engine: `loader` brings one, and the constructor that turns a started program into a helper. Its
 //! users have it as `loader::sandbox`.
 //!
+//! Many cases of one function, each in the time of a fork or less: [`server`].
+//!
 //! [`Child`] is the plain tool beside it: any program, watched.
 
 mod builder;
@@ -26,6 +28,7 @@ mod protocol;
 pub mod report;
 mod sandbox;
 pub mod serve;
+pub mod server;
 mod shared;
 mod warden;
 

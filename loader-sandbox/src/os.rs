@@ -42,6 +42,12 @@ pub(crate) fn close_from(first: RawFd) -> io::Result<()> {
     }
 }
 
+/// Closes a descriptor of somebody's who will not use it again: this process is a copy.
+pub(crate) fn close(descriptor: RawFd) {
+    // SAFETY: in a copy of the process nobody is left who would use it.
+    unsafe { libc::close(descriptor) };
+}
+
 /// Takes a variable out of the environment. Only for a process with one thread.
 pub(crate) fn forget_variable(name: &str) {
     // SAFETY: the process has one thread, so nobody reads the environment meanwhile.
@@ -118,6 +124,22 @@ impl Window {
         Ok(Self { start: start.cast(), len })
     }
 
+    /// New memory, which copies of this process will share.
+    pub(crate) fn anonymous(len: usize) -> io::Result<Self> {
+        let rights = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: new address space.
+        let start = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), len, rights, MapFlags::SHARED) }?;
+        Ok(Self { start: start.cast(), len })
+    }
+
+    /// Puts memory of this process's own in its place, which is empty.
+    pub(crate) fn part(&self) -> io::Result<()> {
+        let (rights, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::FIXED);
+        // SAFETY: the memory is the window's, which nobody borrows from.
+        unsafe { rustix::mm::mmap_anonymous(self.start.cast(), self.len, rights, flags) }?;
+        Ok(())
+    }
+
     /// The address of a place in it.
     pub(crate) fn address(&self, at: usize) -> u64 {
         assert!(at <= self.len, "outside the window");
@@ -147,6 +169,11 @@ impl Window {
     /// Adds to a word and returns what it was.
     pub(crate) fn add(&self, at: usize, more: u64) -> u64 {
         self.word(at).fetch_add(more, std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// A word that was set, and everything that was written before.
+    pub(crate) fn load(&self, at: usize) -> u64 {
+        self.word(at).load(std::sync::atomic::Ordering::Acquire)
     }
 
     /// Sets a word, after everything that was written before.

@@ -6,12 +6,13 @@
 use crate::{
     Failure,
     confine::{Enforced, Policy, Refusal},
+    server::Mode,
 };
 use loader_core::{
     Error, Format, MissingPolicy, Placement, Rights, Rva, SymbolName, call::Arg, set::FoundSymbol,
 };
 use serde::{Deserialize, Serialize};
-use std::{io, ops::Range, path::PathBuf};
+use std::{io, ops::Range, path::PathBuf, time::Duration};
 
 /// The rules of the engine in the helper.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -47,8 +48,26 @@ pub(crate) enum Request {
     Find { target: Target, symbol: SymbolName },
     /// Of a library.
     Close { library: u32 },
+    /// A call for each of the inputs that come along, one behind the other.
+    Cases { call: Call, mode: Mode, cpu: Option<Duration>, lengths: Vec<u64> },
     /// Of the engine, and of the process.
     End,
+}
+
+/// A function that is called.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Call {
+    pub(crate) target: Target,
+    pub(crate) symbol: SymbolName,
+}
+
+/// What one case came to.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Ran {
+    /// A reply, or trouble, as either is sent.
+    Answered(Vec<u8>),
+    /// The copy of the process that it ran in ended, with this status.
+    Ended(i32),
 }
 
 /// Whose function is called.
@@ -76,6 +95,7 @@ pub(crate) enum Reply {
     Loaded { library: u32, modules: Vec<Module> },
     Called { integer: u64, float: u64 },
     Found(FoundSymbol),
+    Ran(Vec<Ran>),
     Done,
 }
 

@@ -5,8 +5,9 @@ use crate::{
     confine::{Enforced, RefusedCall},
     memory::Memory,
     process::{Limits, Process, Start, Woken},
-    protocol::{self, Module, Passed, Reply, Request, Setup, Target, Trouble},
+    protocol::{self, Call, Module, Passed, Ran, Reply, Request, Setup, Target, Trouble},
     report::{self, Given, Record, Scene},
+    server::Mode,
     shared::{SLOT, SLOTS, Word},
 };
 use loader_core::{
@@ -342,6 +343,16 @@ impl Sandbox {
         }
     }
 
+    /// Calls a function for each of these inputs.
+    pub(crate) fn cases(&mut self, call: Call, mode: Mode, inputs: &[&[u8]]) -> Outcome<Vec<Ran>> {
+        let lengths = inputs.iter().map(|input| input.len() as u64).collect();
+        let file = bulk(&inputs.concat()).map_err(Failure::system("send the inputs"))?;
+        match self.ask(&Request::Cases { call, mode, cpu: self.limits.cpu, lengths }, Some(&file))? {
+            Reply::Ran(ran) => Ok(ran),
+            _ => Err(self.garbled()),
+        }
+    }
+
     /// What happened in the engine since this was last asked; the latest 8192, if it was more.
     pub fn events(&mut self) -> Vec<Happened> {
         self.look();
@@ -425,17 +436,7 @@ impl Sandbox {
         match woken {
             Woken::Replied(bytes) => match protocol::decode::<Result<Reply, Trouble>>(&bytes)? {
                 Ok(reply) => Ok(reply),
-                Err(Trouble::Engine(error)) if matches!(error.kind, ErrorKind::Exception(_)) => {
-                    let shared = self.process.shared().record().unwrap_or_default();
-                    let fault = report::of_exception(error, &shared, &self.scene());
-                    Err(fault.map_or(Failure::Garbled, |fault| Failure::Faulted(Box::new(fault))))
-                }
-                Err(Trouble::Engine(error)) => Err(Failure::Refused(error)),
-                Err(Trouble::System { os }) => {
-                    let error = io::Error::from_raw_os_error(os);
-                    Err(Failure::System { what: "do it in the helper", error })
-                }
-                Err(Trouble::Unmet(what)) => Err(Failure::Unmet(what)),
+                Err(trouble) => Err(self.trouble(trouble)),
             },
             Woken::Faulted(bytes) => {
                 let record = Record::read(&bytes).filter(|record| record.is_signal());
@@ -447,6 +448,22 @@ impl Sandbox {
             }
             Woken::Over(limit) => Err(Failure::Killed(limit)),
             Woken::Ended(status) => Err(ending(status)),
+        }
+    }
+
+    pub(crate) fn trouble(&self, trouble: Trouble) -> Failure {
+        match trouble {
+            Trouble::Engine(error) if matches!(error.kind, ErrorKind::Exception(_)) => {
+                let shared = self.process.shared().record().unwrap_or_default();
+                let fault = report::of_exception(error, &shared, &self.scene());
+                fault.map_or(Failure::Garbled, |fault| Failure::Faulted(Box::new(fault)))
+            }
+            Trouble::Engine(error) => Failure::Refused(error),
+            Trouble::System { os } => {
+                let error = io::Error::from_raw_os_error(os);
+                Failure::System { what: "do it in the helper", error }
+            }
+            Trouble::Unmet(what) => Failure::Unmet(what),
         }
     }
 
@@ -493,7 +510,7 @@ impl Sandbox {
 }
 
 /// How a process that nobody told about ended.
-fn ending(status: ExitStatus) -> Failure {
+pub(crate) fn ending(status: ExitStatus) -> Failure {
     match (status.code(), status.signal()) {
         (Some(code), _) => Failure::Exited(code),
         (None, signal) => Failure::Died(signal.unwrap_or(0)),

@@ -11,10 +11,11 @@ use crate::{
     protocol::{self, EngineSetup, Module, Passed, Reply, Request, Setup, Target, Trouble},
     report,
     sandbox::Happened,
+    server::cases::{Cases, Ties},
     shared::Mapped,
     warden::{self, Ward},
 };
-use loader_core::{Error, Event, SymbolName, call::Arg, event::Topics, set::FoundSymbol};
+use loader_core::{Error, Event, Placement, SymbolName, call::Arg, event::Topics, set::FoundSymbol};
 use rustix::{
     io::{Errno, fcntl_dupfd_cloexec},
     net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
@@ -70,6 +71,9 @@ pub trait Harness {
 
     /// What is loaded.
     fn modules(&self) -> Vec<Module>;
+
+    /// Where what it loaded itself lies: not what the process had before.
+    fn places(&self) -> Vec<Placement>;
 }
 
 /// Makes the engine of a helper.
@@ -131,11 +135,11 @@ fn serve(make: Make) -> io::Result<()> {
     let shared: &'static Mapped = Box::leak(Box::new(Mapped::open(&attached.ok_or(Errno::BADF)?)?));
     let (number, request) = shared.request();
     let helper = Helper { channel, shared };
-    let mut harness = match protocol::decode(&request) {
+    let (mut harness, mut cases) = match protocol::decode(&request) {
         Ok(Request::Begin(setup)) => match helper.begin(&setup, make) {
             Ok((harness, enforced)) => {
                 helper.reply(number, Ok(Reply::Begun(enforced)));
-                harness
+                (harness, Cases::new(setup.policy.is_some()))
             }
             Err(trouble) => {
                 helper.reply(number, Err(trouble));
@@ -151,7 +155,7 @@ fn serve(make: Make) -> io::Result<()> {
             drop(harness);
             process::exit(0); // as programs end: what was printed is written, handlers run
         }
-        let reply = answer(&mut *harness, request, attached);
+        let reply = helper.answer(&mut *harness, &mut cases, request, attached);
         os::flush();
         if !helper.reply(number, reply) {
             // The guest closed the channel. The reply is there all the same, and the end of this process tells of it.
@@ -226,35 +230,51 @@ impl Helper {
         }
         os::ring(self.channel.as_raw_fd(), 0)
     }
-}
 
-fn answer(harness: &mut dyn Harness, request: Request, attached: Option<OwnedFd>) -> Result<Reply, Trouble> {
-    match request {
-        Request::Begin(_) | Request::End => Err(io::Error::from(Errno::PROTO).into()),
-        Request::Load { name, bytes } => {
-            let bytes = bytes.map(|len| read(attached, len)).transpose()?;
-            let library = harness.load(&name, bytes)?;
-            Ok(Reply::Loaded { library, modules: harness.modules() })
-        }
-        Request::Provide { name, bytes } => {
-            harness.provide(&name, read(attached, bytes)?);
-            Ok(Reply::Done)
-        }
-        Request::Call { target, symbol, arguments, bytes } => {
-            let window = attached.map(|file| os::Window::open(file, bytes as usize)).transpose()?;
-            let address = |at| window.as_ref().map_or(0, |w| w.address(at as usize));
-            let word = |passed: &Passed| match *passed {
-                Passed::Scalar(arg) => arg,
-                Passed::Place(at) => Arg::Word(address(at)),
-            };
-            let words: Vec<Arg> = arguments.iter().map(word).collect();
-            let (integer, float) = harness.call(target, &symbol, &words)?;
-            Ok(Reply::Called { integer, float })
-        }
-        Request::Find { target, symbol } => Ok(Reply::Found(harness.find(target, &symbol)?)),
-        Request::Close { library } => {
-            harness.close(library)?;
-            Ok(Reply::Done)
+    fn answer(
+        &self,
+        harness: &mut dyn Harness,
+        cases: &mut Cases,
+        request: Request,
+        attached: Option<OwnedFd>,
+    ) -> Result<Reply, Trouble> {
+        match request {
+            Request::Begin(_) | Request::End => Err(io::Error::from(Errno::PROTO).into()),
+            Request::Load { name, bytes } => {
+                let bytes = bytes.map(|len| read(attached, len)).transpose()?;
+                let library = harness.load(&name, bytes)?;
+                Ok(Reply::Loaded { library, modules: harness.modules() })
+            }
+            Request::Provide { name, bytes } => {
+                harness.provide(&name, read(attached, bytes)?);
+                Ok(Reply::Done)
+            }
+            Request::Call { target, symbol, arguments, bytes } => {
+                let window = attached.map(|file| os::Window::open(file, bytes as usize)).transpose()?;
+                let address = |at| window.as_ref().map_or(0, |w| w.address(at as usize));
+                let word = |passed: &Passed| match *passed {
+                    Passed::Scalar(arg) => arg,
+                    Passed::Place(at) => Arg::Word(address(at)),
+                };
+                let words: Vec<Arg> = arguments.iter().map(word).collect();
+                let (integer, float) = harness.call(target, &symbol, &words)?;
+                Ok(Reply::Called { integer, float })
+            }
+            Request::Find { target, symbol } => Ok(Reply::Found(harness.find(target, &symbol)?)),
+            Request::Close { library } => {
+                harness.close(library)?;
+                Ok(Reply::Done)
+            }
+            Request::Cases { call, mode, cpu, lengths } => {
+                let bytes = read(attached, lengths.iter().sum())?;
+                let mut at = bytes.as_ptr().expose_provenance() as u64;
+                let inputs = lengths.iter().map(|len| {
+                    at += len;
+                    at - len..at
+                });
+                let ties = Ties { channel: self.channel, shared: self.shared, cpu };
+                Ok(Reply::Ran(cases.run(harness, &call, mode, inputs, &ties)?))
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     win32::Windows,
 };
 use loader_core::{
-    Error, HostModule, LoadSet, Request, Source, Stage,
+    Error, HostModule, LoadSet, Placement, Request, Source, Stage,
     call::Native,
     set::{MissingReport, Planned, SymbolAt},
     space::Local,
@@ -341,6 +341,11 @@ impl Engine {
     #[must_use]
     pub fn modules(&self) -> Vec<ModuleInfo> {
         self.load_set().modules()
+    }
+
+    /// Where what the engine loaded itself lies.
+    pub(crate) fn places(&self) -> Vec<Placement> {
+        self.modules().into_iter().filter(|m| m.origin != Origin::Host).map(|m| m.at).collect()
     }
 
     /// Shows everything that is loaded to a debugger that came after it, libraries opened from bytes too.

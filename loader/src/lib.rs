@@ -18,6 +18,7 @@
 //! * A [`Domain`] has functions that are declared now and looked for when they are first used.
 //! * [`dl`] has `dlopen` … `dlresultcode` with the rules of TNS/R; [`win32`] has `LoadLibrary` and its kin. Both work
 //!   on the same load set.
+//! * [`fuzz`] lets a fuzzer drive a function of a library.
 //! * [`HostModule`] offers functions of your program to what you load; an [`Observer`] hears of every [`Event`].
 //!
 //! # What is promised
@@ -29,6 +30,7 @@
 pub mod dl;
 mod domain;
 mod engine;
+pub mod fuzz;
 mod guest;
 mod host;
 mod library;

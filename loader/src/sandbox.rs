@@ -46,11 +46,11 @@
 
 pub use loader_sandbox::{
     Argument, Builder, Change, Failure, Happened, Limit, Loaded, Memory, Module, Outcome, Output, Pages,
-    Returned, Sandbox, confine, report,
+    Returned, Sandbox, confine, report, server,
 };
 
 use crate::{Addr, Arg, Convention, Engine, Error, ErrorKind, Event, Library, Origin, Stage, SymbolName};
-use loader_core::{Query, set::FoundSymbol};
+use loader_core::{Placement, Query, set::FoundSymbol};
 use loader_sandbox::{
     EngineSetup, Target,
     serve::{self, Events, Harness},
@@ -228,6 +228,10 @@ impl Harness for Served {
             Module { name: m.name, path: m.path, format: m.format, at: m.at, rights }
         };
         self.engine.modules().into_iter().map(module).collect()
+    }
+
+    fn places(&self) -> Vec<Placement> {
+        self.engine.places()
     }
 }
 

@@ -16,7 +16,7 @@ static i64 answer(i64 result) { return result < 0 ? -errno : result; }
 
 /* A table that relocation fills and RELRO seals. */
 static int target;
-static int *volatile const sealed[] = {&target};
+static int *const sealed[] = {&target};
 
 /* Memory that is used, until there is no more; says how many MiB there were. */
 EXPORT i64 eats_memory(void)
@@ -51,7 +51,7 @@ EXPORT i64 starts_threads(void)
     return -refused;
 }
 
-EXPORT void writes_sealed(void) { *(int **)(u64)&sealed[0] = 0; }
+EXPORT void writes_sealed(void) { *(int *volatile *)hidden(sealed) = 0; }
 EXPORT void exits(void) { exit(7); }
 EXPORT void aborts(void) { abort(); }
 
@@ -99,12 +99,12 @@ EXPORT i64 prints(void)
 /* What lies before and behind a block of the allocator's is overwritten, then used. */
 EXPORT i64 breaks_heap(void)
 {
-    char *block = malloc(24);
-    char *volatile around = block - 16;
+    char *block = hidden(malloc(24));
+    volatile char *around = block - 16;
     for (unsigned i = 0; i < 4096; i++)
         around[i] = 0x41;
     free(block);
     for (unsigned i = 1; i < 64; i++)
-        free(malloc(i * 24));
+        free(hidden(malloc(i * 24)));
     return 0;
 }

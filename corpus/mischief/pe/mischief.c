@@ -50,8 +50,8 @@ EXPORT i64 starts_threads(void)
 }
 
 /* In .rdata. */
-static const volatile int sealed = 1;
-EXPORT void writes_sealed(void) { *(volatile int *)&sealed = 0; }
+static const int sealed = 1;
+EXPORT void writes_sealed(void) { *(volatile int *)hidden(&sealed) = 0; }
 
 EXPORT void exits(void) { ExitProcess(7); }
 EXPORT void terminates_itself(void) { TerminateProcess((void *)-1, 7); }
@@ -97,7 +97,7 @@ EXPORT i64 breaks_heap(void)
 {
     void *heap = GetProcessHeap();
     char *block = HeapAlloc(heap, 0, 24);
-    char *volatile around = block - 16;
+    volatile char *around = block - 16;
     for (unsigned i = 0; i < PAGE; i++)
         around[i] = 0x41;
     HeapFree(heap, 0, block);

@@ -101,6 +101,7 @@ const ROWS: &[Row<Pe>] = &[
     row("pe-import-unterminated", REFUSE, DATA, |p| { let at = p.directory(IMAGE_DIRECTORY_ENTRY_IMPORT).virtual_address.get(LE) + 20; *p.view::<[u8; 20]>(at) = [0xff; 20] }, "The last import descriptor is not the last."),
     row("pe-import-name-outside", REFUSE, DATA, |p| import(p).name.set(LE, FAR), "The name of a DLL is outside the image."),
     row("pe-import-name-empty", REFUSE, DATA, |p| { let name = import(p).name.get(LE); *p.view::<u8>(name) = 0 }, "The name of a DLL is empty."),
+    row("pe-import-name-dot", REFUSE, DATA, |p| { let name = import(p).name.get(LE); *p.view::<[u8; 2]>(name) = [b'.', 0] }, "The name of a DLL is a lone dot, which says that it has no extension, and nothing else."),
     row("pe-import-name-not-text", REFUSE, DATA, |p| { let name = import(p).name.get(LE); *p.view::<[u8; 4]>(name) = [0xff, 0xfe, b'/', b'\\'] }, "The name of a DLL is no text, and a path."),
     row("pe-import-lookup-outside", REFUSE, DATA, |p| import(p).original_first_thunk.set(LE, FAR), "The list of imported names is outside the image."),
     row("pe-import-address-outside", REFUSE, DATA, |p| import(p).first_thunk.set(LE, FAR), "The imported addresses go outside the image."),
