@@ -72,7 +72,7 @@ fn one() -> bool {
             let mut status = 0;
             // SAFETY: `status` is written to.
             let waited = unsafe { libc::waitpid(copy, &raw mut status, 0) };
-            waited == copy && libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == INPUT[0].into()
+            waited == copy && libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == i32::from(INPUT[0])
         }
     }
 }

@@ -149,6 +149,14 @@ impl Builder {
         self
     }
 
+    /// Makes a folder, which the guest may read and write, all that Windows code sees of the host's files: it is drive `C:`.
+    pub fn windows_root(mut self, folder: impl Into<PathBuf>) -> Self {
+        let folder = folder.into();
+        self.policy.write.push(folder.clone());
+        self.engine.windows_root = Some(folder);
+        self
+    }
+
     /// The kinds of events that are kept: of files and of trouble, if nothing is said.
     pub fn topics(mut self, topics: Topics) -> Self {
         self.topics = topics;

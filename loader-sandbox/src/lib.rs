@@ -7,7 +7,7 @@
 //!    └ Outcome: what came back, or how it failed
 //! ```
 //! Read in this order: [`Builder`] → [`Sandbox`] → [`Failure`] → `process` (the user's side) → `shared` and `protocol`
-//! (what both sides know) → `serve` and `warden` (the helper's side).
+//! (what both sides know) → `serve` and `warden` (the helper's side) → [`report`] (what a fault was).
 //!
 //! This crate knows no engine: `loader` brings one, and the constructor that turns a started program into a helper. Its
 //! users have it as `loader::sandbox`.
@@ -19,6 +19,7 @@
 mod builder;
 mod child;
 pub mod confine;
+mod maps;
 mod memory;
 mod os;
 mod outcome;

@@ -21,6 +21,8 @@ pub struct EngineSetup {
     pub missing: MissingPolicy,
     /// Folders in which DLLs are looked for, after that of the DLL that needs one.
     pub dll_path: Vec<PathBuf>,
+    /// The folder that is all that Windows code sees of the host's files, as drive `C:`.
+    pub windows_root: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -439,7 +439,8 @@ impl Sandbox {
                 Err(trouble) => Err(self.trouble(trouble)),
             },
             Woken::Faulted(bytes) => {
-                let Some(record) = Record::read(&bytes) else { return Err(Failure::Garbled) };
+                let record = Record::read(&bytes).filter(|record| record.is_signal());
+                let Some(record) = record else { return Err(Failure::Garbled) };
                 match record.forbidden() {
                     Some(call) => Err(Failure::Forbidden(call)),
                     None => Err(Failure::Faulted(Box::new(report::of_signal(record, &self.scene())))),

@@ -6,6 +6,7 @@
 
 use crate::{
     confine::{self, Enforced, Entered, Policy},
+    maps::Maps,
     os,
     protocol::{self, EngineSetup, Module, Passed, Reply, Request, Setup, Target, Trouble},
     report,
@@ -27,7 +28,7 @@ use std::{
     mem::MaybeUninit,
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
-        unix::{ffi::OsStrExt, fs::FileExt, net::UnixStream},
+        unix::{fs::FileExt, net::UnixStream},
     },
     process,
     sync::{
@@ -123,17 +124,8 @@ pub(crate) fn is_carried() -> bool {
 }
 
 fn is_in_program(address: u64) -> bool {
-    let (Ok(maps), Ok(program)) = (fs::read_to_string("/proc/self/maps"), fs::read_link("/proc/self/exe"))
-    else {
-        return false;
-    };
-    maps.lines().any(|line| {
-        let mut words = line.splitn(6, ' ');
-        let range = words.next().and_then(|range| range.split_once('-'));
-        let number = |text| u64::from_str_radix(text, 16).unwrap_or(0);
-        range.is_some_and(|(start, end)| (number(start)..number(end)).contains(&address))
-            && words.nth(4).is_some_and(|path| path.trim_start().as_bytes() == program.as_os_str().as_bytes())
-    })
+    let Ok(program) = fs::read_link("/proc/self/exe") else { return false };
+    Maps::of("self").find(address).is_some_and(|mapping| program.as_os_str() == mapping.name.as_str())
 }
 
 fn serve(make: Make) -> io::Result<()> {

@@ -8,7 +8,8 @@
 
 use crate::{
     guest::Ptr,
-    lock, path,
+    lock,
+    path::Drives,
     peb::{Ldr, UnicodeString},
     teb, text,
 };
@@ -119,14 +120,14 @@ const MEMORY: usize = 1;
 const INITIALISATION: usize = 2;
 
 impl Entry {
-    fn new(module: &Listed) -> Box<Self> {
+    fn new(module: &Listed, drives: &Drives) -> Box<Self> {
         let word = |at: u64| Ptr::<u32>::from_guest(module.base.0 + at).get();
         let header = u64::from(word(0x3c));
         let entry_point = match word(header + 0x28) {
             0 => 0,
             rva => module.base.0 as usize + rva as usize,
         };
-        let full = path::to_guest(&module.file.to_string_lossy());
+        let full = drives.to_guest(&module.file.to_string_lossy());
         let name_at = full.rfind('\\').map_or(0, |n| n + 1);
         let full_text: Box<[u16]> = text::wide_z(&full).into();
         let name_at = text::wide(&full[..name_at]).len();
@@ -183,10 +184,10 @@ pub(crate) struct Lists {
 
 impl Lists {
     /// Lists libraries that came, and tells whoever wants to know.
-    pub(crate) fn add(&self, ldr: &Ldr, modules: &[Listed]) {
+    pub(crate) fn add(&self, ldr: &Ldr, drives: &Drives, modules: &[Listed]) {
         let mut entries = lock(&self.entries);
         for module in modules {
-            let entry = Entry::new(module);
+            let entry = Entry::new(module, drives);
             ldr.lists[LOAD].push(&entry.links[LOAD]);
             ldr.lists[MEMORY].push(&entry.links[MEMORY]);
             entries.insert(module.base, entry);

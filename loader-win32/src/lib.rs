@@ -13,7 +13,8 @@
 //!
 //! Choices that hold everywhere:
 //! - "ANSI" text is UTF-8 (code page 65001), as a Windows program can choose it too.
-//! - The host's file tree is drive `Z:`; other drives do not exist. Text files keep their line ends.
+//! - The host's file tree is drive `Z:`, or one folder of it is drive `C:`; other drives do not exist. Text files keep
+//!   their line ends.
 //! - Allocations of virtual memory are carved from one reservation, so that bottom-up and top-down mean something.
 //! - One heap serves `malloc`, `HeapAlloc` and `LocalAlloc`; its blocks are the host's `malloc` blocks.
 //! - The environment is a copy that the process takes when it is made; changing it does not change the host's.
@@ -54,7 +55,7 @@ pub use kernel32::child::OtherProcess;
 pub use ldr::Listed;
 pub use memory::Info as MemoryInfo;
 pub use memory::book::MemoryUse;
-pub use path::to_host as host_path;
+pub use path::Drives;
 pub use process::{Process, run_as, substitutes};
 pub use services::{Advice, DllFolders, ImagePages, Services};
 

@@ -16,7 +16,9 @@ use crate::{
     memory::{Memory, book::MemoryUse},
     ntdll,
     object::{Kind, Objects, PROCESS_ALL_ACCESS},
-    ole, peb, sockets, teb, text, version,
+    ole,
+    path::Drives,
+    peb, sockets, teb, text, version,
 };
 use loader_core::{Addr, ErrorKind, HostModule, HostTable};
 use std::{
@@ -32,6 +34,7 @@ pub struct Process {
     /// What calls the code of this process's modules has this number.
     caller: u64,
     peb: peb::Block,
+    pub(crate) drives: Drives,
     pub(crate) objects: Objects,
     pub(crate) heaps: Heaps,
     pub(crate) memory: Memory,
@@ -52,11 +55,11 @@ impl fmt::Debug for Process {
 
 impl Process {
     /// A process whose functions ask `services` for what only the engine knows; its modules are listed under the number
-    /// `caller`.
+    /// `caller`, and of the host's files it sees what `drives` says.
     ///
     /// # Errors
     /// [`ErrorKind::Space`] where the system gives no pages for the process block.
-    pub fn new(services: Weak<dyn Services>, caller: u64) -> Result<Arc<Self>, ErrorKind> {
+    pub fn new(services: Weak<dyn Services>, caller: u64, drives: Drives) -> Result<Arc<Self>, ErrorKind> {
         let environment = Environment::of_host();
         let texts = [
             text::wide_z(&program_path()).into(),
@@ -67,6 +70,7 @@ impl Process {
             services,
             caller,
             peb: peb::Block::new(texts)?,
+            drives,
             objects: Objects::new(),
             heaps: Heaps::default(),
             memory: Memory::default(),
@@ -145,7 +149,7 @@ impl Process {
     /// Libraries came: they are in memory, and nothing of them has run.
     pub fn came(self: &Arc<Self>, modules: &[Listed]) {
         self.ready_to_tell();
-        self.lists.add(self.peb.ldr(), modules);
+        self.lists.add(self.peb.ldr(), &self.drives, modules);
     }
 
     /// The entry point of the library at a base is about to be called for the first time.
@@ -259,7 +263,7 @@ static PROGRAM: OnceLock<Vec<String>> = OnceLock::new();
 /// From now on this process runs a Windows program: its path and its arguments. A process has one command line, so only
 /// the first call counts, and it comes before the first [`Process`] is made.
 pub fn run_as(program: &str, arguments: &[String]) {
-    PROGRAM.get_or_init(|| [&[crate::path::to_guest(program)], arguments].concat());
+    PROGRAM.get_or_init(|| [&[Drives::Host.to_guest(program)], arguments].concat());
 }
 
 /// The command line's words, the program itself first.
@@ -270,7 +274,7 @@ pub(crate) fn arguments() -> Vec<String> {
 
 /// The program's path, in Windows form.
 pub(crate) fn program_path() -> String {
-    let host = || std::env::current_exe().ok().map(|p| crate::path::to_guest(&p.to_string_lossy()));
+    let host = || std::env::current_exe().ok().map(|p| Drives::Host.to_guest(&p.to_string_lossy()));
     let path = PROGRAM.get().and_then(|words| words.first().cloned()).or_else(host);
     path.unwrap_or_else(|| r"Z:\program.exe".into())
 }

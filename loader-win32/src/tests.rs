@@ -2,7 +2,7 @@
 //! entered. The tables of single subjects are tested where they are.
 #![allow(unsafe_code)] // every call is a call of machine code by address
 
-use crate::{Advice, DllFolders, ImagePages, MemoryUse, Process, Services, teb};
+use crate::{Advice, DllFolders, Drives, ImagePages, MemoryUse, Process, Services, teb};
 use loader_core::{Addr, Error, ErrorKind, Found, HostModule, Image, Query, Stage, Symbol};
 use std::{
     arch::asm,
@@ -128,9 +128,13 @@ struct World {
 }
 
 fn world() -> World {
+    world_with(Drives::Host)
+}
+
+fn world_with(drives: Drives) -> World {
     let engine = Arc::new(Engine::default());
     let services: Weak<Engine> = Arc::downgrade(&engine);
-    let process = Process::new(services, 0).unwrap();
+    let process = Process::new(services, 0, drives).unwrap();
     process.enter().unwrap();
     let modules = process.modules();
     World { engine, process, modules }
@@ -586,7 +590,7 @@ fn entering_leaves_nothing() {
     // Other tests run at the same time, each with a handful of threads; 320 leaked blocks would show.
     assert!(teb::count() < before.1 + 40 && maps() < before.0 + 200);
     let engine = Arc::new(Engine::default());
-    let other = Process::new(Arc::downgrade(&engine) as Weak<dyn Services>, 0).unwrap();
+    let other = Process::new(Arc::downgrade(&engine) as Weak<dyn Services>, 0, Drives::Host).unwrap();
     let mine = gs(0x60);
     other.enter().unwrap();
     assert_ne!(gs(0x60), mine);
@@ -710,6 +714,43 @@ fn heaps() {
     assert_ne!(kernel32!(w, "HeapAlloc", own, 0, 5), 0);
     assert_eq!(kernel32!(w, "HeapDestroy", own) as i32, 1);
     assert_eq!(kernel32!(w, "HeapAlloc", own, 0, 5), 0);
+}
+
+/// Every way to a file leads into the folder, or nowhere.
+#[test]
+fn a_folder_as_the_only_drive() {
+    let folder = std::env::temp_dir().join(format!("loader-win32-drive-{}", std::process::id()));
+    let inside = folder.join("guest");
+    std::fs::create_dir_all(&inside).unwrap();
+    std::fs::write(folder.join("secret"), "x").unwrap();
+    let w = world_with(Drives::Folder(inside.clone()));
+    let open = |name: &std::ffi::CStr, disposition: u32| {
+        let file = kernel32!(w, "CreateFileA", name.as_ptr(), 0xc000_0000u32, 0, 0, disposition, 0, 0);
+        kernel32!(w, "CloseHandle", file);
+        file != u64::MAX
+    };
+    assert!(open(cr"C:\a.txt", 2), "CREATE_ALWAYS");
+    assert!(open(cr"..\..\b.txt", 2), "there is nothing above");
+    assert!(inside.join("a.txt").exists() && inside.join("b.txt").exists());
+    for outside in [cr"..\secret", cr"C:\..\secret", cr"Z:\etc\passwd", cr"\\?\Z:\etc\passwd", c"/etc/passwd"]
+    {
+        assert!(!open(outside, 3), "{outside:?}, OPEN_EXISTING");
+        assert_eq!(ucrt!(w, "fopen", outside.as_ptr(), c"rb".as_ptr()), 0, "{outside:?}");
+        assert_eq!(kernel32!(w, "GetFileAttributesA", outside.as_ptr()) as u32, u32::MAX, "{outside:?}");
+        assert_eq!(kernel32!(w, "DeleteFileA", outside.as_ptr()) as i32, 0, "{outside:?}");
+        assert_eq!(ucrt!(w, "remove", outside.as_ptr()) as i32, -1, "{outside:?}");
+    }
+    assert_eq!(kernel32!(w, "MoveFileExA", cr"C:\a.txt".as_ptr(), cr"..\..\c.txt".as_ptr(), 0) as i32, 1);
+    assert!(inside.join("c.txt").exists());
+    let mut current = [0u8; 8];
+    assert_eq!(kernel32!(w, "GetCurrentDirectoryA", 8, current.as_mut_ptr()), 3);
+    assert_eq!(&current[..4], b"C:\\\0");
+    assert_eq!(
+        kernel32!(w, "GetDriveTypeW", [u16::from(b'Z'), 0x3a, 0x5c, 0].as_ptr()) as u32,
+        1,
+        "no such root"
+    );
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

@@ -15,6 +15,7 @@ use loader_core::{
     set::{MissingReport, Planned, SymbolAt},
     space::Local,
 };
+use loader_win32::Drives;
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -62,6 +63,7 @@ pub struct Builder {
     hosts: Vec<HostModule>,
     observers: Vec<Box<dyn Observer>>,
     program: Vec<PathBuf>,
+    windows_root: Option<PathBuf>,
     outside: Outside,
 }
 
@@ -124,6 +126,16 @@ impl Builder {
         self
     }
 
+    /// Makes a folder all that Windows code sees of the host's files: it is drive `C:`, and there is no other. Without this
+    /// the host's tree is drive `Z:`.
+    ///
+    /// What is held to it are the functions of Windows. Code that makes system calls of its own is held by a
+    /// [sandbox](crate::sandbox) only.
+    pub fn windows_root(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.windows_root = Some(folder.into());
+        self
+    }
+
     /// Sets what a debugger is shown of libraries.
     pub fn debugger(mut self, debugger: Debugger) -> Self {
         self.outside.debugger = debugger;
@@ -158,7 +170,8 @@ impl Builder {
         for module in self.hosts {
             set.add_host(module)?;
         }
-        let windows = Windows::install(&set, &files, &native, self.rules)
+        let drives = self.windows_root.map_or(Ok(Drives::Host), |folder| drive(&folder))?;
+        let windows = Windows::install(&set, &files, &native, self.rules, drives)
             .map_err(|kind| Error::new("Windows environment", Stage::Request, kind))?;
         let inner = Inner { set, files, rules: self.rules, host, _guests: guests, windows };
         let engine = Engine { inner: Arc::new(inner) };
@@ -169,6 +182,17 @@ impl Builder {
         }
         Ok(engine)
     }
+}
+
+/// The folder as a drive.
+fn drive(folder: &Path) -> Result<Drives, Error> {
+    let blame = |kind| Error::new(&folder.to_string_lossy(), Stage::Request, kind);
+    let what = "open the folder of Windows code";
+    let whole = folder.canonicalize().and_then(|whole| whole.read_dir().map(|_| whole));
+    let whole =
+        whole.map_err(|error| blame(ErrorKind::Io { what, os: error.raw_os_error().unwrap_or(0) }))?;
+    whole.to_str().ok_or_else(|| blame(ErrorKind::BadName))?;
+    Ok(Drives::Folder(whole))
 }
 
 /// Names are text here as in the files that need them: a path that is not UTF-8 is refused, not guessed at.

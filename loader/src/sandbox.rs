@@ -152,7 +152,8 @@ impl OtherProcess for Guest {
 fn engine(setup: &EngineSetup, events: Events) -> Result<Box<dyn Harness>, Error> {
     let builder =
         Engine::builder().missing(setup.missing).observe(move |event: &Event<'_>| events.tell(event));
-    let engine = setup.dll_path.iter().fold(builder, crate::Builder::dll_path).build()?;
+    let builder = setup.dll_path.iter().fold(builder, crate::Builder::dll_path);
+    let engine = setup.windows_root.iter().fold(builder, crate::Builder::windows_root).build()?;
     Ok(Box::new(Served { engine, libraries: Vec::new() }))
 }
 

@@ -17,7 +17,7 @@ use loader_core::{
 };
 use loader_pe::PeImage;
 pub use loader_win32::MemoryUse;
-use loader_win32::{Advice, DllFolders, ImagePages, Listed, Process, Services, host_path};
+use loader_win32::{Advice, DllFolders, Drives, ImagePages, Listed, Process, Services};
 use references::{GivenBack, References};
 use std::{
     collections::HashSet,
@@ -49,6 +49,7 @@ struct Modules {
     set: Weak<LoadSet>,
     files: Arc<Files>,
     rules: Rules,
+    drives: Drives,
     /// References that were taken by address.
     references: References,
     /// Whether the load set is at rest.
@@ -65,18 +66,20 @@ impl Windows {
         files: &Arc<Files>,
         native: &Native,
         rules: Rules,
+        drives: Drives,
     ) -> Result<Arc<Self>, ErrorKind> {
         let services = Arc::new(Modules {
             set: Arc::downgrade(set),
             files: files.clone(),
             rules,
+            drives: drives.clone(),
             references: References::default(),
             rest: set.rest(),
             spurned: Mutex::default(),
             program: AtomicU64::new(0),
         });
         let dynamic: Arc<dyn Services> = services.clone();
-        let process = Process::new(Arc::downgrade(&dynamic), native.number())?;
+        let process = Process::new(Arc::downgrade(&dynamic), native.number(), drives)?;
         services.program.store(process.program().0, Relaxed);
         for module in process.modules() {
             set.add_host(module).map_err(|e| e.kind)?;
@@ -207,9 +210,16 @@ impl Modules {
         }
     }
 
+    /// The host's name of the file that a Windows name or path means; one on a drive that does not exist is as it was, and
+    /// so is one without a folder, for it is looked for.
+    fn host_file(&self, name: &str) -> String {
+        let path = name.contains([':', '\\', '/']).then(|| self.drives.to_host(name)).flatten();
+        loader_pe::file_name(&path.unwrap_or_else(|| name.into()))
+    }
+
     /// What a name means to `LoadLibraryEx`: a bare name is whoever is loaded under it; else flags say where it is looked for.
     fn meant(&self, set: &LoadSet, name: &str, flags: u32) -> Result<Need, Error> {
-        let file = host_file(name);
+        let file = self.host_file(name);
         if file.contains('/') {
             return Ok(need(&file));
         }
@@ -227,7 +237,7 @@ impl Modules {
     /// came from that file, or from none.
     fn named(&self, name: &str) -> Option<Owner> {
         let set = self.set().ok()?;
-        let file = host_file(name);
+        let file = self.host_file(name);
         let bare = || set.holder_named(&loader_pe::key(name));
         let found = match file.contains('/') {
             false => bare(),
@@ -285,7 +295,7 @@ impl Services for Modules {
     }
 
     fn find_library(&self, name: &str, flags: u32) -> Result<Found, Error> {
-        self.files.find_dll(&host_file(name), flags).map_err(|kind| Error::new(name, Stage::Find, kind))
+        self.files.find_dll(&self.host_file(name), flags).map_err(|kind| Error::new(name, Stage::Find, kind))
     }
 
     fn look_in(&self, folders: DllFolders) {
@@ -416,11 +426,6 @@ impl Services for Modules {
             false => Ok(()),
         }
     }
-}
-
-/// The host's name of the file that a Windows name or path means; one on a drive that does not exist is as it was.
-fn host_file(name: &str) -> String {
-    loader_pe::file_name(&host_path(name).unwrap_or_else(|| name.into()))
 }
 
 /// Runs a Windows program in this process: what it needs is loaded, its entry point is called, and when that returns, or

@@ -57,3 +57,25 @@ fn the_runtime_is_built_in_where_the_real_one_is_not_found() {
     assert_eq!(win32::free_library(&engine, at), Ok(()));
     assert_eq!(win32::get_module_handle(&engine, Some("vcruntime140")), None, "it came and went like a file");
 }
+
+#[test]
+fn windows_code_sees_one_folder_where_it_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let guest = folder.path().join("guest");
+    std::fs::create_dir(&guest).unwrap();
+    std::fs::write(guest.join("inside"), "x").unwrap();
+    std::fs::write(folder.path().join("outside"), "x").unwrap();
+    let engine = Engine::builder().windows_root(&guest).build().unwrap();
+    let image = std::fs::read(corpus::root().join("mischief/pe/mischief.dll")).unwrap();
+    let library = engine.open_bytes("mischief.dll", image).unwrap();
+    // SAFETY: the library's source says `i64 reads_file(const char *path)`, of a Windows function.
+    let reads = unsafe { library.get::<extern "win64" fn(*const c_char) -> i64>(c"reads_file") }.unwrap();
+    assert!(reads(cr"C:\inside".as_ptr()) >= 0);
+    assert!(reads(cr"inside".as_ptr()) >= 0);
+    assert_eq!(reads(cr"C:\..\outside".as_ptr()), -2, "ERROR_FILE_NOT_FOUND");
+    assert_eq!(reads(cr"Z:\etc\passwd".as_ptr()), -3, "ERROR_PATH_NOT_FOUND");
+    assert!(win32::load_library(&engine, r"Z:\mischief").is_err());
+
+    let missing = Engine::builder().windows_root(folder.path().join("none")).build().unwrap_err();
+    assert!(missing.to_string().contains("No such file or directory"), "{missing}");
+}

@@ -410,3 +410,16 @@ fn a_sandbox_that_requires_more_than_there_is_does_not_start() {
         Err(failure) => assert!(failure.to_string().starts_with("confinement is required and "), "{failure}"),
     }
 }
+
+#[test]
+fn windows_code_in_a_sandbox_has_a_drive_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = fs::read(corpus::root().join("mischief/pe/mischief.dll")).unwrap();
+    let mut sandbox = Sandbox::builder().windows_root(folder.path()).start().unwrap();
+    sandbox.load_bytes("mischief.dll", &bytes).unwrap();
+    let mut call = |function, path: &str| sandbox.call(function, [path.into()]).unwrap().i64();
+    assert_eq!(call("writes_file", r"C:\made.txt"), 0);
+    assert_eq!(call("reads_file", r"\made.txt"), 0);
+    assert_eq!(call("reads_file", r"Z:\etc\ld.so.cache"), -3, "ERROR_PATH_NOT_FOUND");
+    assert!(folder.path().join("made.txt").exists());
+}

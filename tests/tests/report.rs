@@ -3,7 +3,7 @@
 //! are held against. The shape of the text is held where `loader call` prints it.
 
 use loader::{
-    Addr, Stage,
+    Addr, MissingPolicy, Stage,
     sandbox::{
         Failure, Sandbox,
         report::{AccessKind, Cause, End, Fault, Place, Report},
@@ -282,4 +282,17 @@ fn a_fault_of_an_initialiser_is_told_with_who_was_called() {
         assert!(report.events.iter().any(called), "{report}");
         assert_eq!((report.stack.end, fault.error.map(|error| error.stage)), (End::Outermost, stage));
     }
+}
+
+#[test]
+fn frames_of_the_guest_and_of_the_host_between_them_are_one_stack() {
+    // `sorts` of the DLL calls the host's `qsort`, which calls `compares` of the DLL, which reads at 0x10.
+    let mut sandbox = Sandbox::builder().read(corpus::root()).missing(MissingPolicy::Trap).start().unwrap();
+    sandbox.load(corpus::root().join("pe/faults/faults.dll")).unwrap();
+    let report = fault(&mut sandbox, "in_callback_uncaught").report();
+    let is_guest = |place: &Place| place.module.as_ref().is_some_and(|m| m.name == "faults.dll");
+    let runs: Vec<_> = report.stack.frames.chunk_by(|a, b| is_guest(a) == is_guest(b)).collect();
+    assert_eq!(runs.iter().map(|run| is_guest(&run[0])).collect::<Vec<_>>(), [true, false, true, false]);
+    assert!(runs[1].iter().any(|place| mark(place).contains("qsort")), "{report}");
+    assert_eq!(report.stack.end, End::Outermost);
 }

@@ -1,10 +1,12 @@
 //! What happened, in plain words.
 
 use super::{
-    maps::Maps,
+    carefully,
     module::{Modules, short},
+    place::printable,
     record::Record,
 };
+use crate::maps::Maps;
 use crate::signal_name;
 use loader_core::{Addr, Exception};
 use serde::Serialize;
@@ -95,12 +97,12 @@ pub(super) fn access(cause: &Cause, record: &Record) -> Option<(AccessKind, u64)
 pub(super) fn page(record: &Record, address: u64, modules: &Modules<'_>, maps: &Maps) -> Page {
     let mapping = maps.find(address);
     let found = modules.find(address);
-    let name = || mapping.map(|m| short(&m.name).to_string()).filter(|name| !name.is_empty());
+    let name = || mapping.map(|m| printable(short(&m.name))).filter(|name| !name.is_empty());
     Page {
         rights: mapping.map(|m| m.rights.clone()),
         sealed: found.as_ref().and_then(|f| f.module.sealed_rights(f.offset)),
         owner: found.as_ref().map(|f| f.module.name.to_string()).or_else(name),
-        section: found.as_ref().and_then(|f| f.image?.section_name(f.offset)),
+        section: found.as_ref().and_then(|f| carefully(|| f.image?.section_name(f.offset))),
         stack_end: is_stack_end(record, address, maps),
     }
 }

@@ -1,9 +1,7 @@
 //! What was copied of the guest's memory when it faulted: it is all that a report looks at, for the guest is gone by then.
 
-use super::{
-    maps::Maps,
-    record::{RED_ZONE, Record},
-};
+use super::record::{RED_ZONE, Record};
+use crate::maps::Maps;
 use crate::os;
 use rustix::process::Pid;
 

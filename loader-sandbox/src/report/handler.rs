@@ -112,6 +112,21 @@ fn claim(alarm: &Alarm) -> Option<&'static mut Record> {
     claimed.then(|| unsafe { &mut *alarm.record.as_ptr() })
 }
 
+/// The same, once no exception is being written there. It is waited for that while it can be another thread's.
+fn claim_after_exceptions(alarm: &Alarm) -> Option<&'static mut Record> {
+    const PATIENCE: u32 = 10_000;
+    let kind = word(alarm, offset_of!(Record, kind));
+    for _ in 0..PATIENCE {
+        let claimed = claim(alarm);
+        if claimed.is_some() || kind.load(Relaxed) == kind::SIGNAL || alarm.process != own() {
+            return claimed;
+        }
+        // SAFETY: lets other threads run.
+        unsafe { libc::sched_yield() };
+    }
+    None
+}
+
 /// Whether this thread has told of its registers and not come further: a system call of [`copy`] is not allowed here.
 fn is_copying(alarm: &Alarm) -> bool {
     word(alarm, offset_of!(Record, state)).load(Acquire) == state::TOLD
@@ -129,18 +144,18 @@ extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, context: *mut c_voi
     // SAFETY: the kernel hands a handler of this kind the thread's state.
     let context_of = unsafe { &*context.cast::<ucontext_t>() };
     let Some(alarm) = alarm() else { return };
-    let heard = match claim(alarm) {
-        None if alarm.process != own() => false,
+    let heard = match claim_after_exceptions(alarm) {
         Some(record) => {
             tell_signal(record, signal, info, context_of);
             copy(record);
             alarm.ring()
         }
+        None if alarm.process != own() => false,
         None if is_copying(alarm) => alarm.ring(),
         None => true, // another thread's fault came first
     };
     if !heard {
-        // Nobody does: the guest closed the channel. Then the process ends by the signal itself.
+        // Nobody does: the guest closed the channel, or copied its process. Then that ends by the signal itself.
         LINKS.iter().filter(|link| link.signal() == signal).for_each(|link| link.pass_on(info, context));
         return;
     }
@@ -198,7 +213,7 @@ fn on_exception(raised: &Raised) {
 /// The stack pointer may be that far below a stack that is full.
 const PAGES_BELOW: usize = 16;
 
-/// Says that the registers are known, and copies what may be gone or not readable when the parent looks.
+/// Says that the registers are known, and copies what may be gone or not readable when the user's side looks.
 fn copy(record: &mut Record) {
     record.thread = thread();
     (record.code_len, record.stack_len) = (0, 0);

@@ -3,7 +3,10 @@
 //! The file is whatever somebody wanted loaded. What can be longer than a file, because it is compressed, is not looked at,
 //! and what would take longer than reading a file has an end of its own.
 
-use super::lines::{Bytes, Lines};
+use super::{
+    lines::{Bytes, Lines},
+    place::printable,
+};
 use gimli::{DwarfSections, LittleEndian, SectionId};
 use object::{
     ExportTarget, File, NameOrOrdinal, Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionKind,
@@ -14,7 +17,7 @@ use std::{borrow::Cow, cell::OnceCell, ops::Range, time::Instant};
 
 /// A module's file.
 pub(super) struct Image<'d> {
-    pub(super) file: File<'d>,
+    file: File<'d>,
     /// The address that the linker gave to its first byte.
     pub(super) base: u64,
     symbols: OnceCell<Vec<Symbol<'d>>>,
@@ -82,8 +85,9 @@ impl<'d> Image<'d> {
 
     /// The name of that section.
     pub(super) fn section_name(&self, offset: u64) -> Option<String> {
-        let name = self.section(offset)?.name_bytes().ok()?.to_vec();
-        Some(String::from_utf8_lossy(&name).into_owned()).filter(|name| !name.is_empty())
+        let section = self.section(offset)?;
+        let name = section.name_bytes().ok().filter(|name| !name.is_empty())?;
+        Some(printable(&String::from_utf8_lossy(name)))
     }
 
     /// The bytes of that section.

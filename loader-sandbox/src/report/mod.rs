@@ -15,7 +15,6 @@ mod copies;
 mod handler;
 mod image;
 mod lines;
-mod maps;
 mod module;
 mod place;
 mod record;
@@ -36,16 +35,15 @@ pub use place::{Line, Offset, Place};
 pub use registers::Register;
 pub use walk::{End, Stack};
 
-use crate::Module;
+use crate::{Module, maps::Maps};
 use copies::Copies;
 use loader_core::{Addr, Error, ErrorKind, Exception, Rva};
-use maps::Maps;
 use module::{Files, Modules, short};
 use rustix::process::Pid;
 use serde::Serialize;
 use std::{
     collections::VecDeque,
-    fmt, fs,
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -118,14 +116,13 @@ pub(crate) fn of_exception(error: Error, shared: &[u8], scene: &Scene<'_>) -> Op
 
 impl Fault {
     fn new(cause: Cause, place: Option<(Box<str>, Rva)>, record: Box<Record>, scene: &Scene<'_>) -> Self {
-        let maps = scene.process.map(|process| format!("/proc/{}/maps", process.as_raw_nonzero()));
-        let maps = Maps::parse(&maps.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default());
+        let maps = scene.process.map(|process| Maps::of(process.as_raw_nonzero())).unwrap_or_default();
         let left = Left {
             copies: Copies::of(&record, &maps, scene.process),
             maps,
             modules: scene.modules.to_vec(),
             given: scene.given.to_vec(),
-            events: scene.events.iter().rev().cloned().collect(),
+            events: scene.events.iter().rev().map(|event| place::printable(event)).collect(),
             record,
         };
         Self { cause, registers: left.record.registers(), place, error: None, left: Box::new(left) }

@@ -1,10 +1,7 @@
 //! The modules of the guest, and the files that they come from, read where a frame or a register leads there.
 
-use super::{
-    carefully,
-    image::Image,
-    maps::{Mapping, Maps},
-};
+use super::{carefully, image::Image, place::printable};
+use crate::maps::{Mapping, Maps};
 use crate::protocol::Module;
 use loader_core::{Format, Rights, Rva};
 use std::{
@@ -44,7 +41,7 @@ impl Known {
             (None, Some(path)) => Source::File(path.clone(), inode),
             (None, None) => Source::Nowhere,
         };
-        Self { name: short(&module.name).into(), at, source, sealed: module.rights.clone() }
+        Self { name: printable(short(&module.name)).into(), at, source, sealed: module.rights.clone() }
     }
 
     /// The rights that a page has since the engine sealed the module, as in `r-x`.
@@ -166,7 +163,12 @@ fn of_host(maps: &Maps) -> Vec<Known> {
         let code = parts.iter().any(|m| m.rights.contains('x'));
         let start = first.at.start.checked_sub(first.offset).filter(|_| code)?;
         let source = Source::File(name.into(), Some(inode));
-        Some(Known { name: short(name).into(), at: start..last.at.end, source, sealed: Vec::new() })
+        Some(Known {
+            name: printable(short(name)).into(),
+            at: start..last.at.end,
+            source,
+            sealed: Vec::new(),
+        })
     };
     files.into_iter().filter_map(module).collect()
 }

@@ -87,7 +87,7 @@ impl Modules<'_> {
             address,
             module: module.map(moved),
             symbol: symbol.map(moved),
-            line: line.map(|(file, line)| Line { file, line }),
+            line: line.map(|(file, line)| Line { file: printable(&file), line }),
         }
     }
 
@@ -100,22 +100,31 @@ impl Modules<'_> {
     }
 }
 
-/// A symbol as its source spells it, where that can be told and is not too long.
+/// As many characters of a name are shown.
+const LONGEST: usize = 1024;
+
+/// A text of somebody else's, as it may be printed: not too long, and without what a terminal would obey.
+pub(super) fn printable(text: &str) -> String {
+    let seen = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().take(LONGEST).map(seen).collect()
+}
+
+/// A symbol as its source spells it, where that can be told. Long ones are not tried: what some of them stand for would have
+/// no end.
 pub(super) fn readable(name: &[u8]) -> String {
-    /// Longer names are left as they are: what some of them stand for would have no end.
-    const LONGEST: usize = 1024;
-    let plain = String::from_utf8_lossy(name).into_owned();
-    if plain.len() > LONGEST {
+    let name = &name[..name.len().min(LONGEST + 1)];
+    let plain = printable(&String::from_utf8_lossy(name));
+    if name.len() > LONGEST {
         return plain;
     }
     if let Ok(rust) = rustc_demangle::try_demangle(&plain) {
         let mut text = Short(String::new());
-        return write!(text, "{rust:#}").map_or(plain, |()| text.0);
+        return write!(text, "{rust:#}").map_or(plain, |()| printable(&text.0));
     }
     let cpp = plain.starts_with("_Z").then(|| cpp_demangle::Symbol::new(plain.as_bytes()).ok()).flatten();
     let mut text = Short(String::new());
     match cpp.map(|symbol| symbol.structured_demangle(&mut text, &DemangleOptions::default())) {
-        Some(Ok(())) => text.0,
+        Some(Ok(())) => printable(&text.0),
         _ => plain,
     }
 }

@@ -35,7 +35,7 @@ pub(super) mod kind {
 #[derive(Clone, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub(crate) struct Record {
-    /// See [`state`]; it is changed last.
+    /// See [`state`]; it is written after what it says is there.
     pub(super) state: u32,
     /// See [`kind`].
     pub(super) kind: u32,
@@ -45,10 +45,11 @@ pub(crate) struct Record {
     pub(super) code: i32,
     /// The thread, as the kernel numbers it.
     pub(super) thread: u32,
+    /// So that there are no gaps.
     pub(super) unused: u32,
     /// Of a signal: the address that the kernel tells (`si_addr`).
     pub(super) address: u64,
-    /// The processor's number of a record.
+    /// The processor's number of a fault.
     pub(super) trap: u64,
     /// The processor's error code.
     pub(super) error: u64,
@@ -105,9 +106,14 @@ impl Record {
             && self.registers() == exception.registers
     }
 
+    /// Whether it tells of a signal.
+    pub(crate) fn is_signal(&self) -> bool {
+        self.kind == kind::SIGNAL
+    }
+
     /// The number of the system call that was forbidden, if that is what it tells of.
     pub(crate) fn forbidden(&self) -> Option<i64> {
-        let is = (self.kind, self.number) == (kind::SIGNAL, libc::SIGSYS.cast_unsigned());
+        let is = self.is_signal() && self.number == libc::SIGSYS.cast_unsigned();
         is.then(|| self.integers[0].cast_signed())
     }
 

@@ -1,10 +1,11 @@
 //! The registers, and what they point to.
 
 use super::{
-    maps::Maps,
     module::{Modules, short},
+    place::printable,
     record::Record,
 };
+use crate::maps::Maps;
 use serde::Serialize;
 
 /// A register.
@@ -40,7 +41,7 @@ pub(super) fn all(record: &Record, modules: &Modules<'_>, maps: &Maps) -> Vec<Re
         let mapping = maps.find(value)?;
         Some(match short(&mapping.name) {
             "" => format!("memory, {}", mapping.rights),
-            name => format!("{name}, {}", mapping.rights),
+            name => format!("{}, {}", printable(name), mapping.rights),
         })
     };
     NAMES

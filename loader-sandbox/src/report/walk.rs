@@ -2,19 +2,19 @@
 //!
 //! `framehop` steps from a frame to its caller. It was made for files that mean well: it follows chained unwind data
 //! without end, evaluates expressions without end, and reads behind a function's code. So a frame is handed to it with the
-//! parts of one module, after [`Image::function`] and [`ends`] have seen that they lead somewhere. Where
-//! nothing leads on, the walk ends.
+//! parts of one module, after [`Image::function`] and [`ends`] have seen that they lead somewhere. Where nothing leads on, the
+//! walk ends.
 
 use super::{
     carefully,
     copies::Copies,
     image::{Image, Part},
     lines::Bytes,
-    maps::Maps,
     module::{Found, Modules},
     place::Place,
     record::Record,
 };
+use crate::maps::Maps;
 use framehop::{
     FrameAddress, ModuleSectionInfo, Unwinder,
     x86_64::{CacheX86_64, Reg, UnwindRegsX86_64, UnwinderX86_64},

@@ -402,7 +402,7 @@ extern "win64" fn MoveFileW(from: Ptr<u16>, to: Ptr<u16>) -> Bool {
 }
 
 fn current() -> String {
-    std::env::current_dir().map_or_else(|_| r"Z:\".into(), |p| path::to_guest(&p.to_string_lossy()))
+    teb::process().drives.current()
 }
 
 extern "win64" fn GetCurrentDirectoryW(room: u32, to: Ptr<u16>) -> u32 {
@@ -414,7 +414,7 @@ extern "win64" fn GetCurrentDirectoryA(room: u32, to: Ptr<u8>) -> u32 {
 }
 
 fn temporary() -> String {
-    path::to_guest(std::env::temp_dir().to_string_lossy().trim_end_matches('/')) + r"\"
+    teb::process().drives.temporary()
 }
 
 extern "win64" fn GetTempPathW(room: u32, to: Ptr<u16>) -> u32 {
@@ -433,13 +433,13 @@ fn last_part(full: &str) -> Option<usize> {
 }
 
 extern "win64" fn GetFullPathNameW(name: Ptr<u16>, room: u32, to: Ptr<u16>, part: Ptr<usize>) -> u32 {
-    let full = path::absolute(&name.string(), &current());
+    let full = teb::process().drives.absolute(&name.string());
     part.put(last_part(&full).map_or(0, |n| to.at(n).addr()));
     text::answer(&text::wide(&full), to, room)
 }
 
 extern "win64" fn GetFullPathNameA(name: Ptr<u8>, room: u32, to: Ptr<u8>, part: Ptr<usize>) -> u32 {
-    let full = path::absolute(&name.string(), &current());
+    let full = teb::process().drives.absolute(&name.string());
     part.put(full.rfind('\\').filter(|&n| n + 1 < full.len()).map_or(0, |n| to.at(n + 1).addr()));
     text::answer(full.as_bytes(), to, room)
 }

@@ -1,28 +1,34 @@
-//! What the guest had mapped, from `/proc/<pid>/maps`.
+//! What a process has mapped, as `/proc/<pid>/maps` says.
 
-use std::ops::Range;
+use std::{fmt::Display, fs, ops::Range};
 
 /// A run of pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mapping {
-    pub(super) at: Range<u64>,
+pub(crate) struct Mapping {
+    pub(crate) at: Range<u64>,
     /// As in `r-xp`.
-    pub(super) rights: String,
+    pub(crate) rights: String,
     /// Where in its file it begins.
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
     /// The number of its file; 0 without one.
-    pub(super) inode: u64,
+    pub(crate) inode: u64,
     /// The file, or a name in brackets, or nothing.
-    pub(super) name: String,
+    pub(crate) name: String,
 }
 
 /// All mappings of a process, in the order of their addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Maps(pub(super) Vec<Mapping>);
+pub(crate) struct Maps(pub(crate) Vec<Mapping>);
 
 impl Maps {
+    /// Those of a process: its number, or `self`. None where the system does not show them.
+    pub(crate) fn of(process: impl Display) -> Self {
+        let text = fs::read(format!("/proc/{process}/maps")).unwrap_or_default();
+        Self::parse(&String::from_utf8_lossy(&text)) // a file may have any name
+    }
+
     /// What the kernel lists. Lines of another form are left out.
-    pub(super) fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mapping = |line: &str| {
             let mut fields = line.splitn(6, ' ');
             let hex = |digits| u64::from_str_radix(digits, 16).ok();
@@ -40,17 +46,17 @@ impl Maps {
     }
 
     /// The one that an address lies in.
-    pub(super) fn find(&self, at: u64) -> Option<&Mapping> {
+    pub(crate) fn find(&self, at: u64) -> Option<&Mapping> {
         self.0.iter().find(|m| m.at.contains(&at))
     }
 
     /// The first one above an address.
-    pub(super) fn above(&self, at: u64) -> Option<&Mapping> {
+    pub(crate) fn above(&self, at: u64) -> Option<&Mapping> {
         self.0.iter().filter(|m| m.at.start > at).min_by_key(|m| m.at.start)
     }
 
     /// Whether an address is one of code.
-    pub(super) fn runs(&self, at: u64) -> bool {
+    pub(crate) fn runs(&self, at: u64) -> bool {
         self.find(at).is_some_and(|m| m.rights.contains('x'))
     }
 }
