@@ -339,33 +339,41 @@ fn a_guest_that_closes_the_channel_hurts_only_itself() {
     }
 }
 
-/// Replies of no sense, of the wrong kind and of all lengths: the shared memory is the guest's too.
+/// Where the guest has the memory in which requests and replies are.
+fn shared_memory(sandbox: &Sandbox) -> u64 {
+    let maps = fs::read_to_string(format!("/proc/{}/maps", sandbox.id().unwrap())).unwrap();
+    let line = maps.lines().find(|line| line.contains("memfd:sandbox")).unwrap();
+    u64::from_str_radix(line.split('-').next().unwrap(), 16).unwrap()
+}
+
+/// It is the guest's to write to.
 #[test]
 fn a_guest_that_forges_replies_is_told_from_one_that_answers() {
-    let mut sandbox = with_libc();
-    // The guest finds the memory by its name, as anything in its process could.
-    let maps = {
-        let mut buffer = vec![0; 1 << 20];
-        let file = sandbox.call("open", ["/proc/self/maps".into(), 0.into()]).unwrap();
-        let mut len = 0;
-        loop {
-            let room = &mut buffer[len..len + 4096];
-            let got = sandbox.call("read", [file.i32().into(), room.into(), 4096.into()]).unwrap().i64();
-            match usize::try_from(got) {
-                Ok(more) if more > 0 => len += more,
-                _ => break,
-            }
-        }
-        String::from_utf8_lossy(&buffer[..len]).into_owned()
+    let mut sandbox = with(FORMATS[0].0, Sandbox::builder());
+    let base = shared_memory(&sandbox);
+    // Words of it, as `shared.rs` has them.
+    let [request, reply, reply_len, events] = [0, 16, 24, 48].map(|at| Addr(base + at));
+    let write = |sandbox: &mut Sandbox, at, word: u64| {
+        assert_eq!(sandbox.memory().write(at, &word.to_ne_bytes()).unwrap(), 8);
     };
-    let line = maps.lines().find(|line| line.contains("memfd:sandbox")).unwrap();
-    let base = u64::from_str_radix(line.split('-').next().unwrap(), 16).unwrap();
-    // Word 3 is the length of the reply; the helper writes it before it tells, so the guest's word comes first here.
-    let forged = sandbox.memory().write(Addr(base + 24), &u64::MAX.to_le_bytes()).unwrap();
-    assert_eq!(forged, 8);
-    assert!(sandbox.call("getpid", []).unwrap().i32() > 0);
-    // Word 6 counts events: however many of no sense there are, of each nothing is known.
-    sandbox.memory().write(Addr(base + 48), &u64::MAX.to_le_bytes()).unwrap();
-    assert!(sandbox.call("getpid", []).is_ok());
+    // More events than there can be: of those that make no sense nothing is known.
+    write(&mut sandbox, events, u64::MAX);
+    assert!(matches!(sandbox.call("no_such_function", []), Err(Failure::Refused(_))));
     assert!(sandbox.events().len() <= 8192);
+    // The answer to the next request is there before it is asked, and longer than the memory.
+    let mut number = [0; 8];
+    sandbox.memory().read(request, &mut number).unwrap();
+    write(&mut sandbox, reply_len, u64::MAX);
+    write(&mut sandbox, reply, u64::from_ne_bytes(number) + 1);
+    let (forged, took) = timed(|| sandbox.call("sleeps", []));
+    assert!(matches!(forged, Err(Failure::Garbled | Failure::Refused(_))), "{forged:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    // An empty one is none.
+    let mut sandbox = with(FORMATS[0].0, Sandbox::builder());
+    let base = shared_memory(&sandbox);
+    sandbox.memory().read(Addr(base), &mut number).unwrap();
+    write(&mut sandbox, Addr(base + 24), 0);
+    write(&mut sandbox, Addr(base + 16), u64::from_ne_bytes(number) + 1);
+    assert!(matches!(sandbox.call("sleeps", []), Err(Failure::Garbled)));
+    assert!(matches!(sandbox.call("sleeps", []), Err(Failure::Gone)), "nobody asks it again");
 }
