@@ -42,6 +42,7 @@ pub use enforced::{Enforced, Finding, Measure, Refusal, State};
 pub use filter::{no_more_processes, no_new_code};
 pub use listener::{Abi, Listener, RefusedCall};
 pub use policy::{Limits, Policy, Require};
+pub(crate) use root::show_own_processes;
 
 use namespaces::Processes;
 use probe::Probe;
@@ -69,7 +70,7 @@ impl Entered {
         Self { enforced, probe }
     }
 
-    /// Whether the next process that is made is the first of a namespace of processes.
+    /// Whether the next process that is made is the first of a namespace of processes. It calls [`show_own_processes`].
     pub(crate) fn has_own_processes(&self) -> bool {
         self.enforced.is_on(Measure::ProcessNamespace)
     }
