@@ -209,6 +209,7 @@ impl Helper {
         let entered = setup.policy.as_ref().map(|policy| (confine::enter(policy, &[channel]), policy));
         if entered.as_ref().is_some_and(|(entered, _)| entered.has_own_processes()) {
             warden::split(Ward::Warden, self.channel, self.shared)?;
+            confine::show_own_processes()?;
         }
         warden::split(Ward::Guest, self.channel, self.shared)?;
         report::install(self.shared, self.channel.as_raw_fd())?;

@@ -386,9 +386,29 @@ fn a_sandbox_has_processes_of_its_own_where_the_machine_allows() {
     sandbox.load("libc.so.6").unwrap();
     let number = sandbox.call("getpid", []).unwrap().i32();
     match own {
-        true => assert_eq!(number, 2, "the first is its warden"),
+        true => {
+            assert_eq!(number, 2, "the first is its warden");
+            let exists = |sandbox: &mut Sandbox, path: &str| {
+                sandbox.call("access", [path.into(), 0.into()]).unwrap().i32() == 0
+            };
+            assert!(exists(&mut sandbox, "/proc/2/maps"), "and /proc is of the same namespace");
+            assert!(!exists(&mut sandbox, &format!("/proc/{}", std::process::id())), "this one is not in it");
+        }
         false => eprintln!("skipped: needs namespaces"),
     }
+}
+
+#[test]
+fn a_guest_that_may_read_everything_shares_the_hosts_names_of_files_and_processes() {
+    let mut sandbox = Sandbox::builder().read("/").start().unwrap();
+    let state = |measure| sandbox.enforced().finding(measure).unwrap().state;
+    let shared = [Measure::Files, Measure::MountNamespace, Measure::ProcessNamespace];
+    assert_eq!(shared.map(state), [State::NotAsked; 3]);
+    sandbox.load("libc.so.6").unwrap();
+    let number = sandbox.call("getpid", []).unwrap().i32();
+    assert!(fs::exists(format!("/proc/{number}/maps")).unwrap());
+    let made = sandbox.call("open", ["/tmp/made".into(), libc::O_CREAT.into(), 0o600.into()]).unwrap().i32();
+    assert_eq!(made, -1, "nothing may be written all the same");
 }
 
 #[test]

@@ -19,6 +19,10 @@
 //! in memory can be mapped twice, to be written here and executed there. [`no_new_code`] ends both for a process that has
 //! loaded all that it needs.
 //!
+//! # What the memory limit leaves out
+//! The kernel counts what a process has for itself. Files in memory (`memfd_create`) are held by the limits of a file's
+//! size and of open descriptors, which multiply; what is mapped of them a [`Sandbox`](crate::Sandbox) looks at itself.
+//!
 //! # What is not hidden
 //! The names and attributes of files outside the policy, without the mount namespace; the load of the machine, its name
 //! and its kernel; the number of the parent process.
@@ -42,6 +46,7 @@ pub use enforced::{Enforced, Finding, Measure, Refusal, State};
 pub use filter::{no_more_processes, no_new_code};
 pub use listener::{Abi, Listener, RefusedCall};
 pub use policy::{Limits, Policy, Require};
+pub(crate) use root::show_own_processes;
 
 use namespaces::Processes;
 use probe::Probe;
@@ -69,7 +74,7 @@ impl Entered {
         Self { enforced, probe }
     }
 
-    /// Whether the next process that is made is the first of a namespace of processes.
+    /// Whether the next process that is made is the first of a namespace of processes. It calls [`show_own_processes`].
     pub(crate) fn has_own_processes(&self) -> bool {
         self.enforced.is_on(Measure::ProcessNamespace)
     }

@@ -40,24 +40,33 @@ pub(super) fn enter(policy: &Policy, processes: Processes, enforced: &mut Enforc
     };
     enforced.note(Measure::NetworkNamespace, network);
     enforced.note(Measure::IpcNamespace, own(UnshareFlags::NEWIPC, "without objects of anybody else's"));
-    // A copy that tries it must be the first of a namespace too, and not of that which is meant for the next process.
-    let part_processes = || if processes == Processes::Own { part(UnshareFlags::NEWPID) } else { Ok(()) };
-    let mounts = (!policy.reads_everything())
-        .then(|| try_in_a_copy(|| part_processes().and_then(|()| root::change(policy))));
-    enforced.note(
-        Measure::ProcessNamespace,
-        match processes {
-            Processes::Shared => Finding::not_asked(),
-            Processes::Own => Finding::of(part_processes(), "without numbers of anybody else's"),
-        },
-    );
-    let mounts = mounts.map(|tried| tried.and_then(|()| root::change(policy)));
-    enforced.note(
-        Measure::MountNamespace,
-        mounts.map_or(Finding::not_asked(), |done| {
-            Finding::of(done, "a root folder in which only the policy's files are")
-        }),
-    );
+    let (mounts, processes) = match policy.reads_everything() {
+        true => (Finding::not_asked(), Finding::not_asked()),
+        false => mounts(policy, processes),
+    };
+    enforced.note(Measure::MountNamespace, mounts);
+    enforced.note(Measure::ProcessNamespace, processes);
+}
+
+/// A root folder, and processes to go with it: without a `/proc` that speaks of the same processes, code that asks there
+/// about itself would be told of somebody else.
+fn mounts(policy: &Policy, processes: Processes) -> (Finding, Finding) {
+    let mounts = || root::change(policy);
+    let both = || part(UnshareFlags::NEWPID).and_then(|()| mounts());
+    let done = |result| Finding::of(result, "a root folder in which only the policy's files are");
+    let only_mounts = || done(try_in_a_copy(mounts).and_then(|()| mounts()));
+    if processes == Processes::Shared {
+        return (only_mounts(), Finding::not_asked());
+    }
+    // Its first process is a copy's copy, here; the real one comes later.
+    match try_in_a_copy(|| both().and_then(|()| try_in_a_copy(root::show_own_processes))) {
+        Ok(()) => {
+            let result = both();
+            let processes = if result.is_ok() { Ok(()) } else { Err("the root folder cannot be changed") };
+            (done(result), Finding::of(processes, "without numbers of anybody else's"))
+        }
+        Err(error) => (only_mounts(), Finding::of(Err(error), "")),
+    }
 }
 
 fn own(namespace: UnshareFlags, by: &'static str) -> Finding {

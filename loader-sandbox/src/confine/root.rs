@@ -134,12 +134,17 @@ fn put(place: &Place, tree: &OwnedFd) -> io::Result<()> {
             false => File::create(&target).map(drop)?,
         }
     }
-    // That of the process's own namespace, where it has one and may.
-    let fixed = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    if place.real == Path::new(PROC) && mount("proc", &target, "proc", fixed, None).is_ok() {
-        return Ok(());
-    }
     Ok(move_mount(tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+}
+
+/// In a new root folder, and a process of a new namespace: from here on `/proc`, if it is there, speaks of the processes of
+/// that namespace. The kernel allows it because the other one lies below, as read-only as this one.
+pub(crate) fn show_own_processes() -> io::Result<()> {
+    let fixed = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    match Path::new(PROC).exists() {
+        true => Ok(mount("proc", PROC, "proc", fixed, None)?),
+        false => Ok(()),
+    }
 }
 
 /// Makes the policy's name lead to the real one. The link is relative: while it is staged, it must lead to the stage too.
