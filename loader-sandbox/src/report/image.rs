@@ -20,6 +20,8 @@ pub(super) struct Image<'d> {
     file: File<'d>,
     /// The address that the linker gave to its first byte.
     pub(super) base: u64,
+    /// When the search in it is given up.
+    until: Instant,
     symbols: OnceCell<Vec<Symbol<'d>>>,
     lines: OnceCell<Option<Lines<'d>>>,
 }
@@ -60,14 +62,14 @@ pub(super) struct Function<'d> {
 }
 
 impl<'d> Image<'d> {
-    pub(super) fn parse(bytes: &'d [u8]) -> Option<Self> {
+    pub(super) fn parse(bytes: &'d [u8], until: Instant) -> Option<Self> {
         let file = File::parse(bytes).ok()?;
         let base = match &file {
             File::Elf64(_) => file.segments().map(|s| s.address()).min()? & !(loader_core::PAGE - 1),
             File::Pe64(_) => file.relative_address_base(),
             _ => return None,
         };
-        Some(Self { file, base, symbols: OnceCell::new(), lines: OnceCell::new() })
+        Some(Self { file, base, until, symbols: OnceCell::new(), lines: OnceCell::new() })
     }
 
     /// The section that a place lies in.
@@ -133,10 +135,13 @@ impl<'d> Image<'d> {
         near().find(covers).or_else(|| near().find(|symbol| symbol.len == 0).filter(open))
     }
 
-    /// All symbols by where they begin, the better name last.
+    /// All symbols by where they begin, the better name last; as many as there is time for, because all may have one long
+    /// name.
     fn sorted(&self) -> Vec<Symbol<'d>> {
         let mut symbols = Vec::new();
-        for symbol in self.file.symbols().chain(self.file.dynamic_symbols()) {
+        let in_time = || Instant::now() < self.until;
+        let listed = self.file.symbols().chain(self.file.dynamic_symbols());
+        for symbol in listed.take_while(|_| in_time()) {
             let kinds = [SymbolKind::Text, SymbolKind::Data, SymbolKind::Unknown, SymbolKind::Label];
             let name = symbol.name_bytes().unwrap_or_default();
             let at = symbol.address().checked_sub(self.base);
@@ -148,7 +153,7 @@ impl<'d> Image<'d> {
             }
         }
         let exports = self.file.exports().ok().filter(|_| self.is_pe());
-        for export in exports.into_iter().flatten().flatten() {
+        for export in exports.into_iter().flatten().flatten().take_while(|_| in_time()) {
             let ExportTarget::Address { address } = export.target() else { continue };
             let Some(at) = address.checked_sub(self.base) else { continue };
             let name = match export.into_name() {
@@ -161,13 +166,13 @@ impl<'d> Image<'d> {
         symbols
     }
 
-    /// The nearest source line, where there is debug information. A time is set to look for the first one.
-    pub(super) fn line(&self, offset: u64, until: Instant) -> Option<(String, u32)> {
+    /// The nearest source line, where there is debug information.
+    pub(super) fn line(&self, offset: u64) -> Option<(String, u32)> {
         let section = |id: SectionId| {
             let part = self.named(id.name()).map_or(&[][..], |part| part.bytes);
             Ok::<_, gimli::Error>(Bytes::new(part, LittleEndian))
         };
-        let lines = || DwarfSections::load(section).ok().map(|sections| Lines::new(sections, until));
+        let lines = || DwarfSections::load(section).ok().map(|sections| Lines::new(sections, self.until));
         self.lines.get_or_init(lines).as_ref()?.find(self.base.checked_add(offset)?)
     }
 

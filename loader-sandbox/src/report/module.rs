@@ -117,15 +117,15 @@ impl Files {
     }
 }
 
-/// How long source lines are searched for.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long files are searched for what they say: what is well meant takes less than a second.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the files of all modules say.
 pub(super) struct Modules<'f> {
     files: &'f Files,
     images: Vec<OnceCell<Option<Image<'f>>>>,
-    /// When the search for source lines is given up.
-    pub(super) until: Instant,
+    /// When the search in files is given up.
+    until: Instant,
 }
 
 /// An address in a module.
@@ -147,7 +147,8 @@ impl<'f> Modules<'f> {
     pub(super) fn find(&self, at: u64) -> Option<Found<'_, 'f>> {
         let nth = self.files.files.iter().position(|(module, _)| module.at.contains(&at))?;
         let module = &self.files.files[nth].0;
-        let image = self.images[nth].get_or_init(|| carefully(|| Image::parse(self.files.bytes(nth)?)));
+        let image =
+            self.images[nth].get_or_init(|| carefully(|| Image::parse(self.files.bytes(nth)?, self.until)));
         Some(Found { module, offset: at - module.at.start, image: image.as_ref() })
     }
 }

@@ -81,8 +81,7 @@ impl Modules<'_> {
         let (module, symbol) = self.names(within);
         let behind = address.wrapping_sub(within);
         let moved = |place: Offset| Offset { offset: place.offset + behind, ..place };
-        let line =
-            carefully(|| self.find(within).and_then(|found| found.image?.line(found.offset, self.until)));
+        let line = carefully(|| self.find(within).and_then(|found| found.image?.line(found.offset)));
         Place {
             address,
             module: module.map(moved),

@@ -4,14 +4,21 @@
 use super::{
     copies::Copies,
     image::Image,
+    lines::{Bytes, Lines},
     module::{Files, Modules},
     record::{RSP, Record, state},
     *,
 };
 use crate::maps::Maps;
+use gimli::{DwarfSections, LittleEndian, SectionId};
 use loader_core::{Format, LinkAddr, Placement};
 use rustix::fs::{MemfdFlags, memfd_create};
-use std::{fs::File, os::unix::fs::FileExt, sync::Arc};
+use std::{
+    fs::File,
+    os::unix::fs::FileExt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use zerocopy::{FromZeros, IntoBytes};
 
 const ELF: &[u8] = include_bytes!("../../../corpus/elf/fault-report/libfault-report.so");
@@ -41,6 +48,10 @@ fn fault(bytes: &[u8], format: Format, offset: u64) -> Fault {
     let given = [(module.name.clone(), Arc::new(file))];
     let scene = Scene { process: None, modules: &[module], given: &given, events: &VecDeque::new() };
     of_signal(record, &scene)
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(20)
 }
 
 /// Numbers that look random (xorshift64, Marsaglia 2003).
@@ -106,7 +117,7 @@ fn what_was_copied_first_counts_and_numbers_may_cross_copies() {
 #[test]
 fn unwind_data_that_is_chained_to_itself_is_not_followed() {
     let place = |image: &Image<'_>| image.function(IN_PE).map(|function| function.is_some());
-    assert_eq!(place(&Image::parse(PE).unwrap()), Some(true));
+    assert_eq!(place(&Image::parse(PE, soon()).unwrap()), Some(true));
     // The unwind data of `passes_on`: its flags say that it is chained, and behind its codes is its own entry.
     let file = object::File::parse(PE).unwrap();
     let section = |name| object::Object::section_by_name(&file, name).unwrap();
@@ -125,7 +136,7 @@ fn unwind_data_that_is_chained_to_itself_is_not_followed() {
     bytes[unwind] |= 4 << 3; // UNW_FLAG_CHAININFO
     let behind = unwind + 4 + 2 * bytes[unwind + 2].next_multiple_of(2) as usize;
     bytes.copy_within(entry..entry + 12, behind);
-    assert_eq!(place(&Image::parse(&bytes).unwrap()), None);
+    assert_eq!(place(&Image::parse(&bytes, soon()).unwrap()), None);
     assert_eq!(fault(&bytes, Format::Pe, IN_PE).report().stack.end, End::Lost);
 }
 
@@ -175,4 +186,37 @@ fn modules_of_the_host_come_from_what_is_mapped() {
     let modules = Modules::new(&files);
     assert_eq!(modules.names(0x55e8).0.unwrap().to_string(), "x+0x18");
     assert!(modules.find(0x8000).is_none(), "no code in it");
+}
+
+#[test]
+fn units_that_share_what_is_long_are_given_up_in_time() {
+    const UNITS: usize = 50_000;
+    const KINDS: u64 = 20_000;
+    // DWARF 4: length, version, abbreviations at 0, size of addresses, and a first entry of kind 1 (7.5.1.1).
+    let unit = [8, 0, 0, 0, 4, 0, 0, 0, 0, 0, 8, 1];
+    let info = unit.repeat(UNITS);
+    // Number, DW_TAG_compile_unit, no children, no attributes (7.5.3).
+    let kind = |n: u64| {
+        let digits = [n & 0x7f | 0x80, n >> 7 & 0x7f | 0x80, n >> 14].map(|digit| digit as u8);
+        [&digits[..], &[0x11, 0, 0, 0]].concat()
+    };
+    let kinds: Vec<u8> = (1..=KINDS).flat_map(kind).chain([0]).collect();
+    let section = |id| {
+        let bytes: &[u8] = match id {
+            SectionId::DebugInfo => &info,
+            SectionId::DebugAbbrev => &kinds,
+            _ => &[],
+        };
+        Ok::<_, gimli::Error>(Bytes::new(bytes, LittleEndian))
+    };
+    let start = Instant::now();
+    let patience = Duration::from_millis(100);
+    let lines = Lines::new(DwarfSections::load(section).unwrap(), start + patience);
+    let took = start.elapsed();
+    assert!(
+        (patience..50 * patience).contains(&took),
+        "all of it would be {} steps: {took:?}",
+        UNITS as u64 * KINDS
+    );
+    assert_eq!(lines.find(0x1000), None);
 }
