@@ -25,7 +25,7 @@
 //! | the guest… | the user is told |
 //! |---|---|
 //! | returns | what it returned, and what it left in buffers |
-//! | is refused by the engine | [`Failure::Refused`], with the error that [`Engine`](crate::Engine) gives; the sandbox goes on |
+//! | is refused by the engine | [`Failure::Refused`], with the error that [`Engine`] gives; the sandbox goes on |
 //! | faults, aborts | [`Failure::Faulted`]; [`Failure::Died`] where it had taken the signal for itself, or closed everything |
 //! | raises a Windows exception that nobody handles | [`Failure::Faulted`]; the sandbox goes on |
 //! | exits, in an initialiser too | [`Failure::Exited`] |
