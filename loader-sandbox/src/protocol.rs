@@ -64,8 +64,10 @@ pub(crate) struct Call {
 /// What one case came to.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Ran {
-    /// A reply, or trouble, as either is sent.
-    Answered(Vec<u8>),
+    /// The function returned this in its two registers.
+    Returned(u64, u64),
+    /// It did not: trouble, as it is sent.
+    Failed(Vec<u8>),
     /// The copy of the process that it ran in ended, with this status.
     Ended(i32),
 }

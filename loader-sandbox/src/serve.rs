@@ -15,7 +15,12 @@ use crate::{
     shared::Mapped,
     warden::{self, Ward},
 };
-use loader_core::{Error, Event, Placement, SymbolName, call::Arg, event::Topics, set::FoundSymbol};
+use loader_core::{
+    Error, Event, Placement, SymbolName,
+    call::{Arg, Convention},
+    event::Topics,
+    set::FoundSymbol,
+};
 use rustix::{
     io::{Errno, fcntl_dupfd_cloexec},
     net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
@@ -51,17 +56,17 @@ pub trait Harness {
     /// Gives bytes for a library that will be needed by name.
     fn provide(&mut self, name: &str, bytes: Vec<u8>);
 
-    /// Calls a function and gives the registers in which functions return: the integer one and the floating-point one.
+    /// Finds a function, or whatever has that name.
     ///
     /// # Errors
     /// The engine's.
-    fn call(&mut self, target: Target, symbol: &SymbolName, arguments: &[Arg]) -> Result<(u64, u64), Error>;
+    fn find(&mut self, target: Target, symbol: &SymbolName) -> Result<Function, Error>;
 
-    /// Finds what [`call`](Harness::call) would call.
+    /// Calls it and gives the registers in which functions return: the integer one and the floating-point one.
     ///
     /// # Errors
     /// The engine's.
-    fn find(&mut self, target: Target, symbol: &SymbolName) -> Result<FoundSymbol, Error>;
+    fn call(&mut self, function: &Function, arguments: &[Arg]) -> Result<(u64, u64), Error>;
 
     /// Closes a library.
     ///
@@ -74,6 +79,15 @@ pub trait Harness {
 
     /// Where what it loaded itself lies: not what the process had before.
     fn places(&self) -> Vec<Placement>;
+}
+
+/// What is called. Whose it is stays loaded as long as it is known.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// Where it is, and whose.
+    pub found: FoundSymbol,
+    /// How it is called.
+    pub convention: Convention,
 }
 
 /// Makes the engine of a helper.
@@ -258,10 +272,11 @@ impl Helper {
                     Passed::Place(at) => Arg::Word(address(at)),
                 };
                 let words: Vec<Arg> = arguments.iter().map(word).collect();
-                let (integer, float) = harness.call(target, &symbol, &words)?;
+                let function = harness.find(target, &symbol)?;
+                let (integer, float) = harness.call(&function, &words)?;
                 Ok(Reply::Called { integer, float })
             }
-            Request::Find { target, symbol } => Ok(Reply::Found(harness.find(target, &symbol)?)),
+            Request::Find { target, symbol } => Ok(Reply::Found(harness.find(target, &symbol)?.found)),
             Request::Close { library } => {
                 harness.close(library)?;
                 Ok(Reply::Done)

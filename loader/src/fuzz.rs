@@ -9,7 +9,7 @@
 //! Unsafe because what is called is the user's word, and its memory is put back behind its back.
 #![allow(unsafe_code)]
 
-use crate::{Arg, Convention, Error, ErrorKind, Format, FoundSymbol, Library, Stage, SymbolName};
+use crate::{Arg, Convention, Error, ErrorKind, FoundSymbol, Library, Stage, SymbolName, library};
 use loader_core::Query;
 use loader_sandbox::server::{Snapshot, coverage};
 use std::{io, sync::atomic::AtomicU8};
@@ -18,7 +18,7 @@ use std::{io, sync::atomic::AtomicU8};
 #[derive(Debug)]
 pub struct FuzzTarget {
     library: Library,
-    function: FoundSymbol,
+    function: (FoundSymbol, Convention),
     before: Snapshot,
 }
 
@@ -32,7 +32,7 @@ impl FuzzTarget {
     /// The symbol is a function of this form. From now on nobody else loads, unloads or runs anything in the library's
     /// engine, and what was loaded can bear to have its memory put back.
     pub unsafe fn new(library: Library, symbol: impl Into<SymbolName>) -> Result<Self, Error> {
-        let function = library.find(&Query::lookup(symbol.into().as_symbol()))?;
+        let function = library.find_function(&Query::lookup(symbol.into().as_symbol()))?;
         // SAFETY: the caller's word: nobody else uses the memory of what the engine loaded, which stays.
         let before = unsafe { Snapshot::take(&library.engine().places()) };
         let before = before.map_err(|error| trouble(&library, &error, "read what is mapped"))?;
@@ -46,7 +46,8 @@ impl FuzzTarget {
     /// What the system says of this process's own memory.
     pub fn cover(&self, counters: &'static [AtomicU8]) -> Result<usize, Error> {
         // SAFETY: the caller of `new` said that nobody runs anything and that it stays.
-        let blocks = unsafe { coverage::plant(self.function.at, &self.library.engine().places(), counters) };
+        let blocks =
+            unsafe { coverage::plant(self.function.0.at, &self.library.engine().places(), counters) };
         blocks.map_err(|error| trouble(&self.library, &error, "plant breakpoints"))
     }
 
@@ -58,12 +59,9 @@ impl FuzzTarget {
     pub fn run(&self, input: &[u8]) -> Result<u64, Error> {
         let bytes = input.as_ptr().expose_provenance() as u64;
         let arguments = [Arg::Word(bytes), Arg::Word(input.len() as u64)];
-        let convention = match self.function.format {
-            Format::Pe => Convention::Windows,
-            Format::Elf | Format::Host => Convention::SystemV,
-        };
+        let (found, convention) = &self.function;
         // SAFETY: the caller of `new` said that it is a function of this form.
-        let returned = unsafe { self.library.invoke_by(convention, &self.function, &arguments) };
+        let returned = unsafe { library::call(self.library.engine(), found, *convention, &arguments) };
         self.before.restore();
         returned.map(|(integer, _)| integer)
     }

@@ -165,7 +165,14 @@ impl Library {
     /// # Safety
     /// The symbol is a function that takes these arguments.
     pub unsafe fn invoke(&self, symbol: &SymbolName, arguments: &[Arg]) -> Result<(u64, u64), Error> {
-        let found = self.find(&Query::lookup(symbol.as_symbol()))?;
+        let (found, convention) = self.find_function(&Query::lookup(symbol.as_symbol()))?;
+        // SAFETY: the caller's word; the library is open during the call.
+        unsafe { call(&self.engine, &found, convention, arguments) }
+    }
+
+    /// Where a function is, and by which convention it is called.
+    pub(crate) fn find_function(&self, query: &Query<'_>) -> Result<(FoundSymbol, Convention), Error> {
+        let found = self.find(query)?;
         let convention = match found.format {
             Format::Elf => Convention::SystemV,
             Format::Pe => Convention::Windows,
@@ -173,28 +180,7 @@ impl Library {
             Format::Host if self.module().is_some_and(|m| m.format == Format::Pe) => Convention::Windows,
             Format::Host => Convention::SystemV,
         };
-        // SAFETY: the caller's word.
-        unsafe { self.invoke_by(convention, &found, arguments) }
-    }
-
-    /// As [`Library::invoke`], by a convention that the caller knows.
-    ///
-    /// # Errors
-    /// [`ErrorKind::MissingCalled`], [`ErrorKind::Exception`].
-    ///
-    /// # Safety
-    /// The symbol is a function of this convention, which takes these arguments, and was found through this library.
-    pub(crate) unsafe fn invoke_by(
-        &self,
-        convention: Convention,
-        found: &FoundSymbol,
-        arguments: &[Arg],
-    ) -> Result<(u64, u64), Error> {
-        let blame = |kind| Error::new(&found.module, Stage::Call, kind);
-        let format = if convention == Convention::Windows { Format::Pe } else { Format::Elf };
-        self.engine.load_set().enter(format).map_err(blame)?;
-        // SAFETY: the caller's word; the library is open during the call.
-        unsafe { invoke(found.at, convention, arguments) }.map_err(blame)
+        Ok((found, convention))
     }
 
     /// Closes the handle; returns what went, in the order in which it was terminated, and what stayed and why.
@@ -207,6 +193,26 @@ impl Library {
         drop_parts(this);
         closed
     }
+}
+
+/// Calls a function that was found among what an engine has loaded.
+///
+/// # Errors
+/// [`ErrorKind::MissingCalled`], [`ErrorKind::Exception`].
+///
+/// # Safety
+/// It is a function of this convention, which takes these arguments, and whose it is stays loaded meanwhile.
+pub(crate) unsafe fn call(
+    engine: &Engine,
+    found: &FoundSymbol,
+    convention: Convention,
+    arguments: &[Arg],
+) -> Result<(u64, u64), Error> {
+    let blame = |kind| Error::new(&found.module, Stage::Call, kind);
+    let format = if convention == Convention::Windows { Format::Pe } else { Format::Elf };
+    engine.load_set().enter(format).map_err(blame)?;
+    // SAFETY: the caller's word.
+    unsafe { invoke(found.at, convention, arguments) }.map_err(blame)
 }
 
 impl Drop for Library {

@@ -50,10 +50,10 @@ pub use loader_sandbox::{
 };
 
 use crate::{Addr, Arg, Convention, Engine, Error, ErrorKind, Event, Library, Origin, Stage, SymbolName};
-use loader_core::{Placement, Query, set::FoundSymbol};
+use loader_core::{Placement, Query};
 use loader_sandbox::{
     EngineSetup, Target,
-    serve::{self, Events, Harness},
+    serve::{self, Events, Function, Harness},
 };
 use loader_win32::{MemoryInfo, OtherProcess};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -169,22 +169,6 @@ impl Served {
         let library = self.libraries.get(number as usize).and_then(Option::as_ref);
         library.ok_or_else(|| Error::new("", Stage::Request, ErrorKind::InvalidHandle))
     }
-
-    /// The library through which a symbol is looked for.
-    fn target(&self, target: Target, symbol: &SymbolName) -> Result<&Library, Error> {
-        if let Target::Library(number) = target {
-            return self.library(number);
-        }
-        let query = Query::lookup(symbol.as_symbol());
-        let found = self.libraries.iter().flatten().find(|library| library.find(&query).is_ok());
-        found.ok_or_else(|| {
-            Error::new("", Stage::Symbol, ErrorKind::SymbolNotFound { symbol: symbol.clone() })
-        })
-    }
-
-    fn windows(&self) -> Result<Library, Error> {
-        self.engine.open("KERNEL32.dll")
-    }
 }
 
 impl Harness for Served {
@@ -201,19 +185,24 @@ impl Harness for Served {
         self.engine.provide(name, bytes);
     }
 
-    fn call(&mut self, target: Target, symbol: &SymbolName, arguments: &[Arg]) -> Result<(u64, u64), Error> {
-        match target {
-            Target::Windows => windows(&self.windows()?, symbol, arguments),
-            _ => call(self.target(target, symbol)?, symbol, arguments),
-        }
+    fn find(&mut self, target: Target, symbol: &SymbolName) -> Result<Function, Error> {
+        let query = Query::lookup(symbol.as_symbol());
+        let of = |library: &Library| library.find_function(&query);
+        let (found, convention) = match target {
+            Target::Library(number) => of(self.library(number)?)?,
+            Target::First => {
+                self.libraries.iter().flatten().find_map(|library| of(library).ok()).ok_or_else(|| {
+                    Error::new("", Stage::Symbol, ErrorKind::SymbolNotFound { symbol: symbol.clone() })
+                })?
+            }
+            // The functions that the engine has itself have the convention of those for whom they are there.
+            Target::Windows => (self.engine.open("KERNEL32.dll")?.find(&query)?, Convention::Windows),
+        };
+        Ok(Function { found, convention })
     }
 
-    fn find(&mut self, target: Target, symbol: &SymbolName) -> Result<FoundSymbol, Error> {
-        let query = Query::lookup(symbol.as_symbol());
-        match target {
-            Target::Windows => self.windows()?.find(&query),
-            _ => self.target(target, symbol)?.find(&query),
-        }
+    fn call(&mut self, function: &Function, arguments: &[Arg]) -> Result<(u64, u64), Error> {
+        call(&self.engine, function, arguments)
     }
 
     fn close(&mut self, library: u32) -> Result<(), Error> {
@@ -239,26 +228,12 @@ impl Harness for Served {
 /// does to this process alone, which is there for it.
 #[allow(unsafe_code)]
 mod word {
-    use super::{Arg, Convention, Error, Library, Query, SymbolName};
+    use super::{Arg, Engine, Error, Function};
+    use crate::library;
 
-    pub(super) fn call(
-        library: &Library,
-        symbol: &SymbolName,
-        arguments: &[Arg],
-    ) -> Result<(u64, u64), Error> {
+    pub(super) fn call(engine: &Engine, function: &Function, arguments: &[Arg]) -> Result<(u64, u64), Error> {
         // SAFETY: the user's word (see above).
-        unsafe { library.invoke(symbol, arguments) }
-    }
-
-    /// Calls a function of Windows that the engine has itself.
-    pub(super) fn windows(
-        library: &Library,
-        symbol: &SymbolName,
-        arguments: &[Arg],
-    ) -> Result<(u64, u64), Error> {
-        let found = library.find(&Query::lookup(symbol.as_symbol()))?;
-        // SAFETY: the functions of KERNEL32 have this convention; the rest is the user's word (see above).
-        unsafe { library.invoke_by(Convention::Windows, &found, arguments) }
+        unsafe { library::call(engine, &function.found, function.convention, arguments) }
     }
 }
-use word::{call, windows};
+use word::call;

@@ -6,7 +6,7 @@
 
 use crate::{runner, subject::Ours};
 use libc::c_long;
-use loader_sandbox::confine::{Enforced, Limits, Policy, Refusal, Require, no_more_processes, no_new_code};
+use loader_sandbox::confine::{Enforced, Limits, NoMoreProcesses, Policy, Refusal, Require, no_new_code};
 use serde::{Deserialize, Serialize};
 use std::{
     arch::asm,
@@ -231,7 +231,7 @@ fn processes() {
 
 fn copies_and_no_more() {
     say("fork", fork());
-    no_more_processes().expect("a stricter filter");
+    NoMoreProcesses::prepare().and_then(|mut filter| filter.enforce()).expect("a stricter filter");
     say("fork again", fork());
     say("thread", thread::Builder::new().spawn(|| 1).map(|thread| thread.join().expect("no panic")));
     let me = c_long::from(std::process::id());

@@ -15,7 +15,9 @@ use super::{
     calls::{self, Rules},
     enforced::Finding,
 };
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter_all_threads};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter, apply_filter_all_threads,
+};
 use std::{
     io,
     os::fd::{FromRawFd, OwnedFd},
@@ -55,13 +57,33 @@ pub fn no_new_code() -> io::Result<()> {
     add(&refusing(calls::new_code())?)
 }
 
-/// From here on no process is made and no other is sent a signal: for a copy of a process that could make it because its
-/// policy allows [processes](Policy::processes).
-///
-/// # Errors
-/// What the system says when it refuses the filter.
-pub fn no_more_processes() -> io::Result<()> {
-    add(&refusing(calls::new_processes(std::process::id()))?)
+/// For a copy of a process that could make it because its policy allows [processes](Policy::processes): it makes none, and
+/// sends no other a signal. Made once, by whoever makes the copies.
+#[derive(Debug)]
+pub struct NoMoreProcesses(BpfProgram);
+
+impl NoMoreProcesses {
+    /// In the place of the copy's number: more than any process has.
+    const ITSELF: u32 = 0x5e1f_5e1f;
+
+    /// What is to be enforced, but for the number of the process.
+    ///
+    /// # Errors
+    /// None that a kernel of today would be the cause of.
+    pub fn prepare() -> io::Result<Self> {
+        refusing(calls::new_processes(Self::ITSELF)).map(Self)
+    }
+
+    /// From here on it holds for this process.
+    ///
+    /// # Errors
+    /// What the system says when it refuses the filter.
+    pub fn enforce(&mut self) -> io::Result<()> {
+        for instruction in self.0.iter_mut().filter(|i| i.k == Self::ITSELF) {
+            instruction.k = std::process::id();
+        }
+        add(&self.0)
+    }
 }
 
 const REFUSED: SeccompAction = SeccompAction::Errno(libc::EPERM.cast_unsigned());

@@ -77,6 +77,6 @@ fn writing() -> BitFlags<AccessFs> {
 }
 
 /// Whether this is the only thread. If nobody can tell, it is not.
-pub(super) fn one_thread() -> bool {
+pub(crate) fn one_thread() -> bool {
     fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)
 }

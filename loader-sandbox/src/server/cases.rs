@@ -2,13 +2,13 @@
 
 use super::{Mode, Snapshot};
 use crate::{
-    confine,
+    confine::{NoMoreProcesses, one_thread},
     os::{self, Window},
-    protocol::{self, Call, Ran, Reply, Trouble},
+    protocol::{self, Call, Ran, Trouble},
     serve::Harness,
     shared::Mapped,
 };
-use loader_core::call::Arg;
+use loader_core::{Error, call::Arg};
 use rustix::{
     io::Errno,
     process::{Pid, Resource, Rlimit, WaitOptions, setrlimit, waitpid},
@@ -28,12 +28,25 @@ pub(crate) struct Cases {
     confined: bool,
     /// Memory as it was before the first case.
     before: Option<Snapshot>,
-    /// What a copy of the process writes its answer to.
-    slate: Option<Window>,
+    copies: Option<Copies>,
 }
 
-/// How long an answer may be.
-const ANSWER: usize = 64 << 10;
+/// What copies of the process need, made once.
+#[derive(Debug)]
+struct Copies {
+    /// What a copy writes its answer to.
+    slate: Window,
+    /// What it is kept from.
+    filter: Option<NoMoreProcesses>,
+    fork: os::Fork,
+}
+
+/// Where a slate has what: whether there is anything ([`RETURNED`], or the length of trouble), and two registers, or trouble.
+const STATE: usize = 0;
+const ANSWER: usize = 8;
+/// How long trouble may be.
+const LONGEST: usize = 64 << 10;
+const RETURNED: u64 = u64::MAX;
 
 /// What a copy of the process has of its parent and gives up.
 pub(crate) struct Ties<'h> {
@@ -44,7 +57,7 @@ pub(crate) struct Ties<'h> {
 
 impl Cases {
     pub(crate) const fn new(confined: bool) -> Self {
-        Self { confined, before: None, slate: None }
+        Self { confined, before: None, copies: None }
     }
 
     /// Runs a batch: the bytes of all inputs, and which of them are whose.
@@ -56,24 +69,31 @@ impl Cases {
         inputs: impl Iterator<Item = Range<u64>>,
         ties: &Ties<'_>,
     ) -> io::Result<Vec<Ran>> {
+        let function = match harness.find(call.target, &call.symbol) {
+            Ok(function) => function,
+            Err(error) => {
+                let trouble = protocol::encode(&Trouble::from(error)).unwrap_or_default();
+                return Ok(inputs.map(|_| Ran::Failed(trouble.clone())).collect());
+            }
+        };
         match mode {
             Mode::Forks => {
-                let slate = match &self.slate {
-                    Some(slate) => slate,
-                    None => self.slate.insert(Window::anonymous(8 + ANSWER)?),
+                let copies = match &mut self.copies {
+                    Some(copies) => copies,
+                    None => self.copies.insert(Copies::new(self.confined)?),
                 };
-                let cut = || ties.cut(self.confined);
-                inputs.map(|input| in_copy(harness, call, &input, cut, slate)).collect()
+                let mut case = |input| called(harness.call(&function, &arguments(&input)));
+                inputs.map(|input| copies.run(|| case(input), ties)).collect()
             }
             Mode::Restores => {
                 let before = match &self.before {
                     Some(before) => before,
                     None => self.before.insert(kept::snapshot(harness)?),
                 };
-                let here = |input: Range<u64>| {
-                    let answer = answer(harness, call, &input);
+                let here = |input| {
+                    let ran = called(harness.call(&function, &arguments(&input)));
                     before.restore();
-                    Ran::Answered(answer)
+                    ran
                 };
                 Ok(inputs.map(here).collect())
             }
@@ -81,43 +101,76 @@ impl Cases {
     }
 }
 
-/// Calls the function and gives the answer as it is sent.
-fn answer(harness: &mut dyn Harness, call: &Call, input: &Range<u64>) -> Vec<u8> {
-    let arguments = [Arg::Word(input.start), Arg::Word(input.end - input.start)];
-    let called = harness.call(call.target, &call.symbol, &arguments);
-    os::flush();
-    let reply = called.map(|(integer, float)| Reply::Called { integer, float }).map_err(Trouble::from);
-    protocol::encode(&reply).unwrap_or_default()
+/// What the function is called with: where the input is, and its length.
+fn arguments(input: &Range<u64>) -> [Arg; 2] {
+    [Arg::Word(input.start), Arg::Word(input.end - input.start)]
 }
 
-fn in_copy(
-    harness: &mut dyn Harness,
-    call: &Call,
-    input: &Range<u64>,
-    cut: impl Fn() -> io::Result<()>,
-    slate: &Window,
-) -> io::Result<Ran> {
-    slate.publish(0, 0);
-    let Some(copy) = os::fork()? else {
-        let answered = catch_unwind(AssertUnwindSafe(|| {
-            cut()?;
-            let answer = answer(harness, call, input);
-            if answer.len() <= ANSWER {
-                slate.put(8, &answer);
-                slate.publish(0, answer.len() as u64);
-            }
-            io::Result::Ok(())
-        }));
-        os::exit(i32::from(!matches!(answered, Ok(Ok(())))))
-    };
-    let status = end_of(copy)?;
-    let len = slate.load(0) as usize;
-    if status != 0 || len == 0 || len > ANSWER {
-        return Ok(Ran::Ended(status));
+/// What a call came to. What was printed is on its way.
+fn called(result: Result<(u64, u64), Error>) -> Ran {
+    os::flush();
+    match result {
+        Ok((integer, float)) => Ran::Returned(integer, float),
+        Err(error) => Ran::Failed(protocol::encode(&Trouble::from(error)).unwrap_or_default()),
     }
-    let mut answer = vec![0; len];
-    slate.get(8, &mut answer);
-    Ok(Ran::Answered(answer))
+}
+
+impl Copies {
+    fn new(confined: bool) -> io::Result<Self> {
+        let filter = confined.then(NoMoreProcesses::prepare).transpose()?;
+        // Only copies run code of the guest's from here on, so there will be no more threads than there are.
+        let fork = if one_thread() { os::Fork::untold() } else { os::Fork::told() };
+        Ok(Self { slate: Window::anonymous(ANSWER + LONGEST)?, filter, fork })
+    }
+
+    /// Runs a case in a copy of this process.
+    fn run(&mut self, case: impl FnOnce() -> Ran, ties: &Ties<'_>) -> io::Result<Ran> {
+        self.slate.publish(STATE, 0);
+        let Some(copy) = self.fork.fork()? else {
+            let answered = catch_unwind(AssertUnwindSafe(|| {
+                ties.cut()?;
+                self.filter.as_mut().map_or(Ok(()), NoMoreProcesses::enforce)?;
+                self.answer(&case());
+                io::Result::Ok(())
+            }));
+            os::exit(i32::from(!matches!(answered, Ok(Ok(())))))
+        };
+        let status = end_of(copy)?;
+        Ok(self.answered().filter(|_| status == 0).unwrap_or(Ran::Ended(status)))
+    }
+
+    fn answer(&self, ran: &Ran) {
+        match ran {
+            Ran::Returned(integer, float) => {
+                self.slate.put(ANSWER, &integer.to_le_bytes());
+                self.slate.put(ANSWER + 8, &float.to_le_bytes());
+                self.slate.publish(STATE, RETURNED);
+            }
+            Ran::Failed(trouble) if trouble.len() <= LONGEST => {
+                self.slate.put(ANSWER, trouble);
+                self.slate.publish(STATE, trouble.len() as u64);
+            }
+            Ran::Failed(_) | Ran::Ended(_) => {}
+        }
+    }
+
+    /// What a copy has answered, if it has.
+    fn answered(&self) -> Option<Ran> {
+        let register = |at| {
+            let mut bytes = [0; 8];
+            self.slate.get(at, &mut bytes);
+            u64::from_le_bytes(bytes)
+        };
+        match self.slate.load(STATE) {
+            RETURNED => Some(Ran::Returned(register(ANSWER), register(ANSWER + 8))),
+            len @ 1.. => {
+                let mut trouble = vec![0; usize::try_from(len).ok().filter(|&len| len <= LONGEST)?];
+                self.slate.get(ANSWER, &mut trouble);
+                Some(Ran::Failed(trouble))
+            }
+            0 => None,
+        }
+    }
 }
 
 fn end_of(copy: Pid) -> io::Result<i32> {
@@ -132,11 +185,8 @@ fn end_of(copy: Pid) -> io::Result<i32> {
 
 impl Ties<'_> {
     /// In the copy: what the user's side is told comes from the original alone, and a fault ends the copy by its signal.
-    fn cut(&self, confined: bool) -> io::Result<()> {
+    fn cut(&self) -> io::Result<()> {
         self.shared.part()?;
-        if confined {
-            confine::no_more_processes()?;
-        }
         os::close(self.channel.as_raw_fd());
         if let Some(cpu) = self.cpu {
             let most = Some(cpu.as_secs() + u64::from(cpu.subsec_nanos() != 0));

@@ -17,7 +17,7 @@ pub use snapshot::Snapshot;
 
 use crate::{
     Builder, Failure, Limit, Outcome, Returned, Sandbox,
-    protocol::{self, Call, Ran, Reply, Target, Trouble},
+    protocol::{self, Call, Ran, Target},
     sandbox::ending,
 };
 use loader_core::SymbolName;
@@ -176,11 +176,8 @@ fn mapped(wanted: &str) -> io::Result<Vec<Range<u64>>> {
 /// What one case came to.
 fn outcome(sandbox: &Sandbox, ran: Ran) -> Outcome<Returned> {
     match ran {
-        Ran::Answered(bytes) => match protocol::decode::<Result<Reply, Trouble>>(&bytes)? {
-            Ok(Reply::Called { integer, float }) => Ok(Returned { integer, float }),
-            Ok(_) => Err(Failure::Garbled),
-            Err(trouble) => Err(sandbox.trouble(trouble)),
-        },
+        Ran::Returned(integer, float) => Ok(Returned { integer, float }),
+        Ran::Failed(bytes) => Err(sandbox.trouble(protocol::decode(&bytes)?)),
         Ran::Ended(status) => Err(match ending(ExitStatus::from_raw(status)) {
             Failure::Died(libc::SIGXCPU) => Failure::Killed(Limit::Cpu),
             other => other,
