@@ -122,3 +122,4 @@ done division
 sealed: .quad calm
 .size sealed, 8
 .section .note.GNU-stack, "", @progbits
+.file "faults.s" # and not the name of a file that the compiler makes up

@@ -15,9 +15,7 @@ use super::{
     calls::{self, Rules},
     enforced::Finding,
 };
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter, apply_filter_all_threads,
-};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter_all_threads};
 use std::{
     io,
     os::fd::{FromRawFd, OwnedFd},

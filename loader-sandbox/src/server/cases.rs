@@ -14,6 +14,7 @@ use rustix::{
     process::{Pid, Resource, Rlimit, WaitOptions, setrlimit, waitpid},
 };
 use std::{
+    collections::VecDeque,
     io,
     ops::Range,
     os::{fd::AsRawFd, unix::net::UnixStream},
@@ -34,12 +35,17 @@ pub(crate) struct Cases {
 /// What copies of the process need, made once.
 #[derive(Debug)]
 struct Copies {
-    /// What a copy writes its answer to.
-    slate: Window,
-    /// What it is kept from.
+    /// What copies write their answers to: there are as many of them at a time as there are slates. While one ends, the
+    /// next one is made.
+    slates: [Slate; 2],
+    /// What a copy is kept from.
     filter: Option<NoMoreProcesses>,
     fork: os::Fork,
 }
+
+/// Memory that a copy of the process shares with it.
+#[derive(Debug)]
+struct Slate(Window);
 
 /// Where a slate has what: whether there is anything ([`RETURNED`], or the length of trouble), and two registers, or trouble.
 const STATE: usize = 0;
@@ -82,8 +88,7 @@ impl Cases {
                     Some(copies) => copies,
                     None => self.copies.insert(Copies::new(self.confined)?),
                 };
-                let mut case = |input| called(harness.call(&function, &arguments(&input)));
-                inputs.map(|input| copies.run(|| case(input), ties)).collect()
+                copies.run(inputs, ties, |input| called(harness.call(&function, &arguments(&input))))
             }
             Mode::Restores => {
                 let before = match &self.before {
@@ -120,52 +125,96 @@ impl Copies {
         let filter = confined.then(NoMoreProcesses::prepare).transpose()?;
         // Only copies run code of the guest's from here on, so there will be no more threads than there are.
         let fork = if one_thread() { os::Fork::untold() } else { os::Fork::told() };
-        Ok(Self { slate: Window::anonymous(ANSWER + LONGEST)?, filter, fork })
+        Ok(Self { slates: [Slate::new()?, Slate::new()?], filter, fork })
     }
 
-    /// Runs a case in a copy of this process.
-    fn run(&mut self, case: impl FnOnce() -> Ran, ties: &Ties<'_>) -> io::Result<Ran> {
-        self.slate.publish(STATE, 0);
-        let Some(copy) = self.fork.fork()? else {
-            let answered = catch_unwind(AssertUnwindSafe(|| {
-                ties.cut()?;
-                self.filter.as_mut().map_or(Ok(()), NoMoreProcesses::enforce)?;
-                self.answer(&case());
-                io::Result::Ok(())
-            }));
-            os::exit(i32::from(!matches!(answered, Ok(Ok(())))))
-        };
+    /// Runs each case in a copy of this process of its own.
+    fn run(
+        &mut self,
+        inputs: impl Iterator<Item = Range<u64>>,
+        ties: &Ties<'_>,
+        mut case: impl FnMut(Range<u64>) -> Ran,
+    ) -> io::Result<Vec<Ran>> {
+        let (mut all, mut running) = (Vec::new(), VecDeque::new());
+        for (input, slate) in inputs.zip((0..self.slates.len()).cycle()) {
+            if running.len() == self.slates.len() {
+                all.extend(self.oldest(&mut running)?);
+            }
+            match self.begin(slate, ties, || case(input)) {
+                Ok(copy) => running.push_back((copy, slate)),
+                Err(error) => {
+                    while self.oldest(&mut running).is_ok_and(|ran| ran.is_some()) {}
+                    return Err(error);
+                }
+            }
+        }
+        while let Some(ran) = self.oldest(&mut running)? {
+            all.push(ran);
+        }
+        Ok(all)
+    }
+
+    /// Makes a copy of this process, which runs the case and ends.
+    fn begin(&mut self, slate: usize, ties: &Ties<'_>, case: impl FnOnce() -> Ran) -> io::Result<Pid> {
+        let slate = &self.slates[slate];
+        slate.wipe();
+        if let Some(copy) = self.fork.fork()? {
+            return Ok(copy);
+        }
+        let answered = catch_unwind(AssertUnwindSafe(|| {
+            ties.cut()?;
+            self.filter.as_mut().map_or(Ok(()), NoMoreProcesses::enforce)?;
+            slate.write(&case());
+            io::Result::Ok(())
+        }));
+        os::exit(i32::from(!matches!(answered, Ok(Ok(())))))
+    }
+
+    /// What came of the copy that was made first, when it has ended; `None` where there is none.
+    fn oldest(&self, running: &mut VecDeque<(Pid, usize)>) -> io::Result<Option<Ran>> {
+        let Some((copy, slate)) = running.pop_front() else { return Ok(None) };
         let status = end_of(copy)?;
-        Ok(self.answered().filter(|_| status == 0).unwrap_or(Ran::Ended(status)))
+        let answer = self.slates[slate].read().filter(|_| status == 0);
+        Ok(Some(answer.unwrap_or(Ran::Ended(status))))
+    }
+}
+
+impl Slate {
+    fn new() -> io::Result<Self> {
+        Window::anonymous(ANSWER + LONGEST).map(Self)
     }
 
-    fn answer(&self, ran: &Ran) {
+    fn wipe(&self) {
+        self.0.publish(STATE, 0);
+    }
+
+    fn write(&self, ran: &Ran) {
         match ran {
             Ran::Returned(integer, float) => {
-                self.slate.put(ANSWER, &integer.to_le_bytes());
-                self.slate.put(ANSWER + 8, &float.to_le_bytes());
-                self.slate.publish(STATE, RETURNED);
+                self.0.put(ANSWER, &integer.to_le_bytes());
+                self.0.put(ANSWER + 8, &float.to_le_bytes());
+                self.0.publish(STATE, RETURNED);
             }
             Ran::Failed(trouble) if trouble.len() <= LONGEST => {
-                self.slate.put(ANSWER, trouble);
-                self.slate.publish(STATE, trouble.len() as u64);
+                self.0.put(ANSWER, trouble);
+                self.0.publish(STATE, trouble.len() as u64);
             }
             Ran::Failed(_) | Ran::Ended(_) => {}
         }
     }
 
-    /// What a copy has answered, if it has.
-    fn answered(&self) -> Option<Ran> {
+    /// What a copy has written, if it has.
+    fn read(&self) -> Option<Ran> {
         let register = |at| {
             let mut bytes = [0; 8];
-            self.slate.get(at, &mut bytes);
+            self.0.get(at, &mut bytes);
             u64::from_le_bytes(bytes)
         };
-        match self.slate.load(STATE) {
+        match self.0.load(STATE) {
             RETURNED => Some(Ran::Returned(register(ANSWER), register(ANSWER + 8))),
             len @ 1.. => {
                 let mut trouble = vec![0; usize::try_from(len).ok().filter(|&len| len <= LONGEST)?];
-                self.slate.get(ANSWER, &mut trouble);
+                self.0.get(ANSWER, &mut trouble);
                 Some(Ran::Failed(trouble))
             }
             0 => None,
