@@ -147,6 +147,35 @@ fn dlls_of_one_name_from_two_folders_are_two_modules() {
 }
 
 #[test]
+fn references_that_were_taken_by_any_name_are_one_librarys_and_end_with_it() {
+    let (kernel, folders) = (Kernel::new(), Folders::new());
+    let name = windows(&folders.plain.join("same.dll"));
+    let one = kernel.load(&name, 0).unwrap();
+    for spelled in [&*name, "same", "SAME.DLL", "same"] {
+        assert_eq!(kernel.load(spelled, 0), Ok(one), "{spelled}");
+    }
+    for left in (0..5).rev() {
+        assert_eq!(kernel.free(one), Ok(1));
+        assert_eq!(kernel.with_name("GetModuleHandleW", "same").is_ok(), left > 0, "{left} are left");
+    }
+    assert_eq!(kernel.free(one), Err(MOD_NOT_FOUND));
+    fs::copy(folders.leaf.join("same.dll"), folders.plain.join("same.dll")).unwrap();
+    let two = kernel.load(&name, 0).unwrap();
+    assert_eq!(kind(&kernel, Ok(two)), Ok("leaf"), "another library by the same name");
+    kernel.world.engine.load_set().unload_all();
+    assert_eq!(win32::free_library(&kernel.world.engine, Addr(two as u64)), Err(MOD_NOT_FOUND));
+}
+
+#[test]
+fn an_engine_knows_nothing_of_anothers_libraries() {
+    let (kernel, other) = (Kernel::new(), Kernel::new());
+    let module = other.load(&windows(&path(Pe, "plain", "plain")), 0).unwrap();
+    assert!(other.ask(module, "plain_kept").is_some());
+    assert_eq!(kernel.ask(module, "plain_kept"), None);
+    assert_eq!(kernel.free(module), Err(MOD_NOT_FOUND));
+}
+
+#[test]
 fn a_name_without_an_extension_is_a_dlls_and_one_with_a_dot_at_its_end_has_none() {
     let (kernel, folders) = (Kernel::new(), Folders::new());
     fs::copy(folders.leaf.join("same.dll"), folders.plain.join("bare")).unwrap();
