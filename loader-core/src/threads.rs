@@ -317,12 +317,15 @@ mod tests {
         found.sort_unstable();
         thread::sleep(Duration::from_millis(20));
         let code = [code_of(spins as *const ()), 0x10..0x20].map(|range| [range].to_vec());
-        let seen = inside(&code).unwrap();
-        assert_eq!(seen, [vec![found[1].1], vec![]]);
+        // Threads of other tests may begin, end or be too busy to say where they are: they count as inside.
+        let own =
+            |seen: Vec<Tid>| seen.into_iter().filter(|tid| found.iter().any(|(_, own)| own == tid)).collect();
+        let seen = || inside(&code).unwrap().into_iter().map(own).collect::<Vec<Vec<Tid>>>();
+        assert_eq!(seen(), [vec![found[1].1], vec![]]);
         stop.store(true, Ordering::Relaxed);
         drop(open);
         runs.join().unwrap();
         assert!(waits.join().unwrap());
-        assert_eq!(inside(&code).unwrap(), [vec![], vec![]]);
+        assert_eq!(seen(), [[], []]);
     }
 }
