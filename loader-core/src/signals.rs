@@ -10,6 +10,26 @@ use std::sync::{Once, OnceLock};
 /// A handler. It does only what may be done in one.
 pub type Handler = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
 
+/// Where a handler finds the integer registers that it was handed, in the order in which instructions number them.
+pub const INTEGERS: [c_int; 16] = [
+    libc::REG_RAX,
+    libc::REG_RCX,
+    libc::REG_RDX,
+    libc::REG_RBX,
+    libc::REG_RSP,
+    libc::REG_RBP,
+    libc::REG_RSI,
+    libc::REG_RDI,
+    libc::REG_R8,
+    libc::REG_R9,
+    libc::REG_R10,
+    libc::REG_R11,
+    libc::REG_R12,
+    libc::REG_R13,
+    libc::REG_R14,
+    libc::REG_R15,
+];
+
 /// A place in the chain of a signal's handlers.
 #[derive(Debug)]
 pub struct Link {

@@ -19,7 +19,7 @@ mod thread;
 
 pub use access::{TlsIndex, descriptor, tls_get_addr};
 pub use donor::DONOR;
-pub use reserve::STATIC_TLS;
+pub use reserve::{STATIC_TLS, only_thread};
 
 use crate::{ErrorKind, TlsHome, TlsTemplate, registers};
 use reserve::Piece;

@@ -1,6 +1,6 @@
 //! What a process has mapped, as `/proc/<pid>/maps` says.
 
-use std::{fmt::Display, fs, ops::Range};
+use std::{fmt::Display, fs, io, ops::Range};
 
 /// A run of pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +23,18 @@ pub(crate) struct Maps(pub(crate) Vec<Mapping>);
 impl Maps {
     /// Those of a process: its number, or `self`. None where the system does not show them.
     pub(crate) fn of(process: impl Display) -> Self {
-        let text = fs::read(format!("/proc/{process}/maps")).unwrap_or_default();
-        Self::parse(&String::from_utf8_lossy(&text)) // a file may have any name
+        Self::read(process).unwrap_or_default()
+    }
+
+    /// The same, or why the system does not show them.
+    pub(crate) fn read(process: impl Display) -> io::Result<Self> {
+        let text = fs::read(format!("/proc/{process}/maps"))?;
+        Ok(Self::parse(&String::from_utf8_lossy(&text))) // a file may have any name
+    }
+
+    /// Where the rights are these.
+    pub(crate) fn with(self, rights: &str) -> impl Iterator<Item = Range<u64>> {
+        self.0.into_iter().filter(move |mapping| mapping.rights == rights).map(|mapping| mapping.at)
     }
 
     /// What the kernel lists. Lines of another form are left out.

@@ -24,7 +24,6 @@ use loader_core::{
 use rustix::{
     io::{Errno, fcntl_dupfd_cloexec},
     net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
-    process::{Resource, Rlimit, setrlimit},
 };
 use std::{
     env,
@@ -217,8 +216,7 @@ struct Helper {
 impl Helper {
     /// Everything up to the point from which the guest's code may run.
     fn begin(&self, setup: &Setup, make: Make) -> Result<(Box<dyn Harness>, Enforced), Trouble> {
-        let none = Rlimit { current: Some(0), maximum: Some(0) };
-        setrlimit(Resource::Core, none).map_err(io::Error::from)?;
+        confine::no_core_dumps()?;
         let channel = self.channel.as_fd();
         let entered = setup.policy.as_ref().map(|policy| (confine::enter(policy, &[channel]), policy));
         if entered.as_ref().is_some_and(|(entered, _)| entered.has_own_processes()) {

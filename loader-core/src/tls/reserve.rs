@@ -255,7 +255,8 @@ fn copy_to_read_only(at: usize, bytes: &[u8]) -> Result<(), ErrorKind> {
     Ok(())
 }
 
-/// Whether the calling thread is the only one. Then nobody can start another meanwhile.
-fn only_thread() -> bool {
+/// Whether the calling thread is the process's only one. Then nobody can start another meanwhile. If nobody can tell, it is not.
+#[must_use]
+pub fn only_thread() -> bool {
     rustix::fs::stat("/proc/self/task").is_ok_and(|s| s.st_nlink == 3) // itself, its parent, one thread
 }

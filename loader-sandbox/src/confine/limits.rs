@@ -50,9 +50,13 @@ fn memory(more: u64) -> Finding {
 
 /// A limit of 1 byte, which keeps the kernel from starting a program that is meant to receive the core as well; 0 keeps
 /// it from writing a file only.
+pub(crate) fn no_core_dumps() -> io::Result<()> {
+    lower(Resource::Core, 1, 1)
+}
+
 fn core_dumps() -> Finding {
     let piped = fs::read("/proc/sys/kernel/core_pattern").map_or(true, |pattern| pattern.starts_with(b"|"));
-    match (lower(Resource::Core, 1, 1), getrlimit(Resource::Core).current) {
+    match (no_core_dumps(), getrlimit(Resource::Core).current) {
         (Ok(()), Some(1)) => Finding::on("no file is written and no program is given one"),
         (Ok(()), Some(0)) if !piped => Finding::on("no file is written"),
         (Ok(()), Some(0)) => {

@@ -44,11 +44,12 @@ mod root;
 
 pub use enforced::{Enforced, Finding, Measure, Refusal, State};
 pub use filter::{NoMoreProcesses, no_new_code};
+pub(crate) use limits::no_core_dumps;
 pub use listener::{Abi, Listener, RefusedCall};
-pub(crate) use paths::one_thread;
 pub use policy::{Limits, Policy, Require};
 pub(crate) use root::show_own_processes;
 
+use loader_core::tls;
 use namespaces::Processes;
 use probe::Probe;
 use std::os::fd::BorrowedFd;
@@ -83,7 +84,7 @@ impl Entered {
     /// The last step before the guest's first byte. What it says is what is enforced from now on.
     pub(crate) fn apply(self, policy: &Policy) -> Result<Enforced, Refusal> {
         let Self { mut enforced, probe } = self;
-        let alone = one_thread();
+        let alone = tls::only_thread();
         enforced.note(Measure::ParentDeath, privileges::die_with_parent());
         // From here on nobody can give it anything that it does not have.
         privileges::drop_all(&mut enforced);

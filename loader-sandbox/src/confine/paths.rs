@@ -9,7 +9,6 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, RestrictionStatus,
     Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope, path_beneath_rules,
 };
-use std::fs;
 
 /// The newest rules that are known here; a kernel that has fewer enforces those.
 const NEWEST: ABI = ABI::V6;
@@ -74,9 +73,4 @@ fn writing() -> BitFlags<AccessFs> {
         | AccessFs::RemoveFile
         | AccessFs::RemoveDir
         | AccessFs::Refer
-}
-
-/// Whether this is the only thread. If nobody can tell, it is not.
-pub(crate) fn one_thread() -> bool {
-    fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)
 }

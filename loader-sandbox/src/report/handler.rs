@@ -16,8 +16,9 @@ use loader_core::{
     PAGE,
     exception::{Raised, watch},
     page_floor,
-    signals::Link,
+    signals::{INTEGERS, Link},
 };
+use rustix::process::getpid;
 use std::{
     io,
     mem::offset_of,
@@ -166,24 +167,6 @@ extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, context: *mut c_voi
 }
 
 fn tell_signal(record: &mut Record, signal: c_int, info: &siginfo_t, context: &ucontext_t) {
-    const NUMBERED: [c_int; 16] = [
-        libc::REG_RAX,
-        libc::REG_RCX,
-        libc::REG_RDX,
-        libc::REG_RBX,
-        libc::REG_RSP,
-        libc::REG_RBP,
-        libc::REG_RSI,
-        libc::REG_RDI,
-        libc::REG_R8,
-        libc::REG_R9,
-        libc::REG_R10,
-        libc::REG_R11,
-        libc::REG_R12,
-        libc::REG_R13,
-        libc::REG_R14,
-        libc::REG_R15,
-    ];
     let register = |which: c_int| context.uc_mcontext.gregs[which as usize].cast_unsigned();
     record.kind = kind::SIGNAL;
     record.number = signal.cast_unsigned();
@@ -192,7 +175,7 @@ fn tell_signal(record: &mut Record, signal: c_int, info: &siginfo_t, context: &u
     record.address = unsafe { info.si_addr() }.addr() as u64;
     record.trap = register(libc::REG_TRAPNO);
     record.error = register(libc::REG_ERR);
-    record.integers = NUMBERED.map(register);
+    record.integers = INTEGERS.map(register);
     record.rip = register(libc::REG_RIP);
     record.flags = register(libc::REG_EFL);
 }
@@ -254,11 +237,7 @@ fn peek(at: u64, to: &mut [u8]) -> usize {
     while done < to.len() {
         let Some(from) = at.checked_add(done as u64) else { break };
         let len = ((PAGE - from % PAGE) as usize).min(to.len() - done);
-        let local = libc::iovec { iov_base: to[done..].as_mut_ptr().cast(), iov_len: len };
-        let remote = libc::iovec { iov_base: ptr::without_provenance_mut(from as usize), iov_len: len };
-        // SAFETY: writes to `to`, of which `len` bytes are left; what cannot be read is refused.
-        let read = unsafe { libc::process_vm_readv(own(), &raw const local, 1, &raw const remote, 1, 0) };
-        if read != len.cast_signed() {
+        if os::read_memory(getpid(), from, &mut to[done..][..len]) != len {
             break;
         }
         done += len;

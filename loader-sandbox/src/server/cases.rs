@@ -2,13 +2,13 @@
 
 use super::{Mode, Snapshot};
 use crate::{
-    confine::{NoMoreProcesses, one_thread},
+    confine::NoMoreProcesses,
     os::{self, Window},
     protocol::{self, Call, Ran, Trouble},
     serve::Harness,
     shared::Mapped,
 };
-use loader_core::{Error, call::Arg};
+use loader_core::{Error, call::Arg, tls};
 use rustix::{
     io::Errno,
     process::{Pid, Resource, Rlimit, WaitOptions, setrlimit, waitpid},
@@ -124,7 +124,7 @@ impl Copies {
     fn new(confined: bool) -> io::Result<Self> {
         let filter = confined.then(NoMoreProcesses::prepare).transpose()?;
         // Only copies run code of the guest's from here on, so there will be no more threads than there are.
-        let fork = if one_thread() { os::Fork::untold() } else { os::Fork::told() };
+        let fork = if tls::only_thread() { os::Fork::untold() } else { os::Fork::told() };
         Ok(Self { slates: [Slate::new()?, Slate::new()?], filter, fork })
     }
 

@@ -6,7 +6,7 @@
 //! Unsafe because a signal handler reads what the kernel hands over by address, and lets the thread go on elsewhere.
 #![allow(unsafe_code)]
 
-use super::mapped;
+use crate::maps::Maps;
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction};
 use libc::{c_int, c_void, siginfo_t, ucontext_t};
 use loader_core::{Addr, Placement, signals::Link};
@@ -113,7 +113,7 @@ impl Code {
             let mut bytes = vec![0; (range.end - range.start) as usize];
             memory.read_exact_at(&mut bytes, range.start).map(|()| (range.start, bytes))
         };
-        mapped("r-x")?.into_iter().filter(inside).map(read).collect::<io::Result<_>>().map(Self)
+        Maps::read("self")?.with("r-x").filter(inside).map(read).collect::<io::Result<_>>().map(Self)
     }
 
     /// What is there from an address on.

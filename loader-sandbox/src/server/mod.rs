@@ -22,7 +22,7 @@ use crate::{
 };
 use loader_core::SymbolName;
 use serde::{Deserialize, Serialize};
-use std::{fmt, fs, io, ops::Range, os::unix::process::ExitStatusExt, process::ExitStatus};
+use std::{fmt, os::unix::process::ExitStatusExt, process::ExitStatus};
 
 /// How a case is kept from the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,16 +161,6 @@ fn few(inputs: &[&[u8]]) -> usize {
         bytes <= BYTES
     };
     inputs.iter().take(BATCH).take_while(fits).count().max(1)
-}
-
-/// What this process has mapped with these rights, lowest address first.
-fn mapped(wanted: &str) -> io::Result<Vec<Range<u64>>> {
-    let range = |line: &str| {
-        let (range, rights) = line.split_once(' ')?;
-        let (start, end) = range.split_once('-').filter(|_| rights.starts_with(wanted))?;
-        Some(u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
-    };
-    Ok(fs::read_to_string("/proc/self/maps")?.lines().filter_map(range).collect())
 }
 
 /// What one case came to.

@@ -3,7 +3,7 @@
 //! Unsafe because memory is copied that nobody here owns: it is the modules' own, and they run in between.
 #![allow(unsafe_code)]
 
-use super::mapped;
+use crate::maps::Maps;
 use loader_core::Placement;
 use std::{io, ops::Range, ptr};
 
@@ -23,7 +23,7 @@ impl Snapshot {
     /// Until the snapshot is dropped the places stay what they are, and nobody uses their memory while it is taken or put
     /// back; they bear to have, at any such time, what they have now.
     pub unsafe fn take(places: &[Placement]) -> io::Result<Self> {
-        let kept = mapped("rw-")?.into_iter().flat_map(|range| {
+        let kept = Maps::read("self")?.with("rw-").flat_map(|range| {
             let inside = move |place: &Placement| {
                 let (start, end) = (place.base.0, place.base.0 + place.len);
                 range.start.max(start)..range.end.min(end)

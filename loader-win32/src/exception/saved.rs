@@ -4,26 +4,7 @@
 
 use super::{CONTROL, ContextRecord, FLOATING_POINT, Float, INTEGER, SEGMENTS};
 use libc::{c_int, ucontext_t};
-
-/// Where the kernel keeps what `CONTEXT` has in its order; RSP, the fifth, belongs to the flow of control.
-const INTEGERS: [c_int; 16] = [
-    libc::REG_RAX,
-    libc::REG_RCX,
-    libc::REG_RDX,
-    libc::REG_RBX,
-    libc::REG_RSP,
-    libc::REG_RBP,
-    libc::REG_RSI,
-    libc::REG_RDI,
-    libc::REG_R8,
-    libc::REG_R9,
-    libc::REG_R10,
-    libc::REG_R11,
-    libc::REG_R12,
-    libc::REG_R13,
-    libc::REG_R14,
-    libc::REG_R15,
-];
+use loader_core::signals::INTEGERS;
 
 /// Which integer registers a part has.
 fn integers(parts: u32) -> impl Iterator<Item = (usize, usize)> {
