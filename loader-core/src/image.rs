@@ -593,15 +593,18 @@ pub struct ImageMut<'a> {
     pub late: &'a mut Vec<LateFixup>,
 }
 
+/// The `N` bytes at `at` in a window whose first byte is at `start`.
+#[inline]
+fn slot<const N: usize>(window: &mut [u8], start: Rva, at: Rva) -> Option<&mut [u8; N]> {
+    let i = usize::try_from(at.0.checked_sub(start.0)?).ok()?;
+    window.get_mut(i..)?.first_chunk_mut::<N>()
+}
+
 impl ImageMut<'_> {
     #[inline]
     fn slot<const N: usize>(&mut self, at: Rva) -> Result<&mut [u8; N], ErrorKind> {
-        let slot =
-            at.0.checked_sub(self.start.0)
-                .and_then(|i| usize::try_from(i).ok())
-                .and_then(|i| self.window.get_mut(i..)?.first_chunk_mut::<N>());
         // No `ok_or`: an error that is built to be dropped costs more than the fixup.
-        match slot {
+        match slot(self.window, self.start, at) {
             Some(slot) => Ok(slot),
             None => Err(ErrorKind::WriteOutside { at, len: N }),
         }
@@ -652,6 +655,20 @@ impl ImageMut<'_> {
     #[inline]
     pub fn write_u64(&mut self, at: Rva, value: u64) -> Result<(), ErrorKind> {
         self.write(at, value.to_le_bytes())
+    }
+
+    /// For loops: writes a little-endian 64-bit number, and says whether its place is in the window. Where it is not,
+    /// [`ImageMut::write_u64`] says what is wrong.
+    #[inline]
+    pub fn writer(&mut self) -> impl FnMut(Rva, u64) -> bool + '_ {
+        let (start, window) = (self.start, &mut *self.window);
+        move |at, value| match slot(window, start, at) {
+            Some(slot) => {
+                *slot = value.to_le_bytes();
+                true
+            }
+            None => false,
+        }
     }
 
     /// Adds `n` modulo 2^64 to the number at `at`: the RELATIVE fixup of RELR tables and of `DIR64` blocks.

@@ -4,7 +4,7 @@ use crate::{
     exports::Tables,
     lazy::LazyTable,
     malformed,
-    relocate::{Fixups, Rela},
+    relocate::{Entry, Fixups, Rela},
     symbol::{Symbol, code},
 };
 use goblin::elf::reloc::*;
@@ -65,11 +65,20 @@ impl<'a> Parts<'a> {
         let known = vec![0; self.tables.count()];
         let mut binding = Binding { known, others: HashMap::new(), parts: self, mem, resolve };
         let mut count = 0;
-        for r in self.fixups.other(self.bytes).filter(needs_a_name) {
-            if lazy.is_none() || !self.postpone(&r, binding.mem)? {
-                binding.apply(&r)?;
+        for mut table in self.fixups.tables(self.bytes) {
+            loop {
+                let known = if lazy.is_none() { binding.known_pointers(table) } else { 0 };
+                let Some((first, rest)) = table[known..].split_first() else {
+                    count += known;
+                    break;
+                };
+                let r = Rela::read(first);
+                if needs_a_name(&r) && (lazy.is_none() || !self.postpone(&r, binding.mem)?) {
+                    binding.apply(&r)?;
+                }
+                count += known + usize::from(needs_a_name(&r));
+                table = rest;
             }
-            count += 1;
         }
         Ok(count)
     }
@@ -78,6 +87,11 @@ impl<'a> Parts<'a> {
 /// Whether `relocate` has left it alone and there is something to do.
 fn needs_a_name(r: &Rela) -> bool {
     !matches!(r.kind, R_X86_64_NONE | R_X86_64_RELATIVE | R_X86_64_RELATIVE64 | R_X86_64_IRELATIVE)
+}
+
+/// Whether a place gets the whole address of a symbol: nearly all do.
+fn is_pointer(kind: u32) -> bool {
+    matches!(kind, R_X86_64_64 | R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT)
 }
 
 /// In the place of an address: the symbol was asked for, and is none.
@@ -95,10 +109,24 @@ struct Binding<'a, 'm, 'w, 'r> {
 }
 
 impl Binding<'_, '_, '_, '_> {
+    /// Writes the first pointers of a table as long as they are to symbols whose addresses are known, and returns how
+    /// many that were. Most are, and nothing is called for one.
+    fn known_pointers(&mut self, table: &[Entry]) -> usize {
+        let (known, link_base) = (&self.known[..], self.mem.at.link_base.0);
+        let mut write = self.mem.writer();
+        let mut done = |r: Rela| match known.get(r.symbol as usize) {
+            Some(&address) if address > OTHER && is_pointer(r.kind) => {
+                write(Rva(r.at.wrapping_sub(link_base)), address.wrapping_add(r.addend))
+            }
+            _ => false,
+        };
+        table.iter().position(|entry| !done(Rela::read(entry))).unwrap_or(table.len())
+    }
+
     fn apply(&mut self, r: &Rela) -> Result<(), ErrorKind> {
         let at = Rva(r.at.wrapping_sub(self.mem.at.link_base.0));
         match r.kind {
-            R_X86_64_64 | R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT => self.pointer(r, at),
+            kind if is_pointer(kind) => self.pointer(r, at),
             R_X86_64_DTPMOD64 => match self.thread_local(r)? {
                 Some((home, _)) => self.mem.write_u64(at, home.module_word()),
                 None => Ok(()),
@@ -155,16 +183,8 @@ impl Binding<'_, '_, '_, '_> {
         }
     }
 
-    /// The whole address of a symbol: nearly all relocations with names.
-    #[inline]
+    /// The whole address of a symbol.
     fn pointer(&mut self, r: &Rela, at: Rva) -> Result<(), ErrorKind> {
-        match self.known.get(r.symbol as usize) {
-            Some(&address) if address > OTHER => self.mem.write_u64(at, address.wrapping_add(r.addend)),
-            _ => self.unknown_pointer(r, at),
-        }
-    }
-
-    fn unknown_pointer(&mut self, r: &Rela, at: Rva) -> Result<(), ErrorKind> {
         match self.answer(r.symbol)? {
             Resolution::At(a) => self.mem.write_u64(at, a.0.wrapping_add(r.addend)),
             Resolution::Absent => self.mem.write_u64(at, r.addend),

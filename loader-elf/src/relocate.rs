@@ -18,6 +18,16 @@ const RELA: usize = 24;
 /// Bits in a word of packed relocations that stand for places.
 const BITS: u64 = 63;
 
+/// A relocation, as the file has it.
+pub(crate) type Entry = [u8; RELA];
+
+/// What a relocation does.
+#[inline]
+fn kind(entry: &Entry) -> u32 {
+    let [_, _, _, _, _, _, _, _, a, b, c, d, ..] = *entry;
+    u32::from_le_bytes([a, b, c, d])
+}
+
 /// One relocation with an addend.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rela {
@@ -33,7 +43,7 @@ pub(crate) struct Rela {
 
 impl Rela {
     #[inline]
-    fn read(entry: &[u8; RELA]) -> Self {
+    pub(crate) fn read(entry: &Entry) -> Self {
         let word = |i: usize| {
             let mut word = [0; 8];
             word.copy_from_slice(&entry[i * 8..i * 8 + 8]);
@@ -91,10 +101,15 @@ impl Fixups {
         })
     }
 
-    /// The relocations after the RELATIVE ones that come first.
-    pub(crate) fn other<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = Rela> + 'a {
-        let [rest, plt] = self.other.clone();
-        entries(bytes, rest).chain(entries(bytes, plt))
+    /// The relocations after the RELATIVE ones that come first, each table for itself: a loop over one is quicker than
+    /// one over both.
+    pub(crate) fn tables<'a>(&self, bytes: &'a [u8]) -> [&'a [Entry]; 2] {
+        self.other.clone().map(|table| entries(bytes, table))
+    }
+
+    /// All of them.
+    pub(crate) fn other<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = Rela> + use<'a> {
+        self.tables(bytes).into_iter().flatten().map(Rela::read)
     }
 
     /// Whether the procedure linkage table has relocations of its own: only then its calls know their numbers.
@@ -106,7 +121,7 @@ impl Fixups {
     /// The `nth` relocation of the procedure linkage table.
     pub(crate) fn call(&self, bytes: &[u8], nth: u64) -> Option<Rela> {
         let [_, plt] = self.other.clone();
-        entries(bytes, plt).nth(usize::try_from(nth).ok()?)
+        entries(bytes, plt).get(usize::try_from(nth).ok()?).map(Rela::read)
     }
 
     /// Applies what needs no names and returns how much that was.
@@ -123,13 +138,17 @@ impl Fixups {
     /// The RELATIVE relocations that come first.
     fn relative(&self, bytes: &[u8], mem: &mut ImageMut<'_>) -> Result<usize, ErrorKind> {
         let (slide, link_base) = (mem.at.slide(), mem.at.link_base.0);
-        for r in entries(bytes, self.relative.clone()) {
-            if r.kind != R_X86_64_RELATIVE {
-                return Err(malformed("DT_RELACOUNT counts another relocation", r.at));
-            }
-            mem.write_u64(Rva(r.at.wrapping_sub(link_base)), r.addend.wrapping_add(slide))?;
+        let place = |r: &Rela| Rva(r.at.wrapping_sub(link_base));
+        let all = entries(bytes, self.relative.clone());
+        let mut write = mem.writer();
+        let mut done =
+            |r: &Rela| r.kind == R_X86_64_RELATIVE && write(place(r), r.addend.wrapping_add(slide));
+        let bad = all.iter().map(Rela::read).find(|r| !done(r));
+        match bad {
+            None => Ok(all.len()),
+            Some(r) if r.kind == R_X86_64_RELATIVE => Err(ErrorKind::WriteOutside { at: place(&r), len: 8 }),
+            Some(r) => Err(malformed("DT_RELACOUNT counts another relocation", r.at)),
         }
-        Ok(self.relative.len() / RELA)
     }
 
     /// Packed relocations: an even word is a place, an odd one has a bit for each of the 63 words that follow the
@@ -161,25 +180,24 @@ impl Fixups {
     fn scattered(&self, bytes: &[u8], plan: &MapPlan, mem: &mut ImageMut<'_>) -> Result<usize, ErrorKind> {
         let (slide, link_base) = (mem.at.slide(), mem.at.link_base.0);
         let mut count = 0;
-        for r in self.other(bytes) {
-            let at = Rva(r.at.wrapping_sub(link_base));
-            match r.kind {
-                R_X86_64_RELATIVE | R_X86_64_RELATIVE64 => {
-                    mem.write_u64(at, r.addend.wrapping_add(slide))?;
+        for table in self.tables(bytes) {
+            let nameless = [R_X86_64_RELATIVE, R_X86_64_RELATIVE64, R_X86_64_IRELATIVE];
+            for r in table.iter().filter(|e| nameless.contains(&kind(e))).map(Rela::read) {
+                let at = Rva(r.at.wrapping_sub(link_base));
+                match r.kind {
+                    R_X86_64_IRELATIVE => {
+                        code(plan, r.addend)?;
+                        mem.late(at, mem.at.moved(LinkAddr(r.addend)), 0)?;
+                    }
+                    _ => mem.write_u64(at, r.addend.wrapping_add(slide))?,
                 }
-                R_X86_64_IRELATIVE => {
-                    code(plan, r.addend)?;
-                    mem.late(at, mem.at.moved(LinkAddr(r.addend)), 0)?;
-                }
-                _ => continue,
+                count += 1;
             }
-            count += 1;
         }
         Ok(count)
     }
 }
 
-fn entries(bytes: &[u8], range: Range<usize>) -> impl Iterator<Item = Rela> + '_ {
-    let table = bytes.get(range).unwrap_or_default();
-    table.as_chunks().0.iter().map(Rela::read)
+fn entries(bytes: &[u8], range: Range<usize>) -> &[Entry] {
+    bytes.get(range).unwrap_or_default().as_chunks().0
 }
