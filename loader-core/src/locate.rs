@@ -119,7 +119,7 @@ impl fmt::Debug for Source {
 }
 
 /// Which file on which device: the same for every path that leads to one file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId {
     device: u64,
     inode: u64,

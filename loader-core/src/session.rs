@@ -12,9 +12,10 @@ use crate::{
     module::{Bound, Identity, Mapped, Module, Parsed, Relocated, Sealed},
     set::{Globals, Hold, Info, LazyCalls, LazyScope, LoadSet, Origin, Owner, Pins, Place, Planned, Request},
 };
-use ahash::{AHashMap, AHashSet};
+use ahash::AHashSet;
 use std::{
     cell::{OnceCell, RefCell},
+    collections::BTreeMap,
     sync::Arc,
 };
 
@@ -39,7 +40,7 @@ pub(crate) struct Link {
 }
 
 /// Symbols of which the process has one definition only: which module's it is, and where.
-type Singles = AHashMap<Box<[u8]>, (Node, Addr)>;
+type Singles = BTreeMap<Box<[u8]>, (Node, Addr)>;
 
 /// What a need came to.
 enum Sought {
@@ -77,8 +78,8 @@ pub(crate) struct Session<'s> {
     /// Process-wide single definitions that this session brings.
     singles: RefCell<Singles>,
     edges: Vec<Vec<Node>>,
-    by_key: AHashMap<Box<str>, usize>,
-    by_file: AHashMap<FileId, usize>,
+    by_key: BTreeMap<Box<str>, usize>,
+    by_file: BTreeMap<FileId, usize>,
     gaps: Gaps,
 }
 
@@ -100,8 +101,8 @@ impl<'s> Session<'s> {
             links: Vec::new(),
             singles: RefCell::default(),
             edges: Vec::new(),
-            by_key: AHashMap::new(),
-            by_file: AHashMap::new(),
+            by_key: BTreeMap::new(),
+            by_file: BTreeMap::new(),
             gaps: Gaps::default(),
         }
     }
@@ -159,8 +160,7 @@ impl<'s> Session<'s> {
             let mut missing = None;
             let check = &mut |needed: &NeededVersion<'_>| {
                 let link = links.iter().find(|l| l.key.as_bytes() == needed.of);
-                let lacks =
-                    |l: &&Link| self.image_of(found, l.node).defines_version(needed.version) == Some(false);
+                let lacks = |l: &&Link| self.linked(found, l).defines_version(needed.version) == Some(false);
                 let Some(link) = link.filter(lacks) else { return };
                 let version = String::from_utf8_lossy(needed.version);
                 match needed.weak {
@@ -346,7 +346,7 @@ impl<'s> Session<'s> {
         let importer = found[by].image.clone();
         let mut todo: Vec<(Need, SymbolName)> = Vec::new();
         let links = &self.links[by];
-        if links.iter().all(|l| self.image_of(found, l.node).forwards_to().is_empty()) {
+        if links.iter().all(|l| self.linked(found, l).forwards_to().is_empty()) {
             return Ok(());
         }
         let forward = |image: &dyn Image, q: &Query<'_>| match image.export(q) {
@@ -356,7 +356,7 @@ impl<'s> Session<'s> {
         importer
             .imports(&mut |q| {
                 let link = q.from.and_then(|from| links.iter().find(|l| &*l.key == from));
-                todo.extend(link.and_then(|l| forward(&*self.image_of(found, l.node), q)));
+                todo.extend(link.and_then(|l| forward(self.linked(found, l), q)));
             })
             .map_err(|k| Error::new(&found[by].identity.name, Stage::Find, k))?;
         for (mut need, mut symbol) in todo {
@@ -368,6 +368,14 @@ impl<'s> Session<'s> {
             }
         }
         Ok(())
+    }
+
+    /// The image that an entry of a libList came to.
+    fn linked<'l>(&'l self, found: &'l [Module<Parsed>], link: &'l Link) -> &'l dyn Image {
+        match link.node {
+            Node::New(n) => &*found[n].image,
+            Node::Old(_) => &*self.info_of(link).image,
+        }
     }
 
     fn image_of(&self, found: &[Module<Parsed>], node: Node) -> Arc<dyn Image> {
@@ -419,6 +427,10 @@ impl<'s> Session<'s> {
         drop(state);
         let named_only = |info: &Info| info.image.format() == Format::Pe;
         list.into_iter().map(|node| (node, self.info(node))).filter(|(_, info)| !named_only(info)).collect()
+    }
+
+    fn info_of<'l>(&self, link: &'l Link) -> &'l Arc<Info> {
+        link.info.get_or_init(|| self.info(link.node))
     }
 
     fn info(&self, node: Node) -> Arc<Info> {
@@ -557,7 +569,7 @@ impl<'s> Session<'s> {
     /// Asks the library of this name in the n-th module's libList.
     fn ask_linked(&self, n: usize, key: &str, q: &Query<'_>) -> Result<Asked, ErrorKind> {
         match self.links[n].iter().find(|l| &*l.key == key) {
-            Some(link) => self.ask(n, link.node, link.info.get_or_init(|| self.info(link.node)), q),
+            Some(link) => self.ask(n, link.node, self.info_of(link), q),
             None => Ok(Asked::Nothing),
         }
     }

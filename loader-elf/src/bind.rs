@@ -12,7 +12,7 @@ use loader_core::{
     Addr, ErrorKind, Export, ImageMut, LinkAddr, MapPlan, Purpose, Query, Resolution, Resolve, Rva, TlsHome,
     tls::descriptor,
 };
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// The parts of an image that binding reads.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +63,7 @@ impl<'a> Parts<'a> {
         let lazy = lazy.and_then(|table| Some((table, resolve.lazy_calls()?)));
         lazy.map_or(Ok(()), |(table, calls)| table.prepare(mem, calls))?;
         let known = vec![0; self.tables.count()];
-        let mut binding = Binding { known, others: HashMap::new(), parts: self, mem, resolve };
+        let mut binding = Binding { known, others: BTreeMap::new(), parts: self, mem, resolve };
         let mut count = 0;
         for mut table in self.fixups.tables(self.bytes) {
             loop {
@@ -105,7 +105,7 @@ struct Binding<'a, 'm, 'w, 'r> {
     /// By symbol number: its address, 0 where it has not been asked for, or [`OTHER`].
     known: Vec<u64>,
     /// Symbols that are no addresses.
-    others: HashMap<u32, Resolution>,
+    others: BTreeMap<u32, Resolution>,
 }
 
 impl Binding<'_, '_, '_, '_> {

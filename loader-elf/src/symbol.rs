@@ -30,8 +30,7 @@ pub(crate) struct Symbol {
 impl Symbol {
     /// Reads symbol number `index` of a table.
     pub(crate) fn read(table: &[u8], index: u32) -> Option<Self> {
-        let start = (index as usize).checked_mul(SYMBOL)?;
-        let e: &[u8; SYMBOL] = table.get(start..)?.first_chunk()?;
+        let e = table.as_chunks::<SYMBOL>().0.get(index as usize)?;
         let [n0, n1, n2, n3, info, other, s0, s1, rest @ ..] = *e;
         let (value, size) = rest.split_at(8);
         Some(Self {

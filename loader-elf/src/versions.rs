@@ -9,6 +9,8 @@ use crate::{
 use loader_core::{ErrorKind, NeededVersion, Purpose};
 use std::ops::Range;
 
+/// Most files have no more versions.
+const FEW: usize = 16;
 /// Set in a symbol's version number when references without a version must not find it.
 const HIDDEN: u16 = 0x8000;
 /// In a definition: the name of the library itself, not a version.
@@ -70,6 +72,7 @@ impl Versions {
             let table = |range: Option<Range<usize>>| range.and_then(|r| bytes.get(r)).unwrap_or(&[]);
             let defined = table(find("version definitions outside the file", DT_VERDEF)?);
             let needed = table(find("version needs outside the file", DT_VERNEED)?);
+            versions.names.reserve(FEW);
             versions.definitions(defined, count(DT_VERDEFNUM))?;
             versions.needs(needed, count(DT_VERNEEDNUM))?;
         }
