@@ -295,12 +295,17 @@ impl<'a> Query<'a> {
     #[must_use]
     pub fn terminated(bytes: &'a [u8]) -> Option<Self> {
         let (mut hash, mut len) = (START, 0);
-        while let Some(eight) = bytes[len..].first_chunk().filter(|eight| !has_zero(eight)) {
-            (hash, len) = (hash_eight(hash, eight), len + 8);
-        }
-        let rest = &bytes[len..];
-        let rest = &rest[..rest.iter().position(|&b| b == 0)?];
-        Some(Self::hashed(&bytes[..len + rest.len()], hash_rest(hash, rest)))
+        let rest = loop {
+            let Some(eight) = bytes[len..].first_chunk() else {
+                break bytes[len..].iter().position(|&b| b == 0)?;
+            };
+            match first_zero(eight) {
+                Some(nth) => break nth,
+                None => (hash, len) = (hash_eight(hash, eight), len + 8),
+            }
+        };
+        let name = &bytes[..len + rest];
+        Some(Self::hashed(name, hash_rest(hash, &name[len..])))
     }
 
     fn hashed(name: &'a [u8], hash: u32) -> Self {
@@ -359,12 +364,13 @@ fn hash_rest(hash: u32, rest: &[u8]) -> u32 {
     rest.iter().fold(hash, |h, &b| h.wrapping_mul(33).wrapping_add(b.into()))
 }
 
-/// Whether one of the bytes is zero (Mycroft's test).
-fn has_zero(eight: &[u8; 8]) -> bool {
+/// Which of the bytes is the first zero (Mycroft's test, whose lowest mark is right).
+fn first_zero(eight: &[u8; 8]) -> Option<usize> {
     const LOWEST: u64 = u64::from_le_bytes([0x01; 8]);
     const HIGHEST: u64 = u64::from_le_bytes([0x80; 8]);
     let word = u64::from_le_bytes(*eight);
-    word.wrapping_sub(LOWEST) & !word & HIGHEST != 0
+    let marks = word.wrapping_sub(LOWEST) & !word & HIGHEST;
+    (marks != 0).then(|| marks.trailing_zeros() as usize / 8)
 }
 
 /// A name or an ordinal.

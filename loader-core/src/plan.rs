@@ -3,7 +3,7 @@
 //! A format fills in a [`Layout`]; [`MapPlan::check`] proves it, and no later stage checks again.
 
 use crate::{Addr, ErrorKind, FileOffset, LinkAddr, PAGE, PageBytes, Rva};
-use std::{borrow::Cow, ops::Range};
+use std::ops::Range;
 
 bitflags::bitflags! {
     /// What may be done with a page. Write and execute never come together.
@@ -51,8 +51,6 @@ pub struct Fill {
 /// A run of whole pages with one set of rights: an ELF `PT_LOAD` segment, a PE section, the PE header page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Region {
-    /// What the format calls it: `.text`, `PT_LOAD 2`.
-    pub name: Cow<'static, str>,
     /// The pages, both ends on a page boundary.
     pub at: Range<Rva>,
     /// What the file puts there; every other byte is zero.

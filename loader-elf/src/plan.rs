@@ -125,8 +125,8 @@ pub(crate) fn layout(segments: &Segments, text_writable: bool) -> Result<Layout,
     let lowest = segments.loads.first().map_or(0, |l| l.p_vaddr);
     let link_base = LinkAddr(page_floor(lowest));
     let mut regions = Vec::with_capacity(segments.loads.len());
-    for (number, load) in segments.loads.iter().enumerate() {
-        regions.push(region(load, link_base, number)?);
+    for load in &segments.loads {
+        regions.push(region(load, link_base)?);
     }
     let len = regions.last().map_or(0, |r| r.at.end.0);
     let window = match text_writable {
@@ -145,27 +145,17 @@ pub(crate) fn layout(segments: &Segments, text_writable: bool) -> Result<Layout,
     })
 }
 
-fn region(load: &ProgramHeader, link_base: LinkAddr, number: usize) -> Result<Region, ErrorKind> {
+fn region(load: &ProgramHeader, link_base: LinkAddr) -> Result<Region, ErrorKind> {
     let wraps = || malformed("PT_LOAD leaves the address space", load.p_vaddr);
     let at = load.p_vaddr.checked_sub(link_base.0).ok_or_else(wraps)?;
     let end = at.checked_add(load.p_memsz).and_then(|e| e.checked_next_multiple_of(PAGE));
     let file_end = load.p_offset.checked_add(load.p_filesz).ok_or_else(wraps)?;
     Ok(Region {
-        name: name(number),
         at: Rva(page_floor(at))..Rva(end.ok_or_else(wraps)?),
         fill: (load.p_filesz != 0)
             .then_some(Fill { file: FileOffset(load.p_offset)..FileOffset(file_end), at: Rva(at) }),
         rights: rights(load.p_flags),
     })
-}
-
-/// `PT_LOAD 2`, without an allocation for the numbers that files have.
-fn name(number: usize) -> std::borrow::Cow<'static, str> {
-    const NAMES: [&str; 6] = ["PT_LOAD 0", "PT_LOAD 1", "PT_LOAD 2", "PT_LOAD 3", "PT_LOAD 4", "PT_LOAD 5"];
-    match NAMES.get(number) {
-        Some(&name) => name.into(),
-        None => format!("PT_LOAD {number}").into(),
-    }
 }
 
 fn rights(flags: u32) -> Rights {

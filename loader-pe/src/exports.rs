@@ -160,6 +160,9 @@ impl Exports {
 
     /// The index of a name's function.
     fn index_of(&self, view: View<'_>, name: &[u8], query: &Query<'_>) -> Option<usize> {
+        if name.contains(&0) {
+            return None; // that is no name, though it may be one and what follows it
+        }
         let home = self.home.as_ref().map(|home| view.span(home));
         let names = entries::<4>(view, &self.names);
         let at = |at: &[u8; 4]| {
@@ -220,10 +223,9 @@ fn hash_of(there: Option<Span<'_>>) -> u32 {
     near.zip(len).map_or(0, |(bytes, len)| gnu_hash(&bytes[..len]))
 }
 
-/// Whether the name at the start of a span is this one. What has a zero in it is no name, though it may be what follows one.
+/// Whether the name at the start of a span is this one, which has no zero in it.
 fn is(there: Span<'_>, name: &[u8]) -> bool {
-    let same = |raw: &[u8]| raw.iter().zip(name).all(|(&a, &b)| a == b && a != 0);
-    there.raw.get(..name.len()).is_some_and(same) && there.raw.get(name.len()).is_none_or(|&end| end == 0)
+    there.raw.get(..name.len()) == Some(name) && there.raw.get(name.len()).is_none_or(|&end| end == 0)
 }
 
 /// Compares the name at the start of a span with one that has no zero in it.

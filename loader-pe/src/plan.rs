@@ -25,7 +25,8 @@ pub(crate) fn plan(headers: &Headers<'_>, file_len: u64) -> Result<MapPlan, Erro
     }
     let len = headers.optional.size_of_image.get(LE).into();
     let alignment = u64::from(headers.optional.section_alignment.get(LE));
-    let mut regions = vec![header_region(headers)?];
+    let mut regions = Vec::with_capacity(1 + headers.sections.len());
+    regions.push(header_region(headers)?);
     for section in headers.sections {
         let Some(region) = section_region(section)? else { continue };
         // Windows refuses sections that do not follow each other, each on a multiple of the alignment.
@@ -64,7 +65,6 @@ fn wanted(headers: &Headers<'_>) -> Wanted {
 fn header_region(headers: &Headers<'_>) -> Result<Region, ErrorKind> {
     let len = headers.optional.size_of_headers.get(LE).into();
     Ok(Region {
-        name: "headers".into(),
         at: Rva(0)..Rva(pages(len)?),
         fill: Some(Fill { file: FileOffset(0)..FileOffset(len), at: Rva(0) }),
         rights: Rights::READ,
@@ -85,7 +85,6 @@ fn section_region(section: &pe::ImageSectionHeader) -> Result<Option<Region>, Er
     }
     let end = Rva(start + pages(len)?);
     Ok(Some(Region {
-        name: section_name(section).into(),
         fill: fill(section, start, end),
         at: Rva(start)..end,
         rights: rights(section.characteristics.get(LE).0),
@@ -108,12 +107,6 @@ fn rights(flags: u32) -> Rights {
     rights.set(Rights::WRITE, flags & scn::IMAGE_SCN_MEM_WRITE != 0);
     rights.set(Rights::EXECUTE, flags & scn::IMAGE_SCN_MEM_EXECUTE != 0);
     rights
-}
-
-/// `.text`; the eight bytes are filled up with zeros.
-fn section_name(section: &pe::ImageSectionHeader) -> String {
-    let name = section.name.split(|&b| b == 0).next().unwrap_or_default();
-    String::from_utf8_lossy(name).into_owned()
 }
 
 fn pages(len: u64) -> Result<u64, ErrorKind> {

@@ -102,7 +102,9 @@ pub fn key(name: &str) -> Box<str> {
 /// A [`key`] that leaves API sets alone: the name that a file has for itself.
 pub(crate) fn plain_key(name: &str) -> Box<str> {
     let last = name.rsplit(['/', '\\']).next().unwrap_or(name);
-    with_extension(last).to_ascii_lowercase().into()
+    let mut key = with_extension(last);
+    key.make_ascii_lowercase();
+    key.into()
 }
 
 /// The library behind an API set; `None` for any other name, and for an API set that this version of Windows has not.

@@ -130,7 +130,7 @@ impl Entry {
         let full = drives.to_guest(&module.file.to_string_lossy());
         let name_at = full.rfind('\\').map_or(0, |n| n + 1);
         let full_text: Box<[u16]> = text::wide_z(&full).into();
-        let name_at = text::wide(&full[..name_at]).len();
+        let name_at = full[..name_at].encode_utf16().count();
         Box::new(Self {
             links: Default::default(),
             base: module.base.0 as usize,

@@ -56,7 +56,7 @@ impl Drives {
         let turned = |path: &str| path.replace('/', r"\");
         match self {
             _ if !path.starts_with('/') => turned(path),
-            Self::Host => format!("Z:{}", turned(path)),
+            Self::Host => ["Z:", &turned(path)].concat(),
             Self::Folder(folder) => {
                 let path = Path::new(path);
                 let name = path.strip_prefix(folder).ok().or_else(|| path.file_name().map(Path::new));

@@ -9,7 +9,9 @@ pub(crate) fn wide(text: &str) -> Vec<u16> {
 
 /// UTF-16 with a terminator.
 pub(crate) fn wide_z(text: &str) -> Vec<u16> {
-    text.encode_utf16().chain([0]).collect()
+    let mut wide = Vec::with_capacity(text.len() + 1); // a character never takes more units than bytes
+    wide.extend(text.encode_utf16().chain([0]));
+    wide
 }
 
 /// Copies `text` and a zero into `room` elements; where it does not fit, writes nothing and returns the room needed.

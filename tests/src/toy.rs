@@ -238,20 +238,15 @@ impl ToyImage {
         if file.fault == Fault::Garbage {
             return Err(malformed(String::new()));
         }
-        let region = |name: &'static str, at: Range<u64>, rights| Region {
-            name: name.into(),
-            at: Rva(at.start)..Rva(at.end),
-            fill: None,
-            rights,
-        };
+        let region = |at: Range<u64>, rights| Region { at: Rva(at.start)..Rva(at.end), fill: None, rights };
         let layout = Layout {
             link_base: LinkAddr(0),
             len: if file.fault == Fault::Huge { Flat::LONGEST + DATA } else { 2 * DATA },
             align: DATA,
             wanted: Wanted::Anywhere,
             regions: vec![
-                region("code", 0..DATA, Rights::READ | Rights::EXECUTE),
-                region("data", DATA..2 * DATA, Rights::READ | Rights::WRITE),
+                region(0..DATA, Rights::READ | Rights::EXECUTE),
+                region(DATA..2 * DATA, Rights::READ | Rights::WRITE),
             ],
             window: Rva(DATA)..Rva(2 * DATA),
             relro: None,

@@ -244,12 +244,12 @@ impl LoadSet {
     }
 
     /// Gives memory back: of the dead, and of those that were still in use when they died.
-    fn give_back(&self, dead: Vec<Loaded>) -> Closed {
+    fn give_back(&self, mut all: Vec<Loaded>) -> Closed {
         let afterlife = || self.afterlife.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = afterlife();
-        let (mut all, check) = (mem::take(&mut state.lingering), state.check_threads);
+        all.splice(0..0, mem::take(&mut state.lingering));
+        let check = state.check_threads;
         drop(state);
-        all.extend(dead);
         let busy = if check && !all.is_empty() { in_use(&all) } else { vec![None; all.len()] };
         let (mut closed, mut idle) = (Closed::default(), Vec::with_capacity(all.len()));
         for (m, busy) in all.into_iter().zip(busy) {

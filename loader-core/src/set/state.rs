@@ -799,7 +799,8 @@ impl State {
         if gone.iter().any(|&id| self.modules[id].global) {
             Arc::make_mut(&mut self.globals).remove(|id| gone.contains(&id));
         }
-        let taken: Vec<Loaded> = gone.iter().filter_map(|&id| self.modules.remove(id)).collect();
+        let mut taken = Vec::with_capacity(gone.len());
+        taken.extend(gone.iter().filter_map(|&id| self.modules.remove(id)));
         for (&id, m) in gone.iter().zip(&taken) {
             self.forget(id, m);
             let leaving = Leaving { info: m.info.clone(), first: m.first, needs: m.needs.clone() };
