@@ -168,9 +168,8 @@ impl Builder {
     /// # Errors
     /// [`Failure::System`](crate::Failure::System), [`Failure::Unmet`](crate::Failure::Unmet).
     pub fn start(self) -> Outcome<Sandbox> {
-        let hard = |most: u64| most.saturating_add(most / 8 + (1 << 20));
         let limits = confine::Limits {
-            memory: self.limits.memory.map(hard),
+            memory: self.limits.hard(),
             file_size: self.limits.memory,
             open_files: Some(OPEN_FILES),
             ..Default::default()

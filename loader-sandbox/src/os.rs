@@ -89,7 +89,25 @@ pub(crate) fn flush() {
 
 /// The time that all threads of a process have run for.
 pub(crate) fn cpu_time(pid: Pid) -> Option<Duration> {
-    let clock = !pid.as_raw_nonzero().get() << 3 | 2; // the process's clock of the scheduler, as clock_getcpuclockid has it
+    clock(!pid.as_raw_nonzero().get() << 3 | 2) // the process's clock of the scheduler, as clock_getcpuclockid has it
+}
+
+/// The same of this process.
+pub(crate) fn own_cpu_time() -> Duration {
+    clock(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or_default()
+}
+
+/// Whether there is room for so much more memory, which is not kept.
+pub(crate) fn has_room(len: u64) -> bool {
+    let rights = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: new address space.
+    let place =
+        unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), len as usize, rights, MapFlags::PRIVATE) };
+    // SAFETY: what was just mapped and nobody has seen.
+    place.is_ok_and(|place| unsafe { rustix::mm::munmap(place, len as usize) }.is_ok())
+}
+
+fn clock(clock: libc::clockid_t) -> Option<Duration> {
     let mut time = MaybeUninit::<libc::timespec>::uninit();
     // SAFETY: the place is as large as the answer.
     let done = unsafe { libc::clock_gettime(clock, time.as_mut_ptr()) };

@@ -19,6 +19,7 @@ use rustix::{
     },
     process::{Pid, PidfdFlags, pidfd_open},
 };
+use serde::{Deserialize, Serialize};
 use std::{
     ffi::OsString,
     fs::File,
@@ -48,12 +49,25 @@ pub(crate) struct Start {
 }
 
 /// What there is only so much of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Limits {
     pub(crate) memory: Option<u64>,
     pub(crate) cpu: Option<Duration>,
     pub(crate) wall: Duration,
     pub(crate) output: u64,
+}
+
+impl Limits {
+    /// How much memory above its limit the kernel lets the guest have until somebody looks.
+    pub(crate) fn leeway(&self) -> Option<u64> {
+        self.memory.map(|most| most / 8 + (1 << 20))
+    }
+
+    /// More memory than this the kernel gives to nobody: a copy of the helper has some in the place of what is shared.
+    pub(crate) fn hard(&self) -> Option<u64> {
+        let more = self.leeway()?.saturating_add(shared::LEN as u64);
+        self.memory.map(|most| most.saturating_add(more))
+    }
 }
 
 /// How a wait came to its end.
@@ -286,18 +300,15 @@ impl Process {
         Ok(self.shared.answer(self.number)?.map(Woken::Replied))
     }
 
-    /// The limit that the guest is over.
+    /// The limit that the guest is over, or a copy of it: each of them may use as much.
     fn excess(&self, limits: &Limits, used: Duration) -> Option<Limit> {
         let guest = self.guest.as_ref()?;
-        if limits.memory.is_some_and(|most| guest.is_over(most)) {
-            return Some(Limit::Memory);
-        }
-        let cpu = self.cpu_time().saturating_sub(used);
-        limits.cpu.is_some_and(|most| cpu > most).then_some(Limit::Cpu)
+        let of_a_copy = || guest.copies().find_map(|copy| copy.excess(limits, Duration::ZERO));
+        guest.excess(limits, used).or_else(of_a_copy)
     }
 
     fn cpu_time(&self) -> Duration {
-        self.guest.as_ref().and_then(|guest| os::cpu_time(guest.pid)).unwrap_or_default()
+        self.guest.as_ref().map(Guest::cpu_time).unwrap_or_default()
     }
 
     /// How the guest's process ended, now that its warden has: as the warden says.
@@ -366,12 +377,14 @@ fn is_readable(pipe: &File) -> io::Result<bool> {
     }
 }
 
-/// The process in which the guest's code runs.
+/// The process in which the guest's code runs, or a copy of it.
 #[derive(Debug)]
 struct Guest {
     pid: Pid,
     /// Its pages, as the system counts them.
     pages: File,
+    /// The processes that it made, where the kernel lists them.
+    children: Option<File>,
     base: Usage,
 }
 
@@ -386,8 +399,35 @@ struct Usage {
 
 impl Guest {
     fn new(pid: Pid) -> io::Result<Self> {
-        let pages = File::open(format!("/proc/{}/statm", pid.as_raw_nonzero()))?;
-        Ok(Self { pid, pages, base: Usage::default() })
+        let own = |name: String| File::open(format!("/proc/{}/{name}", pid.as_raw_nonzero()));
+        let children = own(format!("task/{}/children", pid.as_raw_nonzero())).ok();
+        Ok(Self { pid, pages: own("statm".into())?, children, base: Usage::default() })
+    }
+
+    /// The copies of this process that there are now.
+    fn copies(&self) -> impl Iterator<Item = Self> {
+        let mut text = [0; 4096];
+        let len = self.children.as_ref().and_then(|list| list.read_at(&mut text, 0).ok()).unwrap_or(0);
+        let pids: Vec<i32> = text[..len]
+            .split(|&b| b == b' ')
+            .filter_map(|pid| str::from_utf8(pid).ok()?.parse().ok())
+            .collect();
+        // In the place of what is shared a copy has memory of its own.
+        let base = Usage { data: self.base.data + shared::LEN as u64, ..self.base };
+        pids.into_iter().filter_map(move |pid| Some(Self { base, ..Self::new(Pid::from_raw(pid)?).ok()? }))
+    }
+
+    fn cpu_time(&self) -> Duration {
+        os::cpu_time(self.pid).unwrap_or_default()
+    }
+
+    /// The limit that it is over, when it had used so much time before.
+    fn excess(&self, limits: &Limits, used: Duration) -> Option<Limit> {
+        if limits.memory.is_some_and(|most| self.is_over(most)) {
+            return Some(Limit::Memory);
+        }
+        let cpu = self.cpu_time().saturating_sub(used);
+        limits.cpu.is_some_and(|most| cpu > most).then_some(Limit::Cpu)
     }
 
     fn usage(&self) -> Option<Usage> {

@@ -4,15 +4,16 @@
 //! file from nobody knows where is: every length is checked, and what is not understood is [`Failure::Garbled`].
 
 use crate::{
-    Failure,
+    Failure, Limit,
     confine::{Enforced, Policy, Refusal},
+    process::Limits,
     server::Mode,
 };
 use loader_core::{
     Error, Format, MissingPolicy, Placement, Rights, Rva, SymbolName, call::Arg, set::FoundSymbol,
 };
 use serde::{Deserialize, Serialize};
-use std::{io, ops::Range, path::PathBuf, time::Duration};
+use std::{io, ops::Range, path::PathBuf};
 
 /// The rules of the engine in the helper.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -48,8 +49,8 @@ pub(crate) enum Request {
     Find { target: Target, symbol: SymbolName },
     /// Of a library.
     Close { library: u32 },
-    /// A call for each of the inputs that come along, one behind the other.
-    Cases { call: Call, mode: Mode, cpu: Option<Duration>, lengths: Vec<u64> },
+    /// A call for each of the inputs that come along, one behind the other. Each may use as much as the limits say.
+    Cases { call: Call, mode: Mode, limits: Limits, lengths: Vec<u64> },
     /// Of the engine, and of the process.
     End,
 }
@@ -105,8 +106,12 @@ pub(crate) enum Reply {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Trouble {
     Engine(Error),
-    System { os: i32 },
+    System {
+        os: i32,
+    },
     Unmet(Refusal),
+    /// Of one case, which says so itself.
+    Over(Limit),
 }
 
 impl From<Error> for Trouble {

@@ -347,7 +347,7 @@ impl Sandbox {
     pub(crate) fn cases(&mut self, call: Call, mode: Mode, inputs: &[&[u8]]) -> Outcome<Vec<Ran>> {
         let lengths = inputs.iter().map(|input| input.len() as u64).collect();
         let file = bulk(&inputs.concat()).map_err(Failure::system("send the inputs"))?;
-        match self.ask(&Request::Cases { call, mode, cpu: self.limits.cpu, lengths }, Some(&file))? {
+        match self.ask(&Request::Cases { call, mode, limits: self.limits, lengths }, Some(&file))? {
             Reply::Ran(ran) => Ok(ran),
             _ => Err(self.garbled()),
         }
@@ -464,6 +464,7 @@ impl Sandbox {
                 Failure::System { what: "do it in the helper", error }
             }
             Trouble::Unmet(what) => Failure::Unmet(what),
+            Trouble::Over(limit) => Failure::Killed(limit),
         }
     }
 

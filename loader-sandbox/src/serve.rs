@@ -279,14 +279,14 @@ impl Helper {
                 harness.close(library)?;
                 Ok(Reply::Done)
             }
-            Request::Cases { call, mode, cpu, lengths } => {
+            Request::Cases { call, mode, limits, lengths } => {
                 let bytes = read(attached, lengths.iter().sum())?;
                 let mut at = bytes.as_ptr().expose_provenance() as u64;
                 let inputs = lengths.iter().map(|len| {
                     at += len;
                     at - len..at
                 });
-                let ties = Ties { channel: self.channel, shared: self.shared, cpu };
+                let ties = Ties { channel: self.channel, shared: self.shared, limits };
                 Ok(Reply::Ran(cases.run(harness, &call, mode, inputs, &ties)?))
             }
         }

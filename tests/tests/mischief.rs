@@ -75,10 +75,11 @@ const SIGSEGV: i32 = 11;
 const SIGABRT: i32 = 6;
 
 /// Both formats, then what only one of them has.
-const BOTH: [(&str, Told, Told); 24] = [
+const BOTH: [(&str, Told, Told); 25] = [
     ("spins", Killed(Limit::Wall), Killed(Limit::Wall)),
     ("sleeps", Killed(Limit::Wall), Killed(Limit::Wall)),
     ("eats_memory", Sated, Sated),
+    ("takes", Allowed, Allowed), // nothing, by what it is given here
     ("raw_forks", Denied, Denied),
     ("starts_threads", Scarce, Scarce),
     ("leaves_a_process", Denied, Denied),
