@@ -19,6 +19,8 @@ pub mod index;
 #[cfg(feature = "serde")]
 mod known;
 pub mod locate;
+pub mod maps;
+pub mod memory;
 pub mod mode;
 pub mod module;
 pub mod plan;

@@ -28,6 +28,8 @@ pub enum Output {
     Kept(u64),
     /// To this process's own standard output and standard error.
     Inherited,
+    /// Nowhere.
+    Discarded,
 }
 
 /// How many descriptors the guest may have.
@@ -43,7 +45,7 @@ impl Default for Builder {
             confined: true,
             limits,
             topics: Topics::TROUBLE | Topics::FILES,
-            start: Start { environment: Vec::new(), folder: None, attached: false },
+            start: Start { environment: Vec::new(), folder: None, output: Output::Kept(1 << 20) },
         }
     }
 }
@@ -73,10 +75,10 @@ impl Builder {
 
     /// Where what the guest prints goes; up to 1 MiB is kept if nothing is said.
     pub fn output(mut self, output: Output) -> Self {
-        self.start.attached = output == Output::Inherited;
+        self.start.output = output;
         self.limits.output = match output {
             Output::Kept(most) => most,
-            Output::Inherited => u64::MAX,
+            Output::Inherited | Output::Discarded => u64::MAX,
         };
         self
     }

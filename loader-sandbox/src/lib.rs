@@ -19,7 +19,6 @@
 mod builder;
 mod child;
 pub mod confine;
-mod maps;
 mod memory;
 mod os;
 mod outcome;
@@ -30,6 +29,7 @@ mod sandbox;
 pub mod serve;
 pub mod server;
 mod shared;
+mod usage;
 mod warden;
 
 pub use builder::{Builder, Output};

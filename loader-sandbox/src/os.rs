@@ -3,6 +3,7 @@
 //! The room for `unsafe`: raw system calls, and memory that is shared with a process which nobody trusts.
 #![allow(unsafe_code)]
 
+use loader_core::memory;
 use rustix::{
     mm::{MapFlags, ProtFlags},
     process::Pid,
@@ -119,33 +120,16 @@ fn clock(clock: libc::clockid_t) -> Option<Duration> {
     Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
 }
 
-type Transfer = unsafe extern "C" fn(
-    libc::pid_t,
-    *const libc::iovec,
-    libc::c_ulong,
-    *const libc::iovec,
-    libc::c_ulong,
-    libc::c_ulong,
-) -> libc::ssize_t;
-
-/// Copies between this process and another, as far as the pages of both go.
-fn transfer(copy: Transfer, pid: Pid, near: *mut u8, len: usize, far: u64) -> usize {
-    let near = libc::iovec { iov_base: near.cast(), iov_len: len };
-    let far =
-        libc::iovec { iov_base: ptr::with_exposed_provenance_mut::<c_void>(far as usize), iov_len: len };
-    // SAFETY: the near side is a buffer of the callers', of that length; the kernel checks the far side.
-    let done = unsafe { copy(pid.as_raw_nonzero().get(), &raw const near, 1, &raw const far, 1, 0) };
-    usize::try_from(done).unwrap_or(0)
-}
-
 /// Reads another process's memory and says how many bytes could be read.
 pub(crate) fn read_memory(pid: Pid, from: u64, to: &mut [u8]) -> usize {
-    transfer(libc::process_vm_readv, pid, to.as_mut_ptr(), to.len(), from)
+    // SAFETY: the buffer is the caller's to write to.
+    unsafe { memory::read(pid.as_raw_nonzero().get(), from, to.as_mut_ptr(), to.len()) }
 }
 
-/// Writes to another process's memory and says how many bytes could be written.
+/// Writes to the guest's memory and says how many bytes could be written.
 pub(crate) fn write_memory(pid: Pid, to: u64, from: &[u8]) -> usize {
-    transfer(libc::process_vm_writev, pid, from.as_ptr().cast_mut(), from.len(), to)
+    // SAFETY: what is written to is a guest's, who is there for it.
+    unsafe { memory::write(pid.as_raw_nonzero().get(), to, from.as_ptr(), from.len()) }
 }
 
 /// Memory that another process sees too, and may change at any time: it is copied from and to, never borrowed.

@@ -4,11 +4,12 @@
 //! the guest does can make the wait longer than its limit.
 
 use crate::{
-    Failure, Limit,
+    Failure, Limit, Output,
     confine::{Listener, RefusedCall},
     os,
     serve::{self, MARK},
     shared::{self, ENDED, Shared, Word},
+    usage::Usage,
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -44,8 +45,7 @@ use std::{
 pub(crate) struct Start {
     pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) folder: Option<PathBuf>,
-    /// Whether the guest prints to where the user does.
-    pub(crate) attached: bool,
+    pub(crate) output: Output,
 }
 
 /// What there is only so much of.
@@ -124,7 +124,11 @@ impl Process {
         if let Some(folder) = &start.folder {
             command.current_dir(folder);
         }
-        let output = || if start.attached { Stdio::inherit() } else { Stdio::piped() };
+        let output = || match start.output {
+            Output::Kept(_) => Stdio::piped(),
+            Output::Inherited => Stdio::inherit(),
+            Output::Discarded => Stdio::null(),
+        };
         let mut child =
             command.stdin(OwnedFd::from(far)).stdout(output()).stderr(output()).process_group(0).spawn()?;
         let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
@@ -388,15 +392,6 @@ struct Guest {
     base: Usage,
 }
 
-/// Bytes of memory.
-#[derive(Clone, Copy, Debug, Default)]
-struct Usage {
-    /// What can be written to and is its own.
-    data: u64,
-    /// What is there of files and of shared memory.
-    shared: u64,
-}
-
 impl Guest {
     fn new(pid: Pid) -> io::Result<Self> {
         let own = |name: String| File::open(format!("/proc/{}/{name}", pid.as_raw_nonzero()));
@@ -431,12 +426,7 @@ impl Guest {
     }
 
     fn usage(&self) -> Option<Usage> {
-        let mut text = [0; 256];
-        let len = self.pages.read_at(&mut text, 0).ok()?;
-        let page = rustix::param::page_size() as u64;
-        let text = str::from_utf8(&text[..len]).ok()?;
-        let pages = |nth| Some(text.split_whitespace().nth(nth)?.parse::<u64>().ok()? * page);
-        Some(Usage { data: pages(5)?, shared: pages(2)? })
+        Usage::read(&self.pages)
     }
 
     /// Whether it has taken more than this since it began.

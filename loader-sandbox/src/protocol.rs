@@ -49,6 +49,8 @@ pub(crate) enum Request {
     Find { target: Target, symbol: SymbolName },
     /// Of a library.
     Close { library: u32 },
+    /// Of the engine.
+    Renew,
     /// A call for each of the inputs that come along, one behind the other. Each may use as much as the limits say.
     Cases { call: Call, mode: Mode, limits: Limits, lengths: Vec<u64> },
     /// Of the engine, and of the process.
@@ -98,6 +100,7 @@ pub(crate) enum Reply {
     Loaded { library: u32, modules: Vec<Module> },
     Called { integer: u64, float: u64 },
     Found(FoundSymbol),
+    Renewed { modules: Vec<Module> },
     Ran(Vec<Ran>),
     Done,
 }

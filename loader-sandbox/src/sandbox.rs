@@ -143,6 +143,11 @@ pub enum Change {
         /// Its name.
         name: Box<str>,
     },
+    /// Nothing yet: code of it is called.
+    Calling {
+        /// The kind of function, and the occasion.
+        what: Box<str>,
+    },
 }
 
 /// How much of an event's text is kept.
@@ -156,6 +161,9 @@ impl Happened {
             }
             Event::Mapped { name, at } => Change::Mapped { name: name.into(), at },
             Event::Unmapped { name } => Change::Unmapped { name: name.into() },
+            Event::Calling { kind, occasion, .. } => {
+                Change::Calling { what: format!("{kind}: {occasion}").into() }
+            }
             _ => Change::None,
         };
         let mut text = event.to_string();
@@ -274,6 +282,21 @@ impl Sandbox {
     /// Any [`Failure`].
     pub fn close(&mut self, library: Loaded) -> Outcome<()> {
         self.done(&Request::Close { library: library.0 }, None)
+    }
+
+    /// Lets the engine go with all that it loaded: terminators run, and whatever was [`Loaded`] is unknown from here on. What
+    /// is loaded next goes to a new engine. Returns what there was until then.
+    ///
+    /// # Errors
+    /// Any [`Failure`].
+    pub fn renew(&mut self) -> Outcome<Vec<Module>> {
+        match self.ask(&Request::Renew, None)? {
+            Reply::Renewed { modules } => {
+                self.modules.clear();
+                Ok(modules)
+            }
+            _ => Err(self.garbled()),
+        }
     }
 
     fn done(&mut self, request: &Request, attached: Option<&File>) -> Outcome<()> {
@@ -496,7 +519,7 @@ impl Sandbox {
 
     fn follow(&mut self, change: &Change) {
         match change {
-            Change::None => {}
+            Change::None | Change::Calling { .. } => {}
             Change::Found { name, path, format } => {
                 let (name, path) = (name.clone(), path.clone());
                 let (at, rights) = (Placement::default(), Vec::new());

@@ -6,8 +6,8 @@ use super::{
     place::printable,
     record::Record,
 };
-use crate::maps::Maps;
 use crate::signal_name;
+use loader_core::maps::Maps;
 use loader_core::{Addr, Exception};
 use serde::Serialize;
 use std::fmt;
