@@ -9,6 +9,7 @@
 pub mod addr;
 mod buffer;
 pub mod call;
+pub mod deterministic;
 pub mod error;
 pub mod event;
 pub mod exception;

@@ -18,6 +18,7 @@ pub struct Builder {
     confined: bool,
     limits: Limits,
     topics: Topics,
+    seed: Option<u64>,
     start: Start,
 }
 
@@ -45,7 +46,13 @@ impl Default for Builder {
             confined: true,
             limits,
             topics: Topics::TROUBLE | Topics::FILES,
-            start: Start { environment: Vec::new(), folder: None, output: Output::Kept(1 << 20) },
+            seed: None,
+            start: Start {
+                environment: Vec::new(),
+                folder: None,
+                same_places: false,
+                output: Output::Kept(1 << 20),
+            },
         }
     }
 }
@@ -165,6 +172,26 @@ impl Builder {
         self
     }
 
+    /// Makes runs alike: with the same seed, program, libraries and requests, the guest finds everything at the same
+    /// addresses, the same time and the same random numbers.
+    ///
+    /// Time begins with the year 2000. It passes by a microsecond whenever somebody looks, and by as much as somebody sleeps.
+    /// This and random numbers are what the functions of Windows tell, and those of the C library as ELF code is bound to them
+    /// (`time`, `gettimeofday`, `clock_gettime`, `timespec_get`, `clock`, the `sleep` family, `getrandom`, `getentropy`, the
+    /// `arc4random` family); and the stack guard of C and the cookie of `/GS` follow the seed.
+    ///
+    /// What stays as it is: the instructions `rdtsc`, `rdrand`, `rdseed` and `cpuid`; system calls that code makes itself, by
+    /// the instruction or by `syscall`; the system's random devices and its files of processes and times; what the C library
+    /// asks for within itself (names of temporary files, the words that it hides addresses with); waits with a deadline, which
+    /// the system's own clock ends (one that was reckoned from the time told here is over at once); the processor time of
+    /// threads and processes of Windows; numbers of processes and threads, where there is no namespace of them
+    /// ([`Measure::ProcessNamespace`](confine::Measure::ProcessNamespace)); and the order in which threads run.
+    pub fn deterministic(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self.start.same_places = true;
+        self
+    }
+
     /// Starts the helper.
     ///
     /// # Errors
@@ -177,7 +204,7 @@ impl Builder {
             ..Default::default()
         };
         let policy = self.confined.then_some(Policy { limits, supervised: true, ..self.policy });
-        let setup = Setup { engine: self.engine, policy, topics: self.topics.bits() };
+        let setup = Setup { engine: self.engine, policy, topics: self.topics.bits(), seed: self.seed };
         Sandbox::start(&self.start, setup, self.limits)
     }
 }

@@ -45,6 +45,8 @@ use std::{
 pub(crate) struct Start {
     pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) folder: Option<PathBuf>,
+    /// Whether the kernel is to choose the same addresses every time.
+    pub(crate) same_places: bool,
     pub(crate) output: Output,
 }
 
@@ -123,6 +125,9 @@ impl Process {
         command.arg0("loader-sandbox").env_clear().envs(start.environment.iter().cloned()).env(MARK, "1");
         if let Some(folder) = &start.folder {
             command.current_dir(folder);
+        }
+        if start.same_places {
+            os::place_alike(&mut command);
         }
         let output = || match start.output {
             Output::Kept(_) => Stdio::piped(),

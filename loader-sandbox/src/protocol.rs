@@ -33,6 +33,8 @@ pub(crate) struct Setup {
     pub(crate) policy: Option<Policy>,
     /// The kinds of events that are told.
     pub(crate) topics: u8,
+    /// Of random numbers, where these and time are to be the same in every run.
+    pub(crate) seed: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

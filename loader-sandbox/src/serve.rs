@@ -17,6 +17,7 @@ use crate::{
 use loader_core::{
     Error, Event, Placement, SymbolName,
     call::{Arg, Convention},
+    deterministic,
     event::Topics,
     maps::Maps,
     set::FoundSymbol,
@@ -243,6 +244,11 @@ impl Helper {
     /// Everything up to the point from which the guest's code may run.
     fn begin(&self, setup: Setup, make: Make) -> Result<(Engine, Enforced), Trouble> {
         confine::no_core_dumps()?;
+        if let Some(seed) = setup.seed {
+            deterministic::begin(seed);
+            // This process ends with `exit`: the functions of C that called the constructor never return.
+            os::replace_chance([(); 2].map(|()| deterministic::random().unwrap_or_default()));
+        }
         let channel = self.channel.as_fd();
         let entered = setup.policy.as_ref().map(|policy| (confine::enter(policy, &[channel]), policy));
         if entered.as_ref().is_some_and(|(entered, _)| entered.has_own_processes()) {

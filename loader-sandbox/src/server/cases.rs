@@ -10,7 +10,7 @@ use crate::{
     serve::Harness,
     shared::Mapped,
 };
-use loader_core::{Error, call::Arg, tls};
+use loader_core::{Error, call::Arg, deterministic::Moment, tls};
 use rustix::{
     io::Errno,
     process::{Pid, WaitOptions, waitpid},
@@ -28,8 +28,8 @@ use std::{
 pub(crate) struct Cases {
     /// Whether copies are kept from making processes, which this one may only because it makes the copies.
     confined: bool,
-    /// Memory as it was before the first case.
-    before: Option<Snapshot>,
+    /// Memory as it was before the first case, and when that was.
+    before: Option<(Snapshot, Moment)>,
     copies: Option<Copies>,
 }
 
@@ -89,13 +89,14 @@ impl Cases {
                 copies.run(inputs, ties, |input| called(harness.call(&function, &arguments(&input))))
             }
             Mode::Restores => {
-                let before = match &self.before {
+                let (memory, moment) = match &self.before {
                     Some(before) => before,
-                    None => self.before.insert(kept::snapshot(harness)?),
+                    None => self.before.insert((kept::snapshot(harness)?, Moment::take())),
                 };
                 let here = |input| {
                     let ran = called(harness.call(&function, &arguments(&input)));
-                    before.restore();
+                    memory.restore();
+                    moment.restore();
                     ran
                 };
                 Ok(inputs.map(here).collect())
