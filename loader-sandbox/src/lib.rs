@@ -24,6 +24,7 @@ mod os;
 mod outcome;
 mod process;
 mod protocol;
+mod refusals;
 pub mod report;
 mod sandbox;
 pub mod serve;

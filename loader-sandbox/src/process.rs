@@ -1,12 +1,13 @@
 //! The user's side of a helper: it is started, asked, watched while it works, and killed.
 //!
-//! There are no threads here. Whoever asks waits, and looks meanwhile at what the guest prints, takes and uses; nothing that
-//! the guest does can make the wait longer than its limit.
+//! Whoever asks waits, and looks meanwhile at what the guest prints, takes and uses; nothing that the guest does can make the
+//! wait longer than its limit. Refused calls are another thread's matter ([`Refusals`]).
 
 use crate::{
     Failure, Limit, Output,
-    confine::{Listener, RefusedCall},
+    confine::RefusedCall,
     os,
+    refusals::Refusals,
     serve::{self, MARK},
     shared::{self, ENDED, Shared, Word},
     usage::Usage,
@@ -90,9 +91,7 @@ pub(crate) struct Process {
     shared: Shared,
     printed: [Printed; 2],
     guest: Option<Guest>,
-    /// Who asks for what is refused, and what that was.
-    listener: Option<Listener>,
-    refused: Vec<RefusedCall>,
+    refusals: Option<Refusals>,
     number: u64,
     over: bool,
 }
@@ -101,9 +100,6 @@ pub(crate) struct Process {
 const TICK: Duration = Duration::from_millis(5);
 /// How long the helper may take to start; no foreign code runs then.
 const STARTING: Duration = Duration::from_secs(60);
-/// How many refused calls are kept, and how many are answered before something else is looked at.
-const MOST_REFUSED: usize = 1024;
-const AT_A_TIME: usize = 64;
 /// How long the warden may take to kill everything.
 const ENDING: Duration = Duration::from_secs(5);
 
@@ -145,8 +141,7 @@ impl Process {
             shared,
             printed: pipes.map(|pipe| Printed { pipe: pipe.map(File::from), bytes: Vec::new() }),
             guest: None,
-            listener: None,
-            refused: Vec::new(),
+            refusals: None,
             number: 0,
             over: false,
         };
@@ -173,8 +168,8 @@ impl Process {
     }
 
     /// The calls that were refused since this was last asked; the first of them, if they were many.
-    pub(crate) fn take_refused(&mut self) -> Vec<RefusedCall> {
-        std::mem::take(&mut self.refused)
+    pub(crate) fn take_refused(&self) -> Vec<RefusedCall> {
+        self.refusals.as_ref().map(Refusals::take).unwrap_or_default()
     }
 
     /// Asks the helper to begin, and finds out which process the guest is to live in.
@@ -250,7 +245,6 @@ impl Process {
         let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
         let mut all =
             vec![PollFd::new(&self.alive, PollFlags::IN), PollFd::new(&self.channel, PollFlags::IN)];
-        all.extend(self.listener.as_ref().map(|listener| PollFd::new(listener, PollFlags::IN)));
         let pipes = self.printed.iter().filter_map(|printed| printed.pipe.as_ref());
         all.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         match poll(&mut all, Some(&time)) {
@@ -262,7 +256,6 @@ impl Process {
     /// Takes what the guest printed, and what the helper says of itself.
     fn hear(&mut self) -> io::Result<()> {
         self.printed.iter_mut().try_for_each(Printed::hear)?;
-        self.answer();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1), ScmRights(1))];
         let mut message = RecvAncillaryBuffer::new(&mut space);
         let mut bytes = [0; 256];
@@ -277,28 +270,13 @@ impl Process {
                 }
                 // With the first answer; no foreign code has run by then.
                 RecvAncillaryMessage::ScmRights(mut descriptors) if self.number == 1 => {
-                    self.listener = descriptors.next().map(Listener::from);
+                    self.refusals =
+                        descriptors.next().map(|listener| Refusals::hear(listener.into())).transpose()?;
                 }
                 _ => {}
             }
         }
         Ok(())
-    }
-
-    /// Answers calls that were refused, a few at a time: there may be no end of them.
-    fn answer(&mut self) {
-        let Some(listener) = &self.listener else { return };
-        for _ in 0..AT_A_TIME {
-            match listener.answer() {
-                Ok(Some(call)) if self.refused.len() < MOST_REFUSED => self.refused.push(call),
-                Ok(Some(_)) => {}
-                Ok(None) => return,
-                Err(_) => {
-                    self.listener = None;
-                    return;
-                }
-            }
-        }
     }
 
     /// What has come: a fault goes before an answer.

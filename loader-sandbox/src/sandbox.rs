@@ -397,7 +397,7 @@ impl Sandbox {
     /// The system calls that were refused to the guest since this was last asked; the first 1024, if it was more. They
     /// fail with `EPERM`, and the guest goes on. Files that the policy does not name are another matter: the kernel tells only
     /// the guest that they cannot be opened.
-    pub fn refused(&mut self) -> Vec<RefusedCall> {
+    pub fn refused(&self) -> Vec<RefusedCall> {
         self.process.take_refused()
     }
 

@@ -11,6 +11,7 @@ use loader_core::maps::Maps;
 use std::{
     fs,
     sync::{Arc, Mutex},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -312,6 +313,18 @@ fn events_tell_what_the_engine_does() {
     assert!(sandbox.events().is_empty(), "each is told once");
     let module = sandbox.modules().iter().find(|m| &*m.name == "plain.dll").unwrap();
     assert_eq!(module.format, loader::Format::Pe);
+}
+
+/// The guest's threads run on when nobody waits for it, and what they ask for is refused all the same.
+#[test]
+fn refused_calls_are_answered_at_all_times() {
+    let mut sandbox = with(FORMATS[0].0, Sandbox::builder());
+    assert_eq!(sandbox.call("asks_in_a_thread", []).unwrap().i32(), 0);
+    thread::sleep(Duration::from_millis(500));
+    let answers = sandbox.call("times_answered", []).unwrap().i32();
+    assert!(answers > 10, "{answers}");
+    let refused = sandbox.refused();
+    assert!(refused.len() > 10 && refused.iter().all(|call| call.name() == Some("socket")), "{refused:?}");
 }
 
 #[test]
