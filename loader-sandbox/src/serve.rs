@@ -335,3 +335,15 @@ fn read(file: Option<OwnedFd>, len: u64) -> io::Result<Vec<u8>> {
     File::from(file.ok_or(Errno::BADF)?).read_exact_at(&mut bytes, 0)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_constructor_of_the_program_itself_counts() {
+        assert!(is_in_program(is_in_program as *const () as u64));
+        assert!(!is_in_program(libc::getpid as *const () as u64), "the C library's");
+        assert!(!is_in_program(0));
+    }
+}

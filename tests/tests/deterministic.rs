@@ -35,7 +35,9 @@ fn answers(builder: Builder, format: Format) -> (Vec<u64>, BTreeMap<&'static str
         first.entry(*name).or_insert(answer);
         answer
     });
-    (all.collect(), first)
+    let all = all.collect();
+    sandbox.end().unwrap();
+    (all, first)
 }
 
 fn fixed(seed: u64) -> Builder {

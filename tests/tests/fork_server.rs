@@ -151,7 +151,7 @@ fn cases_do_not_use_up_each_others_limits() {
     let load = |sandbox: &mut Sandbox| sandbox.load_bytes(&name, &bytes).map(drop);
     let builder = Sandbox::builder().wall(Duration::from_millis(100)).cpu(Duration::from_millis(50));
     let mut server = Server::start(builder, Mode::Forks, "planted_counts", load).unwrap();
-    let outcomes = server.run_all(&vec![&b"x"[..]; 2000]);
+    let outcomes = server.run_all(&vec![&b"x"[..]; 500]);
     assert!(outcomes.iter().all(|o| o.as_ref().is_ok_and(|answer| answer.i32() == 1)), "{outcomes:?}");
 }
 
@@ -176,6 +176,23 @@ fn a_helper_that_cannot_be_started_again_is_said_of_every_case() {
         assert!(outcomes.iter().all(|o| text(o).contains("no-such.so")), "{mode:?} {outcomes:?}");
         there.set(true);
         assert_eq!(server.run(b"nothing").unwrap().i32(), 0, "{mode:?}: and when it can, it goes on");
+    }
+}
+
+#[test]
+fn a_process_that_cannot_be_started_again_is_said_of_every_case() {
+    let _alone = alone();
+    let (name, bytes) = image(Format::Elf, "mischief/elf/libmischief.so", "");
+    for mode in MODES {
+        let folder = tempfile::tempdir().unwrap();
+        let builder = Sandbox::builder().wall(Duration::from_millis(300)).current_dir(folder.path());
+        let load = |sandbox: &mut Sandbox| sandbox.load_bytes(&name, &bytes).map(drop);
+        let mut server = Server::start(builder, mode, "takes", load).unwrap();
+        assert!(matches!(server.run(b"sleep"), Err(Failure::Killed(Limit::Wall))));
+        folder.close().unwrap(); // and without its folder no process begins
+        let outcomes = server.run_all(&[&b"nothing"[..]; 3]);
+        let said = |o: &Outcome<Returned>| matches!(o, Err(Failure::System { what: "start a helper", .. }));
+        assert!(outcomes.len() == 3 && outcomes.iter().all(said), "{mode:?} {outcomes:?}");
     }
 }
 

@@ -176,6 +176,14 @@ fn outcome(sandbox: &Sandbox, ran: Ran) -> Outcome<Returned> {
 mod tests {
     use super::*;
 
+    /// As this one is: no constructor of it turns it into a helper.
+    #[test]
+    fn a_program_that_cannot_be_started_again_is_told_so() {
+        let server = Server::start(Builder::default(), Mode::Forks, "f", |_| Ok(()));
+        let said = server.unwrap_err().to_string();
+        assert_eq!(said, "cannot start a helper: this program cannot be started again as one");
+    }
+
     #[test]
     fn a_batch_is_not_too_long_and_never_empty() {
         let (small, large) = ([0; 10], vec![0; BYTES]);
