@@ -149,21 +149,17 @@ fn serve(make: Make) -> io::Result<()> {
     let shared: &'static Mapped = Box::leak(Box::new(Mapped::open(&attached.ok_or(Errno::BADF)?)?));
     let (number, request) = shared.request();
     let helper = Helper { channel, shared };
-    let (mut engine, mut cases) = match protocol::decode(&request) {
-        Ok(Request::Begin(setup)) => {
-            let confined = setup.policy.is_some();
-            match helper.begin(setup, make) {
-                Ok((engine, enforced)) => {
-                    helper.reply(number, Ok(Reply::Begun(enforced)));
-                    (engine, Cases::new(confined))
-                }
-                Err(trouble) => {
-                    helper.reply(number, Err(trouble));
-                    return Ok(());
-                }
-            }
+    let Ok(Request::Begin(setup)) = protocol::decode(&request) else { return Err(Errno::PROTO.into()) };
+    let mut cases = Cases::new(setup.policy.is_some());
+    let mut engine = match helper.begin(setup, make) {
+        Ok((engine, enforced)) => {
+            helper.reply(number, Ok(Reply::Begun(enforced)));
+            engine
         }
-        _ => return Err(Errno::PROTO.into()),
+        Err(trouble) => {
+            helper.reply(number, Err(trouble));
+            return Ok(());
+        }
     };
     while let Some(attached) = next(channel)? {
         let (number, request) = shared.request();

@@ -7,8 +7,7 @@ use super::{
     record::Record,
 };
 use crate::signal_name;
-use loader_core::maps::Maps;
-use loader_core::{Addr, Exception};
+use loader_core::{Addr, Exception, maps::Maps};
 use serde::Serialize;
 use std::fmt;
 

@@ -2,8 +2,10 @@
 
 use super::{carefully, image::Image, place::printable};
 use crate::protocol::Module;
-use loader_core::maps::{Mapping, Maps};
-use loader_core::{Format, Rights, Rva};
+use loader_core::{
+    Format, Rights, Rva,
+    maps::{Mapping, Maps},
+};
 use std::{
     cell::{Cell, OnceCell},
     collections::BTreeMap,

@@ -10,8 +10,7 @@ use super::{
     *,
 };
 use gimli::{DwarfSections, LittleEndian, SectionId};
-use loader_core::maps::Maps;
-use loader_core::{Format, LinkAddr, Placement};
+use loader_core::{Format, LinkAddr, Placement, maps::Maps};
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::{
     fs::File,

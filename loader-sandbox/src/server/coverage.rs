@@ -8,8 +8,7 @@
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction};
 use libc::{c_int, c_void, siginfo_t, ucontext_t};
-use loader_core::maps::Maps;
-use loader_core::{Addr, Placement, signals::Link};
+use loader_core::{Addr, Placement, maps::Maps, signals::Link};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
