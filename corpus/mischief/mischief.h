@@ -26,6 +26,21 @@ EXPORT void sleeps(void)
         RAW3(RAW_NANOSLEEP, hour, 0, 0);
 }
 
+/* What the input says, for those who have many cases of one function: memory, time, sleep, or nothing. */
+EXPORT i64 eats_memory(void);
+EXPORT i64 takes(const char *what)
+{
+    switch (*what) {
+    case 'm':
+        return eats_memory();
+    case 't':
+        spins();
+    case 's':
+        sleeps();
+    }
+    return 0;
+}
+
 EXPORT i64 calls_null(void)
 {
     Function volatile nowhere = 0;

@@ -9,6 +9,7 @@
 pub mod addr;
 mod buffer;
 pub mod call;
+pub mod deterministic;
 pub mod error;
 pub mod event;
 pub mod exception;
@@ -19,6 +20,8 @@ pub mod index;
 #[cfg(feature = "serde")]
 mod known;
 pub mod locate;
+pub mod maps;
+pub mod memory;
 pub mod mode;
 pub mod module;
 pub mod plan;

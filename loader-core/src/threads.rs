@@ -12,6 +12,7 @@
 //! error and no fault.
 #![allow(unsafe_code)]
 
+use crate::maps::Maps;
 use std::{
     ffi::c_void,
     fs::{self, File},
@@ -65,12 +66,8 @@ pub(crate) fn inside(code: &[Vec<Range<u64>>]) -> io::Result<Vec<Vec<Tid>>> {
 
 /// What is readable, lowest address first.
 fn readable() -> io::Result<Vec<Range<u64>>> {
-    let range = |line: &str| {
-        let (range, rights) = line.split_once(' ')?;
-        let (start, end) = range.split_once('-').filter(|_| rights.starts_with('r'))?;
-        Some(u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
-    };
-    Ok(fs::read_to_string("/proc/self/maps")?.lines().filter_map(range).collect())
+    let Maps(all) = Maps::read("self")?;
+    Ok(all.into_iter().filter(|mapping| mapping.rights.starts_with('r')).map(|mapping| mapping.at).collect())
 }
 
 /// Where a thread waits in the kernel.

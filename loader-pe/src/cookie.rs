@@ -5,7 +5,7 @@
 //! functions that allow everything.
 
 use crate::{image::Directory, view::View};
-use loader_core::{ErrorKind, ImageMut, Rva};
+use loader_core::{ErrorKind, ImageMut, Rva, deterministic};
 use object::pe;
 use std::{collections::hash_map::RandomState, hash::BuildHasher, mem::offset_of};
 
@@ -43,8 +43,8 @@ pub(crate) fn renew(mem: &mut ImageMut<'_>, at: Rva) -> Result<(), ErrorKind> {
 /// A random number whose top 16 bits are zero, so that a string function cannot copy it whole.
 fn fresh() -> u64 {
     // The standard library seeds its hashers from the system's generator.
-    let random = RandomState::new().hash_one(DEFAULT) & 0xffff_ffff_ffff;
-    match random {
+    let random = deterministic::random().unwrap_or_else(|| RandomState::new().hash_one(DEFAULT));
+    match random & 0xffff_ffff_ffff {
         0 | DEFAULT => DEFAULT + 1,
         n => n,
     }

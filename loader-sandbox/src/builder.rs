@@ -18,6 +18,7 @@ pub struct Builder {
     confined: bool,
     limits: Limits,
     topics: Topics,
+    seed: Option<u64>,
     start: Start,
 }
 
@@ -28,6 +29,8 @@ pub enum Output {
     Kept(u64),
     /// To this process's own standard output and standard error.
     Inherited,
+    /// Nowhere.
+    Discarded,
 }
 
 /// How many descriptors the guest may have.
@@ -43,7 +46,13 @@ impl Default for Builder {
             confined: true,
             limits,
             topics: Topics::TROUBLE | Topics::FILES,
-            start: Start { environment: Vec::new(), folder: None, attached: false },
+            seed: None,
+            start: Start {
+                environment: Vec::new(),
+                folder: None,
+                same_places: false,
+                output: Output::Kept(1 << 20),
+            },
         }
     }
 }
@@ -73,10 +82,10 @@ impl Builder {
 
     /// Where what the guest prints goes; up to 1 MiB is kept if nothing is said.
     pub fn output(mut self, output: Output) -> Self {
-        self.start.attached = output == Output::Inherited;
+        self.start.output = output;
         self.limits.output = match output {
             Output::Kept(most) => most,
-            Output::Inherited => u64::MAX,
+            Output::Inherited | Output::Discarded => u64::MAX,
         };
         self
     }
@@ -163,20 +172,39 @@ impl Builder {
         self
     }
 
+    /// Makes runs alike: with the same seed, program, libraries and requests, the guest finds everything at the same
+    /// addresses, the same time and the same random numbers.
+    ///
+    /// Time begins with the year 2000. It passes by a microsecond whenever somebody looks, and by as much as somebody sleeps.
+    /// This and random numbers are what the functions of Windows tell, and those of the C library as ELF code is bound to them
+    /// (`time`, `gettimeofday`, `clock_gettime`, `timespec_get`, `clock`, the `sleep` family, `getrandom`, `getentropy`, the
+    /// `arc4random` family); and the stack guard of C and the cookie of `/GS` follow the seed.
+    ///
+    /// What stays as it is: the instructions `rdtsc`, `rdrand`, `rdseed` and `cpuid`; system calls that code makes itself, by
+    /// the instruction or by `syscall`; the system's random devices and its files of processes and times; what the C library
+    /// asks for within itself (names of temporary files, the words that it hides addresses with); waits with a deadline, which
+    /// the system's own clock ends (one that was reckoned from the time told here is over at once); the processor time of
+    /// threads and processes of Windows; numbers of processes and threads, where there is no namespace of them
+    /// ([`Measure::ProcessNamespace`](confine::Measure::ProcessNamespace)); and the order in which threads run.
+    pub fn deterministic(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self.start.same_places = true;
+        self
+    }
+
     /// Starts the helper.
     ///
     /// # Errors
     /// [`Failure::System`](crate::Failure::System), [`Failure::Unmet`](crate::Failure::Unmet).
     pub fn start(self) -> Outcome<Sandbox> {
-        let hard = |most: u64| most.saturating_add(most / 8 + (1 << 20));
         let limits = confine::Limits {
-            memory: self.limits.memory.map(hard),
+            memory: self.limits.hard(),
             file_size: self.limits.memory,
             open_files: Some(OPEN_FILES),
             ..Default::default()
         };
         let policy = self.confined.then_some(Policy { limits, supervised: true, ..self.policy });
-        let setup = Setup { engine: self.engine, policy, topics: self.topics.bits() };
+        let setup = Setup { engine: self.engine, policy, topics: self.topics.bits(), seed: self.seed };
         Sandbox::start(&self.start, setup, self.limits)
     }
 }

@@ -3,7 +3,8 @@
 //! ```text
 //! the user's process                       the helper: the same program, started again, which never reaches `main`
 //! Sandbox ── Process ── channel, shared memory ──► warden ── fork ──► serve: an engine behind `Harness`
-//!    │          └ limits: looked at while it waits     └ kills and reaps what the guest started
+//!    │          ├ limits: looked at while it waits     └ kills and reaps what the guest started
+//!    │          └ Refusals: a thread that answers what confinement refuses
 //!    └ Outcome: what came back, or how it failed
 //! ```
 //! Read in this order: [`Builder`] → [`Sandbox`] → [`Failure`] → `process` (the user's side) → `shared` and `protocol`
@@ -19,17 +20,18 @@
 mod builder;
 mod child;
 pub mod confine;
-mod maps;
 mod memory;
 mod os;
 mod outcome;
 mod process;
 mod protocol;
+mod refusals;
 pub mod report;
 mod sandbox;
 pub mod serve;
 pub mod server;
 mod shared;
+mod usage;
 mod warden;
 
 pub use builder::{Builder, Output};

@@ -3,6 +3,7 @@
 //! The room for `unsafe`: raw system calls, and memory that is shared with a process which nobody trusts.
 #![allow(unsafe_code)]
 
+use loader_core::memory;
 use rustix::{
     mm::{MapFlags, ProtFlags},
     process::Pid,
@@ -11,7 +12,11 @@ use std::{
     ffi::{c_int, c_void},
     io,
     mem::MaybeUninit,
-    os::fd::{AsFd, RawFd},
+    os::{
+        fd::{AsFd, RawFd},
+        unix::process::CommandExt,
+    },
+    process::Command,
     ptr::{self, NonNull},
     time::Duration,
 };
@@ -54,6 +59,19 @@ impl Fork {
     }
 }
 
+/// Lets the kernel choose the same addresses for a program every time.
+pub(crate) fn place_alike(program: &mut Command) {
+    let ask = || {
+        // SAFETY: changes a property of this process alone.
+        match unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    };
+    // SAFETY: the closure makes one system call, which may be made between `fork` and `exec`.
+    unsafe { program.pre_exec(ask) };
+}
+
 /// Ends the process; nothing is called or flushed.
 pub(crate) fn exit(code: i32) -> ! {
     // SAFETY: never returns.
@@ -89,7 +107,25 @@ pub(crate) fn flush() {
 
 /// The time that all threads of a process have run for.
 pub(crate) fn cpu_time(pid: Pid) -> Option<Duration> {
-    let clock = !pid.as_raw_nonzero().get() << 3 | 2; // the process's clock of the scheduler, as clock_getcpuclockid has it
+    clock(!pid.as_raw_nonzero().get() << 3 | 2) // the process's clock of the scheduler, as clock_getcpuclockid has it
+}
+
+/// The same of this process.
+pub(crate) fn own_cpu_time() -> Duration {
+    clock(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or_default()
+}
+
+/// Whether there is room for so much more memory, which is not kept.
+pub(crate) fn has_room(len: u64) -> bool {
+    let rights = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: new address space.
+    let place =
+        unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), len as usize, rights, MapFlags::PRIVATE) };
+    // SAFETY: what was just mapped and nobody has seen.
+    place.is_ok_and(|place| unsafe { rustix::mm::munmap(place, len as usize) }.is_ok())
+}
+
+fn clock(clock: libc::clockid_t) -> Option<Duration> {
     let mut time = MaybeUninit::<libc::timespec>::uninit();
     // SAFETY: the place is as large as the answer.
     let done = unsafe { libc::clock_gettime(clock, time.as_mut_ptr()) };
@@ -101,33 +137,16 @@ pub(crate) fn cpu_time(pid: Pid) -> Option<Duration> {
     Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
 }
 
-type Transfer = unsafe extern "C" fn(
-    libc::pid_t,
-    *const libc::iovec,
-    libc::c_ulong,
-    *const libc::iovec,
-    libc::c_ulong,
-    libc::c_ulong,
-) -> libc::ssize_t;
-
-/// Copies between this process and another, as far as the pages of both go.
-fn transfer(copy: Transfer, pid: Pid, near: *mut u8, len: usize, far: u64) -> usize {
-    let near = libc::iovec { iov_base: near.cast(), iov_len: len };
-    let far =
-        libc::iovec { iov_base: ptr::with_exposed_provenance_mut::<c_void>(far as usize), iov_len: len };
-    // SAFETY: the near side is a buffer of the callers', of that length; the kernel checks the far side.
-    let done = unsafe { copy(pid.as_raw_nonzero().get(), &raw const near, 1, &raw const far, 1, 0) };
-    usize::try_from(done).unwrap_or(0)
-}
-
 /// Reads another process's memory and says how many bytes could be read.
 pub(crate) fn read_memory(pid: Pid, from: u64, to: &mut [u8]) -> usize {
-    transfer(libc::process_vm_readv, pid, to.as_mut_ptr(), to.len(), from)
+    // SAFETY: the buffer is the caller's to write to.
+    unsafe { memory::read(pid.as_raw_nonzero().get(), from, to.as_mut_ptr(), to.len()) }
 }
 
-/// Writes to another process's memory and says how many bytes could be written.
+/// Writes to the guest's memory and says how many bytes could be written.
 pub(crate) fn write_memory(pid: Pid, to: u64, from: &[u8]) -> usize {
-    transfer(libc::process_vm_writev, pid, from.as_ptr().cast_mut(), from.len(), to)
+    // SAFETY: what is written to is a guest's, who is there for it.
+    unsafe { memory::write(pid.as_raw_nonzero().get(), to, from.as_ptr(), from.len()) }
 }
 
 /// Memory that another process sees too, and may change at any time: it is copied from and to, never borrowed.
@@ -245,6 +264,23 @@ pub(crate) fn signal_stack(len: usize) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Replaces the random words that the kernel gave the process when it began, and what compilers compare with before a function
+/// returns (at `fs:0x28`, by the ABI of C on this processor). What the C library hides addresses with stays.
+///
+/// Only where nobody returns who was called before: not from a function of C that has looked at the old one.
+pub(crate) fn replace_chance(words: [u64; 2]) {
+    // SAFETY: asks for a number.
+    let at = unsafe { libc::getauxval(libc::AT_RANDOM) };
+    if at != 0 {
+        let at = ptr::with_exposed_provenance_mut::<[u64; 2]>(at as usize);
+        // SAFETY: the kernel put sixteen bytes there, on the first thread's stack; there is no other thread.
+        unsafe { at.write_unaligned(words) };
+    }
+    let guard = words[0] & !0xff; // a string does not go over it
+    // SAFETY: a word of this thread's own, which is there for this.
+    unsafe { std::arch::asm!("mov fs:[0x28], {}", in(reg) guard, options(nostack, preserves_flags)) };
 }
 
 /// Whether a descriptor is a socket.

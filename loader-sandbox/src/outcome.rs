@@ -2,6 +2,7 @@
 
 use crate::{confine::Refusal, report::Fault, signal_name};
 use loader_core::Error;
+use serde::{Deserialize, Serialize};
 use std::{fmt, io};
 
 /// What an operation in a sandbox comes to.
@@ -45,7 +46,7 @@ pub enum Failure {
 }
 
 /// What a sandbox has only so much of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Limit {
     /// Memory that the guest has at a time.
     Memory,

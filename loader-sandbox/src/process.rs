@@ -1,14 +1,16 @@
 //! The user's side of a helper: it is started, asked, watched while it works, and killed.
 //!
-//! There are no threads here. Whoever asks waits, and looks meanwhile at what the guest prints, takes and uses; nothing that
-//! the guest does can make the wait longer than its limit.
+//! Whoever asks waits, and looks meanwhile at what the guest prints, takes and uses; nothing that the guest does can make the
+//! wait longer than its limit. Refused calls are another thread's matter ([`Refusals`]).
 
 use crate::{
-    Failure, Limit,
-    confine::{Listener, RefusedCall},
+    Failure, Limit, Output,
+    confine::RefusedCall,
     os,
+    refusals::Refusals,
     serve::{self, MARK},
     shared::{self, ENDED, Shared, Word},
+    usage::Usage,
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -19,6 +21,7 @@ use rustix::{
     },
     process::{Pid, PidfdFlags, pidfd_open},
 };
+use serde::{Deserialize, Serialize};
 use std::{
     ffi::OsString,
     fs::File,
@@ -43,17 +46,31 @@ use std::{
 pub(crate) struct Start {
     pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) folder: Option<PathBuf>,
-    /// Whether the guest prints to where the user does.
-    pub(crate) attached: bool,
+    /// Whether the kernel is to choose the same addresses every time.
+    pub(crate) same_places: bool,
+    pub(crate) output: Output,
 }
 
 /// What there is only so much of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Limits {
     pub(crate) memory: Option<u64>,
     pub(crate) cpu: Option<Duration>,
     pub(crate) wall: Duration,
     pub(crate) output: u64,
+}
+
+impl Limits {
+    /// How much memory above its limit the kernel lets the guest have until somebody looks.
+    pub(crate) fn leeway(&self) -> Option<u64> {
+        self.memory.map(|most| most / 8 + (1 << 20))
+    }
+
+    /// More memory than this the kernel gives to nobody: a copy of the helper has some in the place of what is shared.
+    pub(crate) fn hard(&self) -> Option<u64> {
+        let more = self.leeway()?.saturating_add(shared::LEN as u64);
+        self.memory.map(|most| most.saturating_add(more))
+    }
 }
 
 /// How a wait came to its end.
@@ -74,9 +91,7 @@ pub(crate) struct Process {
     shared: Shared,
     printed: [Printed; 2],
     guest: Option<Guest>,
-    /// Who asks for what is refused, and what that was.
-    listener: Option<Listener>,
-    refused: Vec<RefusedCall>,
+    refusals: Option<Refusals>,
     number: u64,
     over: bool,
 }
@@ -85,9 +100,6 @@ pub(crate) struct Process {
 const TICK: Duration = Duration::from_millis(5);
 /// How long the helper may take to start; no foreign code runs then.
 const STARTING: Duration = Duration::from_secs(60);
-/// How many refused calls are kept, and how many are answered before something else is looked at.
-const MOST_REFUSED: usize = 1024;
-const AT_A_TIME: usize = 64;
 /// How long the warden may take to kill everything.
 const ENDING: Duration = Duration::from_secs(5);
 
@@ -110,7 +122,14 @@ impl Process {
         if let Some(folder) = &start.folder {
             command.current_dir(folder);
         }
-        let output = || if start.attached { Stdio::inherit() } else { Stdio::piped() };
+        if start.same_places {
+            os::place_alike(&mut command);
+        }
+        let output = || match start.output {
+            Output::Kept(_) => Stdio::piped(),
+            Output::Inherited => Stdio::inherit(),
+            Output::Discarded => Stdio::null(),
+        };
         let mut child =
             command.stdin(OwnedFd::from(far)).stdout(output()).stderr(output()).process_group(0).spawn()?;
         let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
@@ -122,8 +141,7 @@ impl Process {
             shared,
             printed: pipes.map(|pipe| Printed { pipe: pipe.map(File::from), bytes: Vec::new() }),
             guest: None,
-            listener: None,
-            refused: Vec::new(),
+            refusals: None,
             number: 0,
             over: false,
         };
@@ -150,8 +168,8 @@ impl Process {
     }
 
     /// The calls that were refused since this was last asked; the first of them, if they were many.
-    pub(crate) fn take_refused(&mut self) -> Vec<RefusedCall> {
-        std::mem::take(&mut self.refused)
+    pub(crate) fn take_refused(&self) -> Vec<RefusedCall> {
+        self.refusals.as_ref().map(Refusals::take).unwrap_or_default()
     }
 
     /// Asks the helper to begin, and finds out which process the guest is to live in.
@@ -227,7 +245,6 @@ impl Process {
         let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
         let mut all =
             vec![PollFd::new(&self.alive, PollFlags::IN), PollFd::new(&self.channel, PollFlags::IN)];
-        all.extend(self.listener.as_ref().map(|listener| PollFd::new(listener, PollFlags::IN)));
         let pipes = self.printed.iter().filter_map(|printed| printed.pipe.as_ref());
         all.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         match poll(&mut all, Some(&time)) {
@@ -239,7 +256,6 @@ impl Process {
     /// Takes what the guest printed, and what the helper says of itself.
     fn hear(&mut self) -> io::Result<()> {
         self.printed.iter_mut().try_for_each(Printed::hear)?;
-        self.answer();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1), ScmRights(1))];
         let mut message = RecvAncillaryBuffer::new(&mut space);
         let mut bytes = [0; 256];
@@ -254,28 +270,13 @@ impl Process {
                 }
                 // With the first answer; no foreign code has run by then.
                 RecvAncillaryMessage::ScmRights(mut descriptors) if self.number == 1 => {
-                    self.listener = descriptors.next().map(Listener::from);
+                    self.refusals =
+                        descriptors.next().map(|listener| Refusals::hear(listener.into())).transpose()?;
                 }
                 _ => {}
             }
         }
         Ok(())
-    }
-
-    /// Answers calls that were refused, a few at a time: there may be no end of them.
-    fn answer(&mut self) {
-        let Some(listener) = &self.listener else { return };
-        for _ in 0..AT_A_TIME {
-            match listener.answer() {
-                Ok(Some(call)) if self.refused.len() < MOST_REFUSED => self.refused.push(call),
-                Ok(Some(_)) => {}
-                Ok(None) => return,
-                Err(_) => {
-                    self.listener = None;
-                    return;
-                }
-            }
-        }
     }
 
     /// What has come: a fault goes before an answer.
@@ -286,18 +287,15 @@ impl Process {
         Ok(self.shared.answer(self.number)?.map(Woken::Replied))
     }
 
-    /// The limit that the guest is over.
+    /// The limit that the guest is over, or a copy of it: each of them may use as much.
     fn excess(&self, limits: &Limits, used: Duration) -> Option<Limit> {
         let guest = self.guest.as_ref()?;
-        if limits.memory.is_some_and(|most| guest.is_over(most)) {
-            return Some(Limit::Memory);
-        }
-        let cpu = self.cpu_time().saturating_sub(used);
-        limits.cpu.is_some_and(|most| cpu > most).then_some(Limit::Cpu)
+        let of_a_copy = || guest.copies().find_map(|copy| copy.excess(limits, Duration::ZERO));
+        guest.excess(limits, used).or_else(of_a_copy)
     }
 
     fn cpu_time(&self) -> Duration {
-        self.guest.as_ref().and_then(|guest| os::cpu_time(guest.pid)).unwrap_or_default()
+        self.guest.as_ref().map(Guest::cpu_time).unwrap_or_default()
     }
 
     /// How the guest's process ended, now that its warden has: as the warden says.
@@ -366,37 +364,52 @@ fn is_readable(pipe: &File) -> io::Result<bool> {
     }
 }
 
-/// The process in which the guest's code runs.
+/// The process in which the guest's code runs, or a copy of it.
 #[derive(Debug)]
 struct Guest {
     pid: Pid,
     /// Its pages, as the system counts them.
     pages: File,
+    /// The processes that it made, where the kernel lists them.
+    children: Option<File>,
     base: Usage,
-}
-
-/// Bytes of memory.
-#[derive(Clone, Copy, Debug, Default)]
-struct Usage {
-    /// What can be written to and is its own.
-    data: u64,
-    /// What is there of files and of shared memory.
-    shared: u64,
 }
 
 impl Guest {
     fn new(pid: Pid) -> io::Result<Self> {
-        let pages = File::open(format!("/proc/{}/statm", pid.as_raw_nonzero()))?;
-        Ok(Self { pid, pages, base: Usage::default() })
+        let own = |name: String| File::open(format!("/proc/{}/{name}", pid.as_raw_nonzero()));
+        let children = own(format!("task/{}/children", pid.as_raw_nonzero())).ok();
+        Ok(Self { pid, pages: own("statm".into())?, children, base: Usage::default() })
+    }
+
+    /// The copies of this process that there are now.
+    fn copies(&self) -> impl Iterator<Item = Self> {
+        let mut text = [0; 4096];
+        let len = self.children.as_ref().and_then(|list| list.read_at(&mut text, 0).ok()).unwrap_or(0);
+        let pids: Vec<i32> = text[..len]
+            .split(|&b| b == b' ')
+            .filter_map(|pid| str::from_utf8(pid).ok()?.parse().ok())
+            .collect();
+        // In the place of what is shared a copy has memory of its own.
+        let base = Usage { data: self.base.data + shared::LEN as u64, ..self.base };
+        pids.into_iter().filter_map(move |pid| Some(Self { base, ..Self::new(Pid::from_raw(pid)?).ok()? }))
+    }
+
+    fn cpu_time(&self) -> Duration {
+        os::cpu_time(self.pid).unwrap_or_default()
+    }
+
+    /// The limit that it is over, when it had used so much time before.
+    fn excess(&self, limits: &Limits, used: Duration) -> Option<Limit> {
+        if limits.memory.is_some_and(|most| self.is_over(most)) {
+            return Some(Limit::Memory);
+        }
+        let cpu = self.cpu_time().saturating_sub(used);
+        limits.cpu.is_some_and(|most| cpu > most).then_some(Limit::Cpu)
     }
 
     fn usage(&self) -> Option<Usage> {
-        let mut text = [0; 256];
-        let len = self.pages.read_at(&mut text, 0).ok()?;
-        let page = rustix::param::page_size() as u64;
-        let text = str::from_utf8(&text[..len]).ok()?;
-        let pages = |nth| Some(text.split_whitespace().nth(nth)?.parse::<u64>().ok()? * page);
-        Some(Usage { data: pages(5)?, shared: pages(2)? })
+        Usage::read(&self.pages)
     }
 
     /// Whether it has taken more than this since it began.

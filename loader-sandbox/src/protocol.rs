@@ -4,15 +4,16 @@
 //! file from nobody knows where is: every length is checked, and what is not understood is [`Failure::Garbled`].
 
 use crate::{
-    Failure,
+    Failure, Limit,
     confine::{Enforced, Policy, Refusal},
+    process::Limits,
     server::Mode,
 };
 use loader_core::{
     Error, Format, MissingPolicy, Placement, Rights, Rva, SymbolName, call::Arg, set::FoundSymbol,
 };
 use serde::{Deserialize, Serialize};
-use std::{io, ops::Range, path::PathBuf, time::Duration};
+use std::{io, ops::Range, path::PathBuf};
 
 /// The rules of the engine in the helper.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -32,6 +33,8 @@ pub(crate) struct Setup {
     pub(crate) policy: Option<Policy>,
     /// The kinds of events that are told.
     pub(crate) topics: u8,
+    /// Of random numbers, where these and time are to be the same in every run.
+    pub(crate) seed: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -48,8 +51,10 @@ pub(crate) enum Request {
     Find { target: Target, symbol: SymbolName },
     /// Of a library.
     Close { library: u32 },
-    /// A call for each of the inputs that come along, one behind the other.
-    Cases { call: Call, mode: Mode, cpu: Option<Duration>, lengths: Vec<u64> },
+    /// Of the engine.
+    Renew,
+    /// A call for each of the inputs that come along, one behind the other. Each may use as much as the limits say.
+    Cases { call: Call, mode: Mode, limits: Limits, lengths: Vec<u64> },
     /// Of the engine, and of the process.
     End,
 }
@@ -97,6 +102,7 @@ pub(crate) enum Reply {
     Loaded { library: u32, modules: Vec<Module> },
     Called { integer: u64, float: u64 },
     Found(FoundSymbol),
+    Renewed { modules: Vec<Module> },
     Ran(Vec<Ran>),
     Done,
 }
@@ -105,8 +111,12 @@ pub(crate) enum Reply {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Trouble {
     Engine(Error),
-    System { os: i32 },
+    System {
+        os: i32,
+    },
     Unmet(Refusal),
+    /// Of one case, which says so itself.
+    Over(Limit),
 }
 
 impl From<Error> for Trouble {

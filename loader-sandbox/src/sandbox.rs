@@ -143,6 +143,11 @@ pub enum Change {
         /// Its name.
         name: Box<str>,
     },
+    /// Nothing yet: code of it is called.
+    Calling {
+        /// The kind of function, and the occasion.
+        what: Box<str>,
+    },
 }
 
 /// How much of an event's text is kept.
@@ -156,6 +161,9 @@ impl Happened {
             }
             Event::Mapped { name, at } => Change::Mapped { name: name.into(), at },
             Event::Unmapped { name } => Change::Unmapped { name: name.into() },
+            Event::Calling { kind, occasion, .. } => {
+                Change::Calling { what: format!("{kind}: {occasion}").into() }
+            }
             _ => Change::None,
         };
         let mut text = event.to_string();
@@ -276,6 +284,21 @@ impl Sandbox {
         self.done(&Request::Close { library: library.0 }, None)
     }
 
+    /// Lets the engine go with all that it loaded: terminators run, and whatever was [`Loaded`] is unknown from here on. What
+    /// is loaded next goes to a new engine. Returns what there was until then.
+    ///
+    /// # Errors
+    /// Any [`Failure`].
+    pub fn renew(&mut self) -> Outcome<Vec<Module>> {
+        match self.ask(&Request::Renew, None)? {
+            Reply::Renewed { modules } => {
+                self.modules.clear();
+                Ok(modules)
+            }
+            _ => Err(self.garbled()),
+        }
+    }
+
     fn done(&mut self, request: &Request, attached: Option<&File>) -> Outcome<()> {
         match self.ask(request, attached)? {
             Reply::Done => Ok(()),
@@ -347,7 +370,7 @@ impl Sandbox {
     pub(crate) fn cases(&mut self, call: Call, mode: Mode, inputs: &[&[u8]]) -> Outcome<Vec<Ran>> {
         let lengths = inputs.iter().map(|input| input.len() as u64).collect();
         let file = bulk(&inputs.concat()).map_err(Failure::system("send the inputs"))?;
-        match self.ask(&Request::Cases { call, mode, cpu: self.limits.cpu, lengths }, Some(&file))? {
+        match self.ask(&Request::Cases { call, mode, limits: self.limits, lengths }, Some(&file))? {
             Reply::Ran(ran) => Ok(ran),
             _ => Err(self.garbled()),
         }
@@ -374,7 +397,7 @@ impl Sandbox {
     /// The system calls that were refused to the guest since this was last asked; the first 1024, if it was more. They
     /// fail with `EPERM`, and the guest goes on. Files that the policy does not name are another matter: the kernel tells only
     /// the guest that they cannot be opened.
-    pub fn refused(&mut self) -> Vec<RefusedCall> {
+    pub fn refused(&self) -> Vec<RefusedCall> {
         self.process.take_refused()
     }
 
@@ -464,6 +487,7 @@ impl Sandbox {
                 Failure::System { what: "do it in the helper", error }
             }
             Trouble::Unmet(what) => Failure::Unmet(what),
+            Trouble::Over(limit) => Failure::Killed(limit),
         }
     }
 
@@ -495,7 +519,7 @@ impl Sandbox {
 
     fn follow(&mut self, change: &Change) {
         match change {
-            Change::None => {}
+            Change::None | Change::Calling { .. } => {}
             Change::Found { name, path, format } => {
                 let (name, path) = (name.clone(), path.clone());
                 let (at, rights) = (Placement::default(), Vec::new());

@@ -6,7 +6,6 @@
 
 use crate::{
     confine::{self, Enforced, Entered, Policy},
-    maps::Maps,
     os,
     protocol::{self, EngineSetup, Module, Passed, Reply, Request, Setup, Target, Trouble},
     report,
@@ -18,7 +17,9 @@ use crate::{
 use loader_core::{
     Error, Event, Placement, SymbolName,
     call::{Arg, Convention},
+    deterministic,
     event::Topics,
+    maps::Maps,
     set::FoundSymbol,
 };
 use rustix::{
@@ -89,7 +90,7 @@ pub struct Function {
     pub convention: Convention,
 }
 
-/// Makes the engine of a helper.
+/// Makes an engine of a helper. There is one at a time.
 pub type Make = fn(&EngineSetup, Events) -> Result<Box<dyn Harness>, Error>;
 
 /// Where the engine's events go.
@@ -148,27 +149,26 @@ fn serve(make: Make) -> io::Result<()> {
     let shared: &'static Mapped = Box::leak(Box::new(Mapped::open(&attached.ok_or(Errno::BADF)?)?));
     let (number, request) = shared.request();
     let helper = Helper { channel, shared };
-    let (mut harness, mut cases) = match protocol::decode(&request) {
-        Ok(Request::Begin(setup)) => match helper.begin(&setup, make) {
-            Ok((harness, enforced)) => {
-                helper.reply(number, Ok(Reply::Begun(enforced)));
-                (harness, Cases::new(setup.policy.is_some()))
-            }
-            Err(trouble) => {
-                helper.reply(number, Err(trouble));
-                return Ok(());
-            }
-        },
-        _ => return Err(Errno::PROTO.into()),
+    let Ok(Request::Begin(setup)) = protocol::decode(&request) else { return Err(Errno::PROTO.into()) };
+    let mut cases = Cases::new(setup.policy.is_some());
+    let mut engine = match helper.begin(setup, make) {
+        Ok((engine, enforced)) => {
+            helper.reply(number, Ok(Reply::Begun(enforced)));
+            engine
+        }
+        Err(trouble) => {
+            helper.reply(number, Err(trouble));
+            return Ok(());
+        }
     };
     while let Some(attached) = next(channel)? {
         let (number, request) = shared.request();
         let Ok(request) = protocol::decode(&request) else { return Err(Errno::PROTO.into()) };
         if matches!(request, Request::End) {
-            drop(harness);
+            drop(engine);
             process::exit(0); // as programs end: what was printed is written, handlers run
         }
-        let reply = helper.answer(&mut *harness, &mut cases, request, attached);
+        let reply = helper.answer(&mut engine, &mut cases, request, attached);
         os::flush();
         if !helper.reply(number, reply) {
             // The guest closed the channel. The reply is there all the same, and the end of this process tells of it.
@@ -176,6 +176,29 @@ fn serve(make: Make) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The engine: another one, when one has gone.
+struct Engine {
+    make: Make,
+    setup: EngineSetup,
+    events: Events,
+    now: Option<Box<dyn Harness>>,
+}
+
+impl Engine {
+    fn now(&mut self) -> Result<&mut dyn Harness, Error> {
+        let now = match self.now.take() {
+            Some(now) => now,
+            None => (self.make)(&self.setup, self.events)?,
+        };
+        Ok(&mut **self.now.insert(now))
+    }
+
+    /// It goes; what there was in it.
+    fn end(&mut self) -> Vec<Module> {
+        self.now.take().map(|harness| harness.modules()).unwrap_or_default()
+    }
 }
 
 /// The channel out of the guest's way, and no other descriptor but the three standard ones, whatever came with the process.
@@ -215,8 +238,13 @@ struct Helper {
 
 impl Helper {
     /// Everything up to the point from which the guest's code may run.
-    fn begin(&self, setup: &Setup, make: Make) -> Result<(Box<dyn Harness>, Enforced), Trouble> {
+    fn begin(&self, setup: Setup, make: Make) -> Result<(Engine, Enforced), Trouble> {
         confine::no_core_dumps()?;
+        if let Some(seed) = setup.seed {
+            deterministic::begin(seed);
+            // This process ends with `exit`: the functions of C that called the constructor never return.
+            os::replace_chance([(); 2].map(|()| deterministic::random().unwrap_or_default()));
+        }
         let channel = self.channel.as_fd();
         let entered = setup.policy.as_ref().map(|policy| (confine::enter(policy, &[channel]), policy));
         if entered.as_ref().is_some_and(|(entered, _)| entered.has_own_processes()) {
@@ -226,13 +254,14 @@ impl Helper {
         warden::split(Ward::Guest, self.channel, self.shared)?;
         report::install(self.shared, self.channel.as_raw_fd())?;
         let events = Events { shared: self.shared, topics: Topics::from_bits_truncate(setup.topics) };
-        let harness = make(&setup.engine, events)?;
+        let mut engine = Engine { make, setup: setup.engine, events, now: None };
+        engine.now()?;
         let apply = |(entered, policy): (Entered, &Policy)| entered.apply(policy).map_err(Trouble::Unmet);
         let mut enforced = entered.map_or(Ok(Enforced::default()), apply)?;
         if let Some(listener) = enforced.take_listener() {
             listener.send(self.channel)?;
         }
-        Ok((harness, enforced)) // From here on foreign code may run.
+        Ok((engine, enforced)) // From here on foreign code may run.
     }
 
     /// Answers a request; false if nobody hears it.
@@ -246,13 +275,17 @@ impl Helper {
 
     fn answer(
         &self,
-        harness: &mut dyn Harness,
+        engine: &mut Engine,
         cases: &mut Cases,
         request: Request,
         attached: Option<OwnedFd>,
     ) -> Result<Reply, Trouble> {
+        if matches!(request, Request::Renew) {
+            return Ok(Reply::Renewed { modules: engine.end() });
+        }
+        let harness = engine.now()?;
         match request {
-            Request::Begin(_) | Request::End => Err(io::Error::from(Errno::PROTO).into()),
+            Request::Begin(_) | Request::Renew | Request::End => Err(io::Error::from(Errno::PROTO).into()),
             Request::Load { name, bytes } => {
                 let bytes = bytes.map(|len| read(attached, len)).transpose()?;
                 let library = harness.load(&name, bytes)?;
@@ -279,14 +312,14 @@ impl Helper {
                 harness.close(library)?;
                 Ok(Reply::Done)
             }
-            Request::Cases { call, mode, cpu, lengths } => {
+            Request::Cases { call, mode, limits, lengths } => {
                 let bytes = read(attached, lengths.iter().sum())?;
                 let mut at = bytes.as_ptr().expose_provenance() as u64;
                 let inputs = lengths.iter().map(|len| {
                     at += len;
                     at - len..at
                 });
-                let ties = Ties { channel: self.channel, shared: self.shared, cpu };
+                let ties = Ties { channel: self.channel, shared: self.shared, limits };
                 Ok(Reply::Ran(cases.run(harness, &call, mode, inputs, &ties)?))
             }
         }
@@ -297,4 +330,16 @@ fn read(file: Option<OwnedFd>, len: u64) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
     File::from(file.ok_or(Errno::BADF)?).read_exact_at(&mut bytes, 0)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_constructor_of_the_program_itself_counts() {
+        assert!(is_in_program(is_in_program as *const () as u64));
+        assert!(!is_in_program(libc::getpid as *const () as u64), "the C library's");
+        assert!(!is_in_program(0));
+    }
 }

@@ -2,6 +2,7 @@
 #![allow(non_snake_case)]
 
 use crate::guest::Ptr;
+use loader_core::deterministic;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 const SUCCESS: u32 = 0;
@@ -13,8 +14,11 @@ const UNSUCCESSFUL: u32 = 0xc000_0001;
 const RNG: usize = 0x81;
 const USE_SYSTEM_PREFERRED_RNG: u32 = 2;
 
-/// Fills memory with random bytes of the kernel; false where it has none.
+/// Fills memory with random bytes, of the kernel where they need not be the same in every run; false where it has none.
 fn fill(mut bytes: &mut [u8]) -> bool {
+    if deterministic::fill(bytes) {
+        return true;
+    }
     while !bytes.is_empty() {
         match getrandom(&mut *bytes, GetRandomFlags::empty()) {
             Ok(n) => bytes = &mut bytes[n..],

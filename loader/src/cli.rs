@@ -20,7 +20,6 @@ mod run;
 mod sandbox;
 mod screen;
 mod sweep;
-mod system;
 mod trace;
 mod value;
 
@@ -74,8 +73,6 @@ enum What {
     Run(run::Run),
     /// Show what this machine enforces when a process is confined
     Sandbox(sandbox::Sandbox),
-    #[command(hide = true)]
-    Probe(probe::Probe),
 }
 
 /// By which rules to load.
@@ -114,16 +111,6 @@ impl Loading {
     fn sandbox(&self) -> Builder {
         let builder = Builder::default().missing(self.missing.policy());
         self.dll_path.iter().fold(builder, Builder::dll_path)
-    }
-
-    /// The same rules, as arguments of another process.
-    fn arguments(&self) -> impl Iterator<Item = &std::ffi::OsStr> {
-        let missing = match self.missing {
-            Missing::Strict => "--missing=strict",
-            Missing::Trap => "--missing=trap",
-        };
-        let dirs = self.dll_path.iter().flat_map(|dir| ["--dll-path".as_ref(), dir.as_os_str()]);
-        std::iter::once(missing.as_ref()).chain(dirs)
     }
 }
 
@@ -192,7 +179,6 @@ pub(crate) fn run() -> ExitCode {
         What::Deps(deps) => deps.run(json),
         What::Sweep(sweep) => sweep.run(json),
         What::Sandbox(sandbox) => sandbox.run(json),
-        What::Probe(probe) => Ok(probe.run()),
     };
     done.unwrap_or_else(|failure| report(&failure, json))
 }

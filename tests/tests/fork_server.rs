@@ -6,9 +6,10 @@ use loader::sandbox::{
     server::{Mode, Server},
 };
 use std::{
+    cell::Cell,
     fs,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tests::process;
 
@@ -110,6 +111,89 @@ fn whatever_a_case_does_the_next_one_runs() {
         }
     });
     assert_eq!(process::descriptors().unwrap(), descriptors);
+}
+
+#[test]
+fn each_case_has_limits_of_its_own() {
+    let _alone = alone();
+    let quick = Duration::from_millis(200);
+    let limited = [
+        (b"memory", Limit::Memory, Sandbox::builder().memory(64 << 20)),
+        (b"time  ", Limit::Cpu, Sandbox::builder().cpu(quick)),
+        (b"time  ", Limit::Wall, Sandbox::builder().wall(quick)),
+        (b"sleep ", Limit::Wall, Sandbox::builder().wall(quick).cpu(quick)),
+    ];
+    for format in Format::ALL {
+        let (name, bytes) = image(format, "mischief/elf/libmischief.so", "mischief/pe/mischief.dll");
+        for (takes, limit, builder) in limited.clone() {
+            let load = |sandbox: &mut Sandbox| sandbox.load_bytes(&name, &bytes).map(drop);
+            let mut server = Server::start(builder, Mode::Forks, "takes", load).unwrap();
+            let inputs = [b"nothing", &takes[..], b"nothing", takes, b"nothing"];
+            let start = Instant::now();
+            let outcomes = server.run_all(&inputs);
+            let is = |outcome: &Outcome<Returned>| match outcome {
+                Ok(answer) => answer.i32() == 0,
+                Err(failure) => matches!(failure, Failure::Killed(over) if *over == limit),
+            };
+            let failed: Vec<bool> = outcomes.iter().map(Result::is_err).collect();
+            assert_eq!(failed, [false, true, false, true, false], "{format:?} {limit}: {outcomes:?}");
+            assert!(outcomes.iter().all(is), "{format:?} {limit}: {outcomes:?}");
+            assert!(start.elapsed() < Duration::from_secs(5), "{format:?} {limit}");
+        }
+    }
+}
+
+/// Time is each case's own, however many there are: together these take longer than one may.
+#[test]
+fn cases_do_not_use_up_each_others_limits() {
+    let _alone = alone();
+    let (name, bytes) = image(Format::Elf, "elf/planted/libplanted.so", "");
+    let load = |sandbox: &mut Sandbox| sandbox.load_bytes(&name, &bytes).map(drop);
+    let builder = Sandbox::builder().wall(Duration::from_millis(100)).cpu(Duration::from_millis(50));
+    let mut server = Server::start(builder, Mode::Forks, "planted_counts", load).unwrap();
+    let outcomes = server.run_all(&vec![&b"x"[..]; 500]);
+    assert!(outcomes.iter().all(|o| o.as_ref().is_ok_and(|answer| answer.i32() == 1)), "{outcomes:?}");
+}
+
+#[test]
+fn a_helper_that_cannot_be_started_again_is_said_of_every_case() {
+    let _alone = alone();
+    let (name, bytes) = image(Format::Elf, "mischief/elf/libmischief.so", "");
+    for mode in MODES {
+        let there = Cell::new(true);
+        let load = |sandbox: &mut Sandbox| match there.get() {
+            true => sandbox.load_bytes(&name, &bytes).map(drop),
+            false => sandbox.load("no-such.so").map(drop),
+        };
+        let builder = Sandbox::builder().wall(Duration::from_millis(300));
+        let mut server = Server::start(builder, mode, "takes", load).unwrap();
+        assert_eq!(server.run(b"nothing").unwrap().i32(), 0);
+        assert!(matches!(server.run(b"sleep"), Err(Failure::Killed(Limit::Wall))));
+        there.set(false);
+        let outcomes = server.run_all(&[&b"nothing"[..]; 3]);
+        let text = |outcome: &Outcome<Returned>| outcome.as_ref().unwrap_err().to_string();
+        assert_eq!(outcomes.len(), 3, "{mode:?} {outcomes:?}");
+        assert!(outcomes.iter().all(|o| text(o).contains("no-such.so")), "{mode:?} {outcomes:?}");
+        there.set(true);
+        assert_eq!(server.run(b"nothing").unwrap().i32(), 0, "{mode:?}: and when it can, it goes on");
+    }
+}
+
+#[test]
+fn a_process_that_cannot_be_started_again_is_said_of_every_case() {
+    let _alone = alone();
+    let (name, bytes) = image(Format::Elf, "mischief/elf/libmischief.so", "");
+    for mode in MODES {
+        let folder = tempfile::tempdir().unwrap();
+        let builder = Sandbox::builder().wall(Duration::from_millis(300)).current_dir(folder.path());
+        let load = |sandbox: &mut Sandbox| sandbox.load_bytes(&name, &bytes).map(drop);
+        let mut server = Server::start(builder, mode, "takes", load).unwrap();
+        assert!(matches!(server.run(b"sleep"), Err(Failure::Killed(Limit::Wall))));
+        folder.close().unwrap(); // and without its folder no process begins
+        let outcomes = server.run_all(&[&b"nothing"[..]; 3]);
+        let said = |o: &Outcome<Returned>| matches!(o, Err(Failure::System { what: "start a helper", .. }));
+        assert!(outcomes.len() == 3 && outcomes.iter().all(said), "{mode:?} {outcomes:?}");
+    }
 }
 
 #[test]

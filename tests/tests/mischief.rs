@@ -75,10 +75,11 @@ const SIGSEGV: i32 = 11;
 const SIGABRT: i32 = 6;
 
 /// Both formats, then what only one of them has.
-const BOTH: [(&str, Told, Told); 24] = [
+const BOTH: [(&str, Told, Told); 25] = [
     ("spins", Killed(Limit::Wall), Killed(Limit::Wall)),
     ("sleeps", Killed(Limit::Wall), Killed(Limit::Wall)),
     ("eats_memory", Sated, Sated),
+    ("takes", Allowed, Allowed), // nothing, by what it is given here
     ("raw_forks", Denied, Denied),
     ("starts_threads", Scarce, Scarce),
     ("leaves_a_process", Denied, Denied),
@@ -101,12 +102,14 @@ const BOTH: [(&str, Told, Told); 24] = [
     ("prints", Killed(Limit::Output), Killed(Limit::Output)),
     ("breaks_heap", Faulted(SIGABRT), Faulted(SIGABRT)),
 ];
-const ELF: [(&str, Told); 7] = [
+const ELF: [(&str, Told); 9] = [
     ("forks", Denied),
     ("spins_without_signals", Killed(Limit::Wall)),
     ("aborts", Faulted(SIGABRT)),
     ("faults_ignored", Died(SIGSEGV)),
     ("opens_socket", Denied),
+    ("asks_in_a_thread", Allowed),
+    ("times_answered", Allowed),
     ("closes_descriptors", Allowed),
     ("closes_everything", Allowed),
 ];

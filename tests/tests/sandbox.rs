@@ -7,9 +7,11 @@ use loader::{
     Addr, Engine, ErrorKind, SymbolName,
     sandbox::{Argument, Failure, Limit, Output, Sandbox},
 };
+use loader_core::maps::Maps;
 use std::{
     fs,
     sync::{Arc, Mutex},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -311,6 +313,48 @@ fn events_tell_what_the_engine_does() {
     assert!(sandbox.events().is_empty(), "each is told once");
     let module = sandbox.modules().iter().find(|m| &*m.name == "plain.dll").unwrap();
     assert_eq!(module.format, loader::Format::Pe);
+}
+
+/// The guest's threads run on when nobody waits for it, and what they ask for is refused all the same.
+#[test]
+fn refused_calls_are_answered_at_all_times() {
+    let mut sandbox = with(FORMATS[0].0, Sandbox::builder());
+    assert_eq!(sandbox.call("asks_in_a_thread", []).unwrap().i32(), 0);
+    thread::sleep(Duration::from_millis(500));
+    let answers = sandbox.call("times_answered", []).unwrap().i32();
+    assert!(answers > 10, "{answers}");
+    let refused = sandbox.refused();
+    assert!(refused.len() > 10 && refused.iter().all(|call| call.name() == Some("socket")), "{refused:?}");
+}
+
+#[test]
+fn a_new_engine_knows_nothing_of_the_old_one() {
+    for (_, path) in FORMATS {
+        let mut sandbox = Sandbox::builder().start().unwrap();
+        let name = path.rsplit('/').next().unwrap();
+        let library = sandbox.load_bytes(name, &image(path)).unwrap();
+        let at = sandbox.find(library, "plain_add").unwrap().at;
+        let last = sandbox.renew().unwrap();
+        assert!(last.iter().any(|module| *module.name == *name), "{last:?}");
+        assert_eq!(sandbox.modules().len(), 0);
+        let guest = Maps::of(sandbox.id().unwrap());
+        assert!(!guest.0.is_empty() && !guest.runs(at.0), "its terminators ran and its memory is gone");
+        assert!(
+            matches!(sandbox.close(library), Err(Failure::Refused(e)) if e.kind == ErrorKind::InvalidHandle)
+        );
+        assert!(matches!(sandbox.call("plain_add", []), Err(Failure::Refused(_))));
+        sandbox.load_bytes(name, &image(path)).unwrap();
+        assert_eq!(sandbox.call("plain_add", [2.into(), (-5).into()]).unwrap().i32(), -3);
+        sandbox.end().unwrap();
+    }
+}
+
+#[test]
+fn what_is_discarded_is_neither_kept_nor_too_much() {
+    let wall = Duration::from_millis(300);
+    let mut sandbox = with(FORMATS[0].0, Sandbox::builder().output(Output::Discarded).wall(wall));
+    assert!(matches!(sandbox.call("prints", []), Err(Failure::Killed(Limit::Wall))));
+    assert_eq!(sandbox.printed(), (Vec::new(), Vec::new()));
 }
 
 #[test]

@@ -1,9 +1,13 @@
-//! Sandboxes one after the other, each with a guest that ends in another way: nothing of any is left.
+//! Sandboxes one after the other, each with a guest that ends in another way, and servers of many cases: nothing of any is
+//! left.
 //!
 //! Some hundred; `LOADER_ENDURE=full` makes it ten thousand. Alone in its program, because it counts what all of the
 //! process has.
 
-use loader::sandbox::{Failure, Limit, Output, Sandbox};
+use loader::sandbox::{
+    Failure, Limit, Output, Sandbox,
+    server::{Mode, Server},
+};
 use std::{collections::BTreeSet, env, fs, path::Path, thread, time::Duration};
 use tests::process;
 
@@ -50,6 +54,22 @@ fn case(n: usize, images: &[(String, Vec<u8>)], folder: &Path) {
     }
 }
 
+/// As many cases of one server, some of which fault.
+fn serve(mode: Mode, times: usize, (name, bytes): &(String, Vec<u8>)) {
+    const EACH: usize = 50;
+    let load = |sandbox: &mut Sandbox| sandbox.load_bytes(name, bytes).map(drop);
+    let mut server = Server::start(Sandbox::builder(), mode, "planted_check", load).unwrap();
+    let inputs: Vec<&[u8]> =
+        (1..=times).map(|n| if n % EACH == 0 { &b"PLNT\xa0\xff!"[..] } else { b"PLNT\xa0\x03!" }).collect();
+    for (nth, outcome) in (1..).zip(server.run_all(&inputs)) {
+        let right = match &outcome {
+            Ok(returned) => nth % EACH != 0 && returned.i32() == 2,
+            Err(failure) => nth % EACH == 0 && matches!(failure, Failure::Faulted(_) | Failure::Died(11)),
+        };
+        assert!(right, "case {nth} of {name}, {mode:?}: {outcome:?}");
+    }
+}
+
 #[test]
 fn nothing_is_left_of_ten_thousand_guests() {
     let times = if env::var_os("LOADER_ENDURE").is_some() { 10_000 } else { 360 };
@@ -58,13 +78,19 @@ fn nothing_is_left_of_ten_thousand_guests() {
         (name, fs::read(corpus::root().join(path)).unwrap())
     };
     let images = ["mischief/elf/libmischief.so", "mischief/pe/mischief.dll"].map(read);
+    let planted = ["elf/planted/libplanted.so", "pe/planted/planted.dll"].map(read);
     let folder = tempfile::tempdir().unwrap();
     // In a thread that ends: what the allocator keeps at hand for a thread would count as given out.
     let run = |times| {
-        let cases = || (0..times).for_each(|n| case(n, &images, folder.path()));
+        let cases = || {
+            (0..times).for_each(|n| case(n, &images, folder.path()));
+            for mode in [Mode::Forks, Mode::Restores] {
+                planted.iter().for_each(|image| serve(mode, times, image));
+            }
+        };
         thread::scope(|scope| scope.spawn(cases).join().unwrap());
     };
-    run(36); // what the process makes once
+    run(60); // what the process makes once
     let measure = || (process::mapped().unwrap(), process::descriptors().unwrap());
     let (before, memory) = (measure(), process::allocated());
     run(times);

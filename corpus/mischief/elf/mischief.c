@@ -72,6 +72,27 @@ EXPORT i64 faults_for_ever(void) { return handles(comes_back), calls_null(); }
 EXPORT i64 faults_ignored(void) { return handles(SIG_IGN), calls_null(); }
 
 /* Nothing polite ends this one. */
+/* A thread that asks for what is refused, again and again, whoever waits; and how often it was answered. */
+static volatile i64 answers;
+
+static void *asks(void *nothing)
+{
+    static const i64 millisecond[2] = {0, 1000000};
+    for (;; answers++) {
+        raw_socket();
+        RAW3(RAW_NANOSLEEP, millisecond, 0, 0);
+    }
+    return nothing;
+}
+
+EXPORT i64 asks_in_a_thread(void)
+{
+    pthread_t thread;
+    return -pthread_create(&thread, 0, asks, 0);
+}
+
+EXPORT i64 times_answered(void) { return answers; }
+
 EXPORT void spins_without_signals(void)
 {
     sigset_t all;

@@ -1,8 +1,12 @@
 //! How much: the limits that the kernel keeps of each process (`setrlimit`).
 
 use super::{Enforced, Limits, Measure, copy::try_in_a_copy, enforced::Finding};
+use crate::usage::Usage;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::{fs, io};
+use std::{
+    fs::{self, File},
+    io,
+};
 
 /// Sets all limits.
 pub(super) fn set(limits: &Limits, enforced: &mut Enforced) {
@@ -40,11 +44,11 @@ fn at_most(resource: Resource, soft: u64, hard: u64, unit: &str) -> Finding {
 /// What the process has of data now, and this much more. What it shares with others, or has in files without names, is no
 /// data to the kernel.
 fn memory(more: u64) -> Finding {
-    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let Some(pages) = statm.split_whitespace().nth(5).and_then(|pages| pages.parse::<u64>().ok()) else {
+    let now = File::open("/proc/self/statm").ok().and_then(|statm| Usage::read(&statm));
+    let Some(now) = now else {
         return Finding::absent("the system does not say how much there is already");
     };
-    let most = (pages * rustix::param::page_size() as u64).saturating_add(more);
+    let most = now.data.saturating_add(more);
     at_most(Resource::Data, most, most, "bytes of data")
 }
 

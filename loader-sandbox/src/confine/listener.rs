@@ -145,7 +145,7 @@ impl Listener {
     }
 
     /// Waits until a call waits, or `stop` can be read or hung up. False if there will be no more.
-    pub(super) fn wait(&self, stop: Option<BorrowedFd<'_>>) -> bool {
+    pub(crate) fn wait(&self, stop: Option<BorrowedFd<'_>>) -> bool {
         self.look(stop, None).is_ok_and(|waiting| waiting == Waiting::Call)
     }
 

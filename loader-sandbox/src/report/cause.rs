@@ -6,9 +6,8 @@ use super::{
     place::printable,
     record::Record,
 };
-use crate::maps::Maps;
 use crate::signal_name;
-use loader_core::{Addr, Exception};
+use loader_core::{Addr, Exception, maps::Maps};
 use serde::Serialize;
 use std::fmt;
 

@@ -1,8 +1,8 @@
 //! What was copied of the guest's memory when it faulted: it is all that a report looks at, for the guest is gone by then.
 
 use super::record::{RED_ZONE, Record};
-use crate::maps::Maps;
 use crate::os;
+use loader_core::maps::Maps;
 use rustix::process::Pid;
 
 /// Where the stack begins that is in use: at the stack pointer, or above it where that is below a stack that is full.

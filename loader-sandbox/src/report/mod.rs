@@ -35,9 +35,9 @@ pub use place::{Line, Offset, Place};
 pub use registers::Register;
 pub use walk::{End, Stack};
 
-use crate::{Module, maps::Maps};
+use crate::Module;
 use copies::Copies;
-use loader_core::{Addr, Error, ErrorKind, Exception, Rva};
+use loader_core::{Addr, Error, ErrorKind, Exception, Rva, maps::Maps};
 use module::{Files, Modules, short};
 use rustix::process::Pid;
 use serde::Serialize;

@@ -1,9 +1,11 @@
 //! The modules of the guest, and the files that they come from, read where a frame or a register leads there.
 
 use super::{carefully, image::Image, place::printable};
-use crate::maps::{Mapping, Maps};
 use crate::protocol::Module;
-use loader_core::{Format, Rights, Rva};
+use loader_core::{
+    Format, Rights, Rva,
+    maps::{Mapping, Maps},
+};
 use std::{
     cell::{Cell, OnceCell},
     collections::BTreeMap,

@@ -5,7 +5,7 @@ use super::{
     place::printable,
     record::Record,
 };
-use crate::maps::Maps;
+use loader_core::maps::Maps;
 use serde::Serialize;
 
 /// A register.

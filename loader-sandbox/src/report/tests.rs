@@ -9,9 +9,8 @@ use super::{
     record::{RSP, Record, state},
     *,
 };
-use crate::maps::Maps;
 use gimli::{DwarfSections, LittleEndian, SectionId};
-use loader_core::{Format, LinkAddr, Placement};
+use loader_core::{Format, LinkAddr, Placement, maps::Maps};
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::{
     fs::File,

@@ -14,7 +14,6 @@ use super::{
     place::Place,
     record::Record,
 };
-use crate::maps::Maps;
 use framehop::{
     FrameAddress, ModuleSectionInfo, Unwinder,
     x86_64::{CacheX86_64, Reg, UnwindRegsX86_64, UnwinderX86_64},
@@ -23,6 +22,7 @@ use gimli::{
     BaseAddresses, CallFrameInstruction, CallFrameInstructionIter, EhFrame, EhFrameHdr, LittleEndian,
     Operation, OperationIter, UnwindExpression, UnwindSection,
 };
+use loader_core::maps::Maps;
 use serde::Serialize;
 use std::{fmt, ops::Range};
 

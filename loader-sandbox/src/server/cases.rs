@@ -2,16 +2,18 @@
 
 use super::{Mode, Snapshot};
 use crate::{
+    Limit,
     confine::NoMoreProcesses,
     os::{self, Window},
+    process::Limits,
     protocol::{self, Call, Ran, Trouble},
     serve::Harness,
     shared::Mapped,
 };
-use loader_core::{Error, call::Arg, tls};
+use loader_core::{Error, call::Arg, deterministic::Moment, tls};
 use rustix::{
     io::Errno,
-    process::{Pid, Resource, Rlimit, WaitOptions, setrlimit, waitpid},
+    process::{Pid, WaitOptions, waitpid},
 };
 use std::{
     collections::VecDeque,
@@ -19,7 +21,6 @@ use std::{
     ops::Range,
     os::{fd::AsRawFd, unix::net::UnixStream},
     panic::{AssertUnwindSafe, catch_unwind},
-    time::Duration,
 };
 
 /// What outlives a batch.
@@ -27,8 +28,8 @@ use std::{
 pub(crate) struct Cases {
     /// Whether copies are kept from making processes, which this one may only because it makes the copies.
     confined: bool,
-    /// Memory as it was before the first case.
-    before: Option<Snapshot>,
+    /// Memory as it was before the first case, and when that was.
+    before: Option<(Snapshot, Moment)>,
     copies: Option<Copies>,
 }
 
@@ -58,7 +59,7 @@ const RETURNED: u64 = u64::MAX;
 pub(crate) struct Ties<'h> {
     pub(crate) channel: &'h UnixStream,
     pub(crate) shared: &'h Mapped,
-    pub(crate) cpu: Option<Duration>,
+    pub(crate) limits: Limits,
 }
 
 impl Cases {
@@ -77,10 +78,7 @@ impl Cases {
     ) -> io::Result<Vec<Ran>> {
         let function = match harness.find(call.target, &call.symbol) {
             Ok(function) => function,
-            Err(error) => {
-                let trouble = protocol::encode(&Trouble::from(error)).unwrap_or_default();
-                return Ok(inputs.map(|_| Ran::Failed(trouble.clone())).collect());
-            }
+            Err(error) => return Ok(inputs.map(|_| failed(error.clone())).collect()),
         };
         match mode {
             Mode::Forks => {
@@ -91,13 +89,14 @@ impl Cases {
                 copies.run(inputs, ties, |input| called(harness.call(&function, &arguments(&input))))
             }
             Mode::Restores => {
-                let before = match &self.before {
+                let (memory, moment) = match &self.before {
                     Some(before) => before,
-                    None => self.before.insert(kept::snapshot(harness)?),
+                    None => self.before.insert((kept::snapshot(harness)?, Moment::take())),
                 };
                 let here = |input| {
                     let ran = called(harness.call(&function, &arguments(&input)));
-                    before.restore();
+                    memory.restore();
+                    moment.restore();
                     ran
                 };
                 Ok(inputs.map(here).collect())
@@ -116,8 +115,12 @@ fn called(result: Result<(u64, u64), Error>) -> Ran {
     os::flush();
     match result {
         Ok((integer, float)) => Ran::Returned(integer, float),
-        Err(error) => Ran::Failed(protocol::encode(&Trouble::from(error)).unwrap_or_default()),
+        Err(error) => failed(error),
     }
+}
+
+fn failed(trouble: impl Into<Trouble>) -> Ran {
+    Ran::Failed(protocol::encode(&trouble.into()).unwrap_or_default())
 }
 
 impl Copies {
@@ -164,7 +167,8 @@ impl Copies {
         let answered = catch_unwind(AssertUnwindSafe(|| {
             ties.cut()?;
             self.filter.as_mut().map_or(Ok(()), NoMoreProcesses::enforce)?;
-            slate.write(&case());
+            let ran = case();
+            slate.write(&ties.excess().map_or(ran, |limit| failed(Trouble::Over(limit))));
             io::Result::Ok(())
         }));
         os::exit(i32::from(!matches!(answered, Ok(Ok(())))))
@@ -237,11 +241,15 @@ impl Ties<'_> {
     fn cut(&self) -> io::Result<()> {
         self.shared.part()?;
         os::close(self.channel.as_raw_fd());
-        if let Some(cpu) = self.cpu {
-            let most = Some(cpu.as_secs() + u64::from(cpu.subsec_nanos() != 0));
-            setrlimit(Resource::Cpu, Rlimit { current: most, maximum: most.map(|s| s + 1) })?;
-        }
         Ok(())
+    }
+
+    /// In the copy: the limit that it is over when its case is, and that nobody has noticed yet.
+    fn excess(&self) -> Option<Limit> {
+        if self.limits.leeway().is_some_and(|leeway| !os::has_room(leeway)) {
+            return Some(Limit::Memory);
+        }
+        self.limits.cpu.is_some_and(|most| os::own_cpu_time() > most).then_some(Limit::Cpu)
     }
 }
 

@@ -6,10 +6,9 @@
 //! Unsafe because a signal handler reads what the kernel hands over by address, and lets the thread go on elsewhere.
 #![allow(unsafe_code)]
 
-use crate::maps::Maps;
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction};
 use libc::{c_int, c_void, siginfo_t, ucontext_t};
-use loader_core::{Addr, Placement, signals::Link};
+use loader_core::{Addr, Placement, maps::Maps, signals::Link};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,

@@ -16,7 +16,7 @@ mod snapshot;
 pub use snapshot::Snapshot;
 
 use crate::{
-    Builder, Failure, Limit, Outcome, Returned, Sandbox,
+    Builder, Failure, Outcome, Returned, Sandbox,
     protocol::{self, Call, Ran, Target},
     sandbox::ending,
 };
@@ -38,8 +38,8 @@ pub enum Mode {
 /// A function that is called for many inputs.
 ///
 /// # Limits
-/// Those of the sandbox hold for each case. A case that is over one is killed with the helper, and the next one gets a new
-/// one.
+/// Those of the sandbox hold for each case. A case that is over one when somebody looks is killed with the helper, and the next
+/// one gets a new one; a copy of the process looks itself when its case is over.
 pub struct Server<'l> {
     builder: Builder,
     load: Load<'l>,
@@ -118,18 +118,18 @@ impl<'l> Server<'l> {
     fn batch(&mut self, inputs: &[&[u8]]) -> Result<Vec<Outcome<Returned>>, (Failure, Blame)> {
         let (call, mode) = (self.call.clone(), self.mode);
         let unused = self.sandbox.is_none();
-        let sandbox = self.sandbox().map_err(|failure| (failure, Blame::Case))?;
+        let blame = |alone| if alone && inputs.len() == 1 { Blame::Case } else { Blame::Somebody };
+        let sandbox = self.sandbox().map_err(|failure| (failure, blame(true)))?;
         let ran = sandbox.cases(call, mode, inputs);
         let outcomes = ran.and_then(|ran| match ran.len() == inputs.len() {
             true => Ok(ran.into_iter().map(|ran| outcome(sandbox, ran)).collect()),
             false => Err(Failure::Garbled),
         });
-        let alone = inputs.len() == 1 && (unused || mode == Mode::Forks);
         outcomes.map_err(|failure| match failure.is_survived() {
-            true => (failure, Blame::Case),
+            true => (failure, blame(true)),
             false => {
                 self.sandbox = None;
-                (failure, if alone { Blame::Case } else { Blame::Somebody })
+                (failure, blame(unused || mode == Mode::Forks))
             }
         })
     }
@@ -168,16 +168,21 @@ fn outcome(sandbox: &Sandbox, ran: Ran) -> Outcome<Returned> {
     match ran {
         Ran::Returned(integer, float) => Ok(Returned { integer, float }),
         Ran::Failed(bytes) => Err(sandbox.trouble(protocol::decode(&bytes)?)),
-        Ran::Ended(status) => Err(match ending(ExitStatus::from_raw(status)) {
-            Failure::Died(libc::SIGXCPU) => Failure::Killed(Limit::Cpu),
-            other => other,
-        }),
+        Ran::Ended(status) => Err(ending(ExitStatus::from_raw(status))),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As this one is: no constructor of it turns it into a helper.
+    #[test]
+    fn a_program_that_cannot_be_started_again_is_told_so() {
+        let server = Server::start(Builder::default(), Mode::Forks, "f", |_| Ok(()));
+        let said = server.unwrap_err().to_string();
+        assert_eq!(said, "cannot start a helper: this program cannot be started again as one");
+    }
 
     #[test]
     fn a_batch_is_not_too_long_and_never_empty() {

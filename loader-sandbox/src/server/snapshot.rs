@@ -3,8 +3,8 @@
 //! Unsafe because memory is copied that nobody here owns: it is the modules' own, and they run in between.
 #![allow(unsafe_code)]
 
-use crate::maps::Maps;
 use loader_core::Placement;
+use loader_core::maps::Maps;
 use std::{io, ops::Range, ptr};
 
 /// Writable memory of modules as it was.

@@ -3,10 +3,9 @@
 use super::{set_errno, string::copy_s};
 use crate::{
     guest::Ptr,
-    kernel32::time::{date_of, days_of},
+    kernel32::time::{date, date_of, days_of, uptime},
     teb,
 };
-use rustix::time::{ClockId, clock_gettime};
 
 /// `struct tm`: second, minute, hour, day, month, year, weekday, day of the year, daylight saving.
 type Tm = [i32; 9];
@@ -77,7 +76,7 @@ fn give_s(out: Ptr<Tm>, tm: Option<Tm>) -> i32 {
 }
 
 extern "win64" fn _time64(out: Ptr<i64>) -> i64 {
-    let now = clock_gettime(ClockId::Realtime).tv_sec;
+    let now = date().as_secs().cast_signed();
     out.put(now);
     now
 }
@@ -138,8 +137,8 @@ extern "win64" fn _difftime64(a: i64, b: i64) -> f64 {
 /// Milliseconds that the program has run: elapsed time, as on Windows.
 extern "win64" fn clock() -> i32 {
     static START: std::sync::OnceLock<std::time::Duration> = std::sync::OnceLock::new();
-    let start = *START.get_or_init(crate::futex::now);
-    i32::try_from((crate::futex::now() - start).as_millis()).unwrap_or(-1)
+    let start = *START.get_or_init(uptime);
+    i32::try_from((uptime() - start).as_millis()).unwrap_or(-1)
 }
 
 /// The zone is the host's, read when it is needed.

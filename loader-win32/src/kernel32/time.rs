@@ -2,6 +2,7 @@
 
 use super::{Bool, TRUE, error::code, fail};
 use crate::{futex, guest::Ptr};
+use loader_core::deterministic::{self, Clock};
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
@@ -13,8 +14,21 @@ const PER_DAY: i64 = 86_400 * PER_SECOND;
 
 /// Now, as Windows counts it.
 pub(crate) fn file_time() -> i64 {
-    let t = clock_gettime(ClockId::Realtime);
-    from_unix(t.tv_sec, t.tv_nsec)
+    let t = date();
+    from_unix(t.as_secs().cast_signed(), t.subsec_nanos().into())
+}
+
+/// The time since 1970.
+pub(crate) fn date() -> Duration {
+    deterministic::now(Clock::Calendar).unwrap_or_else(|| {
+        let t = clock_gettime(ClockId::Realtime);
+        Duration::new(u64::try_from(t.tv_sec).unwrap_or(0), u32::try_from(t.tv_nsec).unwrap_or(0))
+    })
+}
+
+/// The time since boot that guests are told. Waits look at the system's own.
+pub(crate) fn uptime() -> Duration {
+    deterministic::now(Clock::Uptime).unwrap_or_else(futex::now)
 }
 
 /// A moment of the host, as Windows counts it.
@@ -32,7 +46,7 @@ pub(crate) extern "win64" fn GetSystemTimeAsFileTime(out: Ptr<i64>) {
 }
 
 fn ticks() -> u64 {
-    hundreds(futex::now())
+    hundreds(uptime())
 }
 
 fn hundreds(t: Duration) -> u64 {

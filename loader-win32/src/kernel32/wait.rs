@@ -14,12 +14,14 @@ use crate::{
     object::{CURRENT_PROCESS, CURRENT_THREAD, Kind, Object, Wait, Waited, current_thread_id},
     teb,
 };
+use loader_core::deterministic;
 use std::{
     mem::discriminant,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 const WAIT_ABANDONED: u32 = 0x80;
@@ -233,7 +235,10 @@ fn wait(objects: Vec<Arc<Object>>, all: bool, ms: u32, alertable: Bool) -> u32 {
     match waited {
         Waited::Object(n) => crate::text::length(n),
         Waited::Abandoned(n) => WAIT_ABANDONED + crate::text::length(n),
-        Waited::TimedOut => WAIT_TIMEOUT,
+        Waited::TimedOut => {
+            deterministic::slept(Duration::from_millis(ms.into()));
+            WAIT_TIMEOUT
+        }
         Waited::Called => {
             calls::make();
             WAIT_IO_COMPLETION

@@ -10,7 +10,7 @@ use super::{
     watch::Watch,
 };
 use crate::guest::Ptr;
-use loader_core::{PAGE, Rights};
+use loader_core::{PAGE, Rights, memory};
 use rustix::mm::{MapFlags, MprotectFlags, MsyncFlags, ProtFlags};
 use std::{ffi::c_void, ops::Range, ptr, sync::OnceLock};
 
@@ -162,29 +162,14 @@ pub(crate) fn is_free(range: &Range<u64>) -> bool {
 
 /// Copies what can be read at `from` of a process, without ever faulting, and says how much that was.
 pub(crate) fn peek(process: u32, from: u64, to: Ptr<u8>, len: usize) -> usize {
-    transfer(libc::process_vm_readv, process, to, from, len)
+    // SAFETY: an address of the caller's, who wants it written to.
+    unsafe { memory::read(process.cast_signed(), from, to.raw(), len) }
 }
 
 /// Copies to an address of a process as far as can be written there, without ever faulting, and says how far that was.
 pub(crate) fn poke(process: u32, to: u64, from: Ptr<u8>, len: usize) -> usize {
-    transfer(libc::process_vm_writev, process, from, to, len)
-}
-
-type Transfer = unsafe extern "C" fn(
-    libc::pid_t,
-    *const libc::iovec,
-    libc::c_ulong,
-    *const libc::iovec,
-    libc::c_ulong,
-    libc::c_ulong,
-) -> libc::ssize_t;
-
-fn transfer(copy: Transfer, process: u32, near: Ptr<u8>, far: u64, len: usize) -> usize {
-    let near = libc::iovec { iov_base: near.raw().cast(), iov_len: len };
-    let far = libc::iovec { iov_base: place(far), iov_len: len };
-    // SAFETY: both sides are addresses of the caller's, who wants them copied; the kernel checks each page of both.
-    let done = unsafe { copy(process.cast_signed(), &raw const near, 1, &raw const far, 1, 0) };
-    usize::try_from(done).unwrap_or(0)
+    // SAFETY: as above.
+    unsafe { memory::write(process.cast_signed(), to, from.raw(), len) }
 }
 
 /// Whether a page can be read.

@@ -2,13 +2,13 @@
 
 use super::{
     Failure, Outcome, events, function,
-    maps::Maps,
     screen::{self, Tone, paint},
     short,
     value::{Type, Value as Answer},
 };
 use corpus::demo::{DEMO_DLL, DEMODEP_DLL, LIBDEMO_SO, LIBDEMODEP_SO};
 use loader::{Arg, Engine, Event, Format, Library, ModuleInfo, Origin};
+use loader_core::maps::Maps;
 use serde_json::{Value, json};
 use std::{
     ops::Range,
@@ -95,8 +95,8 @@ pub(super) fn run(json: bool) -> Outcome<ExitCode> {
     let after = engine.modules();
     record.set("after", &after, json)?;
 
-    let maps = Maps::now()?;
-    let left: Vec<String> = maps.overlapping(&homes).map(ToString::to_string).collect();
+    let maps = Maps::read("self").map_err(|e| Failure::Other(format!("cannot read /proc/self/maps: {e}")))?;
+    let left: Vec<String> = maps.0.iter().filter(|m| m.is_in(&homes)).map(ToString::to_string).collect();
     let same = names(&before) == names(&after);
     if json {
         record.events = std::mem::take(&mut *events.lock().unwrap_or_else(PoisonError::into_inner));

@@ -1,15 +1,13 @@
-//! `loader sweep`: many libraries, each in a process of its own, and how each fared. What happens in that process is
-//! in `probe.rs`.
+//! `loader sweep`: many libraries, each in a sandbox of its own, and how each fared. What happens there is in `probe.rs`.
 
 use super::{
     Failure, Loading, Outcome,
-    probe::{Note, Status, Verdict},
+    probe::{Status, Verdict, Who, probe},
     screen::{self, Tone, paint},
     seconds,
 };
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use loader_sandbox::{Child, Ending, Report};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -40,7 +38,7 @@ pub(super) struct Sweep {
     /// How many processes at a time [default: one for each processor]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZero<usize>>,
-    /// How many seconds a library may take
+    /// How many seconds it may take to load a library, and how many to close it
     #[arg(long, value_name = "S", default_value = "60", value_parser = seconds)]
     timeout: Duration,
     /// Print the reasons to standard error, most frequent first
@@ -127,22 +125,10 @@ impl Sweep {
 
     /// Tries one library, and lets the system try it where that is asked for.
     fn tried(&self, file: &Path) -> Tried {
-        let ours = self.probe(file, None);
-        let systems = (self.beside_system && is_elf(file)).then(|| self.probe(file, Some("--system")));
+        let probe = |who| probe(file, &self.loading, self.timeout, who);
+        let ours = probe(Who::Engine);
+        let systems = (self.beside_system && is_elf(file)).then(|| probe(Who::System));
         Tried { ours, systems }
-    }
-
-    fn probe(&self, file: &Path, who: Option<&str>) -> Verdict {
-        let options = self.loading.arguments().chain(who.map(OsStr::new));
-        let child = Child::new("/proc/self/exe")
-            .args([OsStr::new("probe")].into_iter().chain(options).chain(["--".as_ref(), file.as_os_str()]));
-        match child.no_longer_than(self.timeout).run() {
-            Ok(report) => verdict(&report),
-            Err(e) => {
-                let reason = format!("cannot start a process: {e}");
-                Verdict { status: Status::Crashed, ms: 0.0, kind: reason.clone(), reason }
-            }
-        }
     }
 
     fn files(&self) -> Outcome<Vec<PathBuf>> {
@@ -217,41 +203,6 @@ fn head(path: &Path) -> Option<[u8; 4]> {
     let mut head = [0; 4];
     File::open(path).and_then(|mut f| f.read_exact(&mut head)).ok()?;
     Some(head)
-}
-
-/// What a Rust program exits with after a panic: nothing that a library did on purpose.
-const PANICKED: i32 = 101;
-
-/// What a process left, in a word.
-fn verdict(report: &Report) -> Verdict {
-    let (mut done, mut next) = (None, None);
-    for note in Note::all(&report.stdout) {
-        match note {
-            Note::Done(verdict) => done = Some(verdict),
-            Note::Next { what, kind } => next = Some((what, kind)),
-        }
-    }
-    let status = match (report.ending, &done) {
-        (Ending::TimedOut, _) => Status::Hung,
-        (Ending::Exit(_), Some(done)) => return done.clone(),
-        (Ending::Exit(code), None) if code != PANICKED && next.is_some() => Status::Exited,
-        _ => Status::Crashed,
-    };
-    let when = |name: &str| {
-        if done.is_some() { ", as the process ended".into() } else { format!(", after: {name}") }
-    };
-    let (what, kind) = next.unwrap_or_else(|| ("nothing was called".into(), "nothing was called".into()));
-    Verdict {
-        status,
-        ms: report.took.as_micros() as f64 / 1000.0,
-        reason: format!("{}{}", report.ending, when(&squeezed(&what))),
-        kind: format!("{}{}", report.ending, when(&kind)),
-    }
-}
-
-/// A text with its columns closed up.
-fn squeezed(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn word(status: Status) -> &'static str {
@@ -342,16 +293,6 @@ mod tests {
         let no = ["libz.a", "so", "x.sorry", "dll.txt"];
         assert!(yes.iter().all(|n| has_library_name(n.as_ref())));
         assert!(!no.iter().any(|n| has_library_name(n.as_ref())));
-    }
-
-    #[test]
-    fn a_process_that_says_nothing_has_crashed() {
-        let report = |ending| Report { ending, stdout: Vec::new(), stderr: Vec::new(), took: Duration::ZERO };
-        let crashed = verdict(&report(Ending::Exit(0)));
-        assert_eq!(crashed.status, Status::Crashed);
-        assert_eq!(crashed.reason, "exited with code 0, after: nothing was called");
-        assert_eq!(verdict(&report(Ending::Signal(11))).status, Status::Crashed);
-        assert_eq!(verdict(&report(Ending::TimedOut)).status, Status::Hung);
     }
 
     #[test]

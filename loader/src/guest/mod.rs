@@ -6,9 +6,11 @@
 //!
 //! * [`dl`]: `dlopen` and its kin; [`address`]: `dladdr` and its kin;
 //! * [`exit`]: handlers for the end of the process; [`thread_end`]: objects that threads destroy at their end;
-//! * [`keys`]: destructors of thread-specific data; [`fork`]: handlers for forks, and the engines themselves across one.
+//! * [`keys`]: destructors of thread-specific data; [`fork`]: handlers for forks, and the engines themselves across one;
+//! * [`chance`]: time and random numbers, where they are to be the same in every run.
 
 mod address;
+mod chance;
 mod dl;
 mod exit;
 mod fork;
@@ -71,9 +73,17 @@ impl Guests {
         exit::prepare_once();
         let tls_get_addr = loader_core::tls::tls_get_addr as *const ();
         let module = HostModule::new("(engine)").global().function("__tls_get_addr", tls_get_addr);
-        let module = [dl::offer, address::offer, exit::offer, thread_end::offer, fork::offer, keys::offer]
-            .into_iter()
-            .fold(module, |module, offer: fn(HostModule) -> HostModule| offer(module));
+        let module = [
+            dl::offer,
+            address::offer,
+            exit::offer,
+            thread_end::offer,
+            fork::offer,
+            keys::offer,
+            chance::offer,
+        ]
+        .into_iter()
+        .fold(module, |module, offer: fn(HostModule) -> HostModule| offer(module));
         let own = set.add_host(module)?;
         native.when_withdrawn(|base| {
             exit::withdraw(base);
