@@ -67,17 +67,18 @@ impl<'a> Parts<'a> {
         let mut count = 0;
         for mut table in self.fixups.tables(self.bytes) {
             loop {
-                let known = if lazy.is_none() { binding.known_pointers(table) } else { 0 };
-                let Some((first, rest)) = table[known..].split_first() else {
-                    count += known;
-                    break;
-                };
-                let r = Rela::read(first);
-                if needs_a_name(&r) && (lazy.is_none() || !self.postpone(&r, binding.mem)?) {
+                let quick = if lazy.is_none() { binding.known_pointers(table) } else { 0 };
+                count += quick;
+                let Some((entry, rest)) = table[quick..].split_first() else { break };
+                table = rest;
+                let r = Rela::read(entry);
+                if !needs_a_name(&r) {
+                    continue;
+                }
+                if lazy.is_none() || !self.postpone(&r, binding.mem)? {
                     binding.apply(&r)?;
                 }
-                count += known + usize::from(needs_a_name(&r));
-                table = rest;
+                count += 1;
             }
         }
         Ok(count)

@@ -175,7 +175,8 @@ fn lent(plan: &MapPlan, copied: &Copied) -> Option<Lent> {
     let movable = plan.wanted() == Wanted::Anywhere && plan.align() == PAGE && copied.at.is_empty();
     let whole = plan.rights().iter().all(|(_, rights)| !rights.is_empty());
     let mut outside = plan.regions().iter().filter(|r| r.at.start < window.start || window.end < r.at.end);
-    (movable && whole && outside.all(is_filled)).then_some(Lent { offset, rights: first.rights })
+    (movable && whole && outside.all(is_filled))
+        .then_some(Lent { offset, rights: first.rights - Rights::WRITE })
 }
 
 /// Whether the file's bytes reach a region's last page.
