@@ -522,3 +522,108 @@ impl Drop for LocalBlock {
         let _ = unsafe { munmap(self.pointer(0), self.len) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FileOffset, Layout, LinkAddr, maps::Maps};
+    use rustix::fs::{MemfdFlags, memfd_create};
+    use std::os::unix::fs::FileExt;
+
+    const R: Rights = Rights::READ;
+    const RX: Rights = Rights::READ.union(Rights::EXECUTE);
+    const RW: Rights = Rights::READ.union(Rights::WRITE);
+
+    /// Pages of a region, what of the file goes where, rights.
+    type Part = (Range<u64>, Option<(Range<u64>, u64)>, Rights);
+
+    fn plan(parts: &[Part], window: Range<u64>) -> MapPlan {
+        let pages = |r: &Range<u64>| Rva(r.start * PAGE)..Rva(r.end * PAGE);
+        let regions = parts.iter().map(|(at, fill, rights)| Region {
+            at: pages(at),
+            fill: fill
+                .clone()
+                .map(|(file, at)| Fill { file: FileOffset(file.start)..FileOffset(file.end), at: Rva(at) }),
+            rights: *rights,
+        });
+        let layout = Layout {
+            link_base: LinkAddr(0),
+            len: parts.iter().map(|(at, ..)| at.end * PAGE).max().unwrap_or(0),
+            align: PAGE,
+            wanted: Wanted::Anywhere,
+            regions: regions.collect(),
+            window: pages(&window),
+            relro: None,
+        };
+        MapPlan::check(layout, LEN).unwrap()
+    }
+
+    /// Length of the file: its last page is not whole.
+    const LEN: u64 = 6 * PAGE + 100;
+
+    /// The rights of the page at `at`, and what is there; nothing where it cannot be read.
+    fn peek(at: Addr) -> (String, Vec<u8>) {
+        let page = Maps::of("self").0.into_iter().find(|m| m.at.contains(&at.0)).unwrap();
+        let mut bytes = vec![0; if page.rights.starts_with('r') { PAGE as usize } else { 0 }];
+        File::open("/proc/self/mem").unwrap().read_exact_at(&mut bytes, at.0).unwrap();
+        (page.rights, bytes)
+    }
+
+    #[test]
+    fn a_file_and_a_buffer_come_to_the_same_memory() {
+        let shifted = 5 * PAGE..LEN;
+        let usual: [Part; 4] = [
+            (0..1, Some((0..PAGE - 8, 0)), R),
+            (1..3, Some((PAGE..3 * PAGE - 50, PAGE)), RX),
+            (3..5, Some((3 * PAGE + 4..5 * PAGE, 3 * PAGE + 4)), R),
+            (6..11, Some((shifted.clone(), 6 * PAGE)), RW), // what it leaves over is zero
+        ];
+        let whole: Vec<Part> = [usual[..3].to_vec(), vec![(5..10, Some((shifted, 5 * PAGE)), RW)]].concat();
+        let code_first: [Part; 2] =
+            [(0..3, Some((0..3 * PAGE, 0)), RX), (3..4, Some((4 * PAGE..5 * PAGE, 3 * PAGE)), RW)];
+        let zeros: [Part; 3] = [
+            (0..1, Some((0..PAGE, 0)), R),
+            (1..2, None, R),
+            (2..3, Some((2 * PAGE..3 * PAGE, 2 * PAGE)), RW),
+        ];
+        let data_first: [Part; 2] =
+            [(0..1, Some((0..PAGE, 0)), RW), (1..3, Some((PAGE..3 * PAGE, PAGE)), RX)];
+        let content: Vec<u8> = (0..LEN).map(|i| (i % 251) as u8 + 1).collect();
+        let file = File::from(memfd_create(c"library", MemfdFlags::CLOEXEC).unwrap());
+        file.write_all_at(&content, 0).unwrap();
+        for (parts, window) in [
+            (&usual[..], 6..11),
+            (&whole[..], 5..10),
+            (&code_first[..], 3..4),
+            (&zeros[..], 2..3),
+            (&data_first[..], 0..1),
+        ] {
+            let plan = plan(parts, window);
+            for file in [Some(&file), None] {
+                let mut block = Local.place(&plan, Backing { bytes: &content, file }).unwrap();
+                for (at, rights) in plan.rights() {
+                    block.protect(at.clone(), *rights).unwrap();
+                }
+                for page in 0..plan.len().get() / PAGE {
+                    let (rights, there) = peek(Addr(block.base().0 + page * PAGE));
+                    let part = parts.iter().find(|(at, ..)| at.contains(&page));
+                    let expected = part.map_or(Rights::empty(), |(.., rights)| *rights);
+                    assert_eq!(rights, expected.to_string(), "page {page} of {parts:?} from {file:?}");
+                    let fill = part.and_then(|(_, fill, _)| fill.as_ref());
+                    let from = |i: u64| {
+                        let (file, at) = fill?;
+                        Some(i.checked_sub(*at)? + file.start).filter(|offset| file.contains(offset))
+                    };
+                    for (i, byte) in (page * PAGE..).zip(there) {
+                        match from(i) {
+                            Some(offset) => assert_eq!(byte, content[offset as usize]),
+                            // The rest of a file's page is nobody's, unless it can be written to.
+                            None if expected == RW || fill.is_none() => assert_eq!(byte, 0, "{parts:?}"),
+                            None => {}
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
