@@ -116,7 +116,7 @@ fn whatever_a_case_does_the_next_one_runs() {
 #[test]
 fn each_case_has_limits_of_its_own() {
     let _alone = alone();
-    let quick = Duration::from_millis(200);
+    let quick = Duration::from_millis(300);
     let limited = [
         (b"memory", Limit::Memory, Sandbox::builder().memory(64 << 20)),
         (b"time  ", Limit::Cpu, Sandbox::builder().cpu(quick)),
@@ -138,18 +138,18 @@ fn each_case_has_limits_of_its_own() {
             let failed: Vec<bool> = outcomes.iter().map(Result::is_err).collect();
             assert_eq!(failed, [false, true, false, true, false], "{format:?} {limit}: {outcomes:?}");
             assert!(outcomes.iter().all(is), "{format:?} {limit}: {outcomes:?}");
-            assert!(start.elapsed() < Duration::from_secs(5), "{format:?} {limit}");
+            assert!(start.elapsed() < Duration::from_secs(20), "{format:?} {limit}");
         }
     }
 }
 
-/// Time is each case's own, however many there are: together these take longer than one may.
+/// Processor time is each case's own, however many there are: together these use more than one may.
 #[test]
 fn cases_do_not_use_up_each_others_limits() {
     let _alone = alone();
     let (name, bytes) = image(Format::Elf, "elf/planted/libplanted.so", "");
     let load = |sandbox: &mut Sandbox| sandbox.load_bytes(&name, &bytes).map(drop);
-    let builder = Sandbox::builder().wall(Duration::from_millis(100)).cpu(Duration::from_millis(50));
+    let builder = Sandbox::builder().cpu(Duration::from_millis(50));
     let mut server = Server::start(builder, Mode::Forks, "planted_counts", load).unwrap();
     let outcomes = server.run_all(&vec![&b"x"[..]; 500]);
     assert!(outcomes.iter().all(|o| o.as_ref().is_ok_and(|answer| answer.i32() == 1)), "{outcomes:?}");

@@ -16,7 +16,7 @@
 //! What the library's own code leaves by calling the C library (a locale's file, say) is residue too: it is the truth
 //! about this library. It happens to refused libraries as well: a refusal must leave nothing either.
 
-use super::{Loading, maps, name_of};
+use super::{Loading, name_of, residue};
 use corpus::demo::{DEMO_DLL, DEMODEP_DLL, LIBDEMO_SO, LIBDEMODEP_SO};
 use loader::{
     Addr, Error, ErrorKind,
@@ -107,7 +107,7 @@ fn engines_verdict(sandbox: &mut Sandbox, file: &Path) -> Outcome<Verdict> {
     });
     let homes: Vec<_> =
         seen.chain(last.iter().map(|module| module.at)).map(|at| at.base.0..at.base.0 + at.len).collect();
-    let residue = maps::residue(&before, &Maps::of(process), &homes);
+    let residue = residue::of(&before, &Maps::of(process), &homes);
 
     let (status, reason, kind) = match (residue.first(), refusal) {
         (Some(first), _) => {

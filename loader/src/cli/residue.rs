@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt, ops::Range};
 
 /// What a load left behind, given where its images were, and what it took that was not its own. Memory that may be read and
 /// written, or not at all, counts only where an image was: elsewhere it is the allocator's, or a stack.
-pub(super) fn residue(before: &Maps, after: &Maps, homes: &[Range<u64>]) -> Vec<Residue> {
+pub(super) fn of(before: &Maps, after: &Maps, homes: &[Range<u64>]) -> Vec<Residue> {
     let left = beyond(before, after).into_iter().filter(|m| is_telling(m) || m.is_in(homes));
     let gone = beyond(after, before).into_iter().filter(|m| is_of_a_file(m) || m.rights.contains('x'));
     left.map(Residue::Left).chain(gone.map(Residue::Gone)).collect()
@@ -86,7 +86,7 @@ c000-d000 rw-p 00000000 00:00 0
 ";
 
     fn residue(after: &str, homes: &[Range<u64>]) -> Vec<String> {
-        let found = super::residue(&Maps::parse(BEFORE), &Maps::parse(after), homes);
+        let found = of(&Maps::parse(BEFORE), &Maps::parse(after), homes);
         found.iter().map(ToString::to_string).collect()
     }
 
