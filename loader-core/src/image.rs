@@ -280,6 +280,7 @@ impl<'a> Query<'a> {
     /// use loader_core::Query;
     /// assert_eq!(Query::name(b"printf").hash, 0x156b_2bb8); // the example of the GNU hash specification
     /// ```
+    #[inline]
     #[must_use]
     pub fn name(name: &'a [u8]) -> Self {
         Self::hashed(name, gnu_hash(name))
@@ -292,6 +293,7 @@ impl<'a> Query<'a> {
     /// assert_eq!(Query::terminated(b"printf\0scanf\0").map(|q| q.hash), Some(Query::name(b"printf").hash));
     /// assert!(Query::terminated(b"printf").is_none());
     /// ```
+    #[inline]
     #[must_use]
     pub fn terminated(bytes: &'a [u8]) -> Option<Self> {
         let (mut hash, mut len) = (START, 0);
@@ -308,12 +310,14 @@ impl<'a> Query<'a> {
         Some(Self::hashed(name, hash_rest(hash, &name[len..])))
     }
 
+    #[inline]
     fn hashed(name: &'a [u8], hash: u32) -> Self {
         let symbol = Symbol::Name(name);
         Self { symbol, version: None, from: None, weak: false, hash, hint: None, purpose: Purpose::Lookup }
     }
 
     /// A query for an ordinal.
+    #[inline]
     #[must_use]
     pub fn ordinal(ordinal: u16) -> Self {
         Self { symbol: Symbol::Ordinal(ordinal), hash: 0, ..Self::name(&[]) }
@@ -329,6 +333,7 @@ impl<'a> Query<'a> {
     }
 
     /// The same query, to be answered by one library only.
+    #[inline]
     #[must_use]
     pub fn of(self, from: &'a str) -> Self {
         Self { from: Some(from), ..self }

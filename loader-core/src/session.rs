@@ -567,6 +567,7 @@ impl<'s> Session<'s> {
     }
 
     /// Asks the library of this name in the n-th module's libList.
+    #[inline]
     fn ask_linked(&self, n: usize, key: &str, q: &Query<'_>) -> Result<Asked, ErrorKind> {
         match self.links[n].iter().find(|l| &*l.key == key) {
             Some(link) => self.ask(n, link.node, self.info_of(link), q),

@@ -78,6 +78,7 @@ fn thunks<'a>(
 }
 
 /// What a lookup entry asks for: an ordinal, or a name behind a hint, most likely in `home`.
+#[inline] // a query is made where it stays: copying what was just written in parts waits for the writes
 fn query<'a>(view: View<'a>, home: Option<Span<'a>>, thunk: u64) -> Result<Query<'a>, ErrorKind> {
     if thunk & IMAGE_ORDINAL_FLAG64 != 0 {
         return Ok(Query::ordinal(thunk as u16));

@@ -160,9 +160,6 @@ impl Exports {
 
     /// The index of a name's function.
     fn index_of(&self, view: View<'_>, name: &[u8], query: &Query<'_>) -> Option<usize> {
-        if name.contains(&0) {
-            return None; // that is no name, though it may be one and what follows it
-        }
         let home = self.home.as_ref().map(|home| view.span(home));
         let names = entries::<4>(view, &self.names);
         let at = |at: &[u8; 4]| {
@@ -176,6 +173,7 @@ impl Exports {
         };
         let order = |there: &[u8; 4]| at(there).map_or(Ordering::Less, |there| compare(there, name));
         let sought = || match index() {
+            _ if name.contains(&0) => None, // that is no name, though it may be one and what follows it
             Some(index) => index.find(query.hash, |n| is_it(&n)),
             None => names.binary_search_by(order).ok().filter(is_it),
         };
@@ -223,7 +221,7 @@ fn hash_of(there: Option<Span<'_>>) -> u32 {
     near.zip(len).map_or(0, |(bytes, len)| gnu_hash(&bytes[..len]))
 }
 
-/// Whether the name at the start of a span is this one, which has no zero in it.
+/// Whether the name at the start of a span is this one, which has no zero in it: one with a hint comes from a file.
 fn is(there: Span<'_>, name: &[u8]) -> bool {
     there.raw.get(..name.len()) == Some(name) && there.raw.get(name.len()).is_none_or(|&end| end == 0)
 }
