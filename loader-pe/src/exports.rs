@@ -173,8 +173,8 @@ impl Exports {
         };
         let order = |there: &[u8; 4]| at(there).map_or(Ordering::Less, |there| compare(there, name));
         let sought = || match index() {
-            _ if name.contains(&0) => None, // that is no name, though it may be one and what follows it
-            Some(index) => index.find(query.hash, |n| is_it(&n)),
+            Some(index) => index.find(query.hash, |n| is_it(&n)), // which has no hash of a name with a zero in it
+            None if name.contains(&0) => None, // that is no name, though it may be one and what follows it
             None => names.binary_search_by(order).ok().filter(is_it),
         };
         let found = query.hint.map(usize::from).filter(is_it).or_else(sought);

@@ -157,21 +157,19 @@ impl Search {
     pub fn candidates(&self, name: &str, by: &Requester<'_>) -> impl Iterator<Item = PathBuf> {
         let folder = by.path.and_then(Path::parent).map(Path::to_path_buf);
         let slashed = name.replace('\\', "/");
-        let (exact, dirs) = match slashed.rfind('/') {
-            Some(_) => (Some(PathBuf::from(&slashed)), [].iter()),
-            None => (None, self.dirs.iter()),
-        };
-        let folder = folder.filter(|_| exact.is_none());
-        let split = exact.as_deref().and_then(split);
-        let file = match api_set(&plain_key(name)) {
+        let exact = slashed.contains('/').then(|| PathBuf::from(&slashed));
+        let bare = exact.is_none().then(|| match api_set(&plain_key(name)) {
             Some(library) => library.into_owned(),
             None => with_extension(&slashed),
-        };
-        let other_case = split.into_iter().flat_map(|(dir, file)| other_cases(&dir, &file));
-        let in_dirs = folder.into_iter().chain(dirs.cloned());
-        let in_dirs = in_dirs.flat_map(move |dir| {
-            let (spelled, file) = (dir.join(&file), file.clone());
-            iter::once(spelled).chain(iter::once_with(move || other_cases(&dir, &file)).flatten())
+        });
+        let split = exact.clone().into_iter().filter_map(|path| split(&path));
+        let other_case = split.flat_map(|(dir, file)| other_cases(&dir, &file));
+        let in_dirs = bare.into_iter().flat_map(move |file| {
+            let dirs = folder.clone().into_iter().chain(self.dirs.iter().cloned());
+            dirs.flat_map(move |dir| {
+                let (spelled, file) = (dir.join(&file), file.clone());
+                iter::once(spelled).chain(iter::once_with(move || other_cases(&dir, &file)).flatten())
+            })
         });
         exact.into_iter().chain(other_case).chain(in_dirs)
     }
