@@ -44,7 +44,7 @@ fn runs(bytes: &[u8]) -> Outcome {
     let library = open(&Engine::new()?, bytes)?;
     println!("answer {}", call(&library)?);
     library.close()?;
-    closed();
+    debuggee_closed();
     Ok(())
 }
 
@@ -129,8 +129,8 @@ fn call(library: &Library) -> Result<i32, loader::Error> {
     Ok(twice(library)?(21))
 }
 
-/// Where a debugger can stop when the library is gone.
-#[inline(never)]
-fn closed() {
+/// Where a debugger can stop when the library is gone: by its symbol, whatever there is of debug information.
+#[unsafe(no_mangle)]
+extern "C" fn debuggee_closed() {
     println!("closed");
 }
