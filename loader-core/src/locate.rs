@@ -4,6 +4,7 @@ use crate::{Buffer, ErrorKind, HostModule, Image, Need};
 use std::{
     fmt,
     fs::{File, FileType, Metadata},
+    iter,
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -24,7 +25,6 @@ enum Bytes {
     Mapped(memmap2::Mmap),
     Pages(memmap2::Mmap, File),
     Owned(Arc<[u8]>),
-    Read(Box<[u8]>),
     Static(&'static [u8]),
 }
 
@@ -68,9 +68,9 @@ impl Source {
             () => {}
         }
         if len <= SMALL {
-            let mut bytes = vec![0; len as usize].into_boxed_slice();
-            file.read_exact_at(&mut bytes, 0).map_err(io("read the file"))?;
-            return Ok(Self { bytes: Bytes::Read(bytes) });
+            let mut bytes: Arc<[u8]> = iter::repeat_n(0, len as usize).collect();
+            file.read_exact_at(Arc::make_mut(&mut bytes), 0).map_err(io("read the file"))?;
+            return Ok(Self::owned(bytes));
         }
         Ok(Self { bytes: Bytes::Mapped(map_file(file, len).map_err(io("map the file"))?) })
     }
@@ -81,7 +81,6 @@ impl Source {
         match &self.bytes {
             Bytes::Mapped(m) | Bytes::Pages(m, _) => m,
             Bytes::Owned(b) => b,
-            Bytes::Read(b) => b,
             Bytes::Static(b) => b,
         }
     }
@@ -90,7 +89,7 @@ impl Source {
     pub(crate) fn file(&self) -> Option<&File> {
         match &self.bytes {
             Bytes::Pages(_, file) => Some(file),
-            Bytes::Mapped(_) | Bytes::Owned(_) | Bytes::Read(_) | Bytes::Static(_) => None,
+            Bytes::Mapped(_) | Bytes::Owned(_) | Bytes::Static(_) => None,
         }
     }
 }
@@ -114,7 +113,7 @@ impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.bytes {
             Bytes::Mapped(_) => "file",
-            Bytes::Pages(..) | Bytes::Owned(_) | Bytes::Read(_) | Bytes::Static(_) => "buffer",
+            Bytes::Pages(..) | Bytes::Owned(_) | Bytes::Static(_) => "buffer",
         };
         write!(f, "Source({kind}, {} bytes)", self.bytes().len())
     }

@@ -291,7 +291,6 @@ impl Entry {
         let outline = module.image.outline();
         let copy = module.path.is_none().then(|| copied(module.name, outline.file)).transpose()?;
         let name = match (module.path, &copy) {
-            (Some(path), _) if path.is_absolute() => path.as_os_str().as_bytes().to_vec(),
             (Some(path), _) => path::absolute(path)?.into_os_string().as_bytes().to_vec(),
             (None, Some(copy)) => format!("/proc/{}/fd/{}", std::process::id(), copy.as_raw_fd()).into(),
             (None, None) => Vec::new(),

@@ -97,8 +97,5 @@ impl Dynamic {
 /// The text at `at` of a string table.
 pub(crate) fn text(strings: &[u8], at: u64) -> Result<Box<str>, ErrorKind> {
     let bytes = text_at(strings, at).ok_or_else(|| malformed("offset into the strings", at))?;
-    Ok(match str::from_utf8(bytes) {
-        Ok(text) => text.into(),
-        Err(_) => String::from_utf8_lossy(bytes).into(),
-    })
+    Ok(String::from_utf8_lossy(bytes).into())
 }

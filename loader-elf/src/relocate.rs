@@ -21,13 +21,6 @@ const BITS: u64 = 63;
 /// A relocation, as the file has it.
 pub(crate) type Entry = [u8; RELA];
 
-/// What a relocation does.
-#[inline]
-fn kind(entry: &Entry) -> u32 {
-    let [_, _, _, _, _, _, _, _, a, b, c, d, ..] = *entry;
-    u32::from_le_bytes([a, b, c, d])
-}
-
 /// One relocation with an addend.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rela {
@@ -180,9 +173,9 @@ impl Fixups {
     fn scattered(&self, bytes: &[u8], plan: &MapPlan, mem: &mut ImageMut<'_>) -> Result<usize, ErrorKind> {
         let (slide, link_base) = (mem.at.slide(), mem.at.link_base.0);
         let mut count = 0;
+        let nameless = [R_X86_64_RELATIVE, R_X86_64_RELATIVE64, R_X86_64_IRELATIVE];
         for table in self.tables(bytes) {
-            let nameless = [R_X86_64_RELATIVE, R_X86_64_RELATIVE64, R_X86_64_IRELATIVE];
-            for r in table.iter().filter(|e| nameless.contains(&kind(e))).map(Rela::read) {
+            for r in table.iter().map(Rela::read).filter(|r| nameless.contains(&r.kind)) {
                 let at = Rva(r.at.wrapping_sub(link_base));
                 match r.kind {
                     R_X86_64_IRELATIVE => {

@@ -135,7 +135,7 @@ impl Copied {
 
 /// The pages that what the file has goes to.
 fn pages(fill: &Fill) -> Range<usize> {
-    let end = fill.at.0 + (fill.file.end.0 - fill.file.start.0);
+    let end = fill.at.0 + file_len(fill) as u64;
     page_floor(fill.at.0) as usize..end.next_multiple_of(PAGE) as usize
 }
 
