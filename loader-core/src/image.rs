@@ -2,7 +2,7 @@
 //!
 //! A format answers questions; it never calls back into the engine. `session` asks them in order.
 
-use crate::{Addr, ErrorKind, MapPlan, NameFilter, Placement, Rva};
+use crate::{Addr, ErrorKind, MapPlan, NameFilter, Placement, Rivals, Rva};
 use std::{borrow::Cow, ffi::CStr, fmt, ops::Range};
 
 /// The file format of a module.
@@ -212,10 +212,10 @@ pub trait Resolver {
     /// [`ErrorKind::Undefined`], or what whoever was asked says.
     fn resolve(&mut self, query: &Query<'_>) -> Result<Resolution, ErrorKind>;
 
-    /// Whether a name that the image itself defines certainly means that definition, so that nobody needs to be asked:
-    /// who comes before the image has none of this GNU hash (its lowest bit does not count), and nobody listens.
-    fn is_own(&self, _hash: u32) -> bool {
-        false
+    /// Who may have a name that the image itself defines and comes before it: where nobody does, the name means that
+    /// definition, and nobody needs to be asked. `None` where everybody is to be asked all the same.
+    fn rivals(&self) -> Option<Rivals<'_>> {
+        None
     }
 
     /// Where the image's [`LazyCalls`] are, if its calls may be bound when they are first made.

@@ -52,6 +52,7 @@ pub use mode::{
 };
 pub use plan::{Fill, Layout, MapPlan, Region, Rights, Wanted};
 pub use quarantine::{Unloaded, report_use_after_unload};
+pub use session::Rivals;
 pub use set::{
     Adopted, Closed, Handle, Hold, LoadSet, LoaderLock, ModuleId, ModuleInfo, Origin, Owner, Request, Rest,
     Stayed, Unloading,

@@ -459,9 +459,8 @@ impl<'s> Session<'s> {
                 bound.push(module.leave_unbound()?);
                 continue;
             }
-            let earlier = self.earlier(n);
             let lazy = lazy.as_ref();
-            let mut importer = Importer { session: self, n, earlier, lazy, calls: None, stubs: None };
+            let mut importer = Importer { session: self, n, lazy, calls: None, stubs: None };
             let mut module = module.bind(&mut importer)?;
             module.keep(importer.stubs, importer.calls);
             bound.push(module);
@@ -476,16 +475,16 @@ impl<'s> Session<'s> {
         lazy.flatten()
     }
 
-    /// Who is asked before the n-th module itself, as `ask_list` has it.
-    fn earlier(&self, n: usize) -> Earlier {
+    /// Who is asked before the n-th module itself, as `ask_list` has it; `None` where observers want to hear of it.
+    fn rivals(&self, n: usize) -> Option<Rivals<'_>> {
         if self.told.intersects(Topics::SYMBOLS | Topics::SYMBOL_SEARCH) {
-            return Earlier::Listeners;
+            return None;
         }
         match self.control(n) {
-            ImportControl::Localized | ImportControl::SemiGlobalized => Earlier::Nobody,
+            ImportControl::Localized | ImportControl::SemiGlobalized => Some(Rivals::NOBODY),
             ImportControl::Globalized => {
-                let local = self.local.iter().position(|(node, _)| *node == Node::New(n));
-                local.map_or(Earlier::Listeners, Earlier::Local)
+                let before = self.local.iter().position(|(node, _)| *node == Node::New(n))?;
+                Some(Rivals { globals: Some(&self.globals), local: &self.local[..before] })
             }
         }
     }
@@ -776,21 +775,33 @@ impl<'s> Session<'s> {
 struct Importer<'i, 's> {
     session: &'i mut Session<'s>,
     n: usize,
-    earlier: Earlier,
     lazy: Option<&'i LazyScope>,
     calls: Option<Box<LazyCalls>>,
     stubs: Option<Box<dyn Stubs>>,
 }
 
-/// Who comes before a module when its own names are looked for.
-#[derive(Clone, Copy)]
-enum Earlier {
-    /// Nobody.
-    Nobody,
-    /// The globalized searchList, and this many of the root's loadList.
-    Local(usize),
-    /// Whoever it is: observers want to hear of it.
-    Listeners,
+/// Who comes before an image when its own names are looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Rivals<'s> {
+    /// The globalized searchList.
+    globals: Option<&'s Globals>,
+    /// Those of the root's loadList that come first.
+    local: &'s [(Node, Arc<Info>)],
+}
+
+impl Rivals<'_> {
+    /// Nobody comes before it.
+    const NOBODY: Self = Self { globals: None, local: &[] };
+
+    /// Whether one of them may define a name of this GNU hash, whose lowest bit does not count.
+    #[inline]
+    #[must_use]
+    pub fn may_have(&self, hash: u32) -> bool {
+        let may = |info: &Info| info.names.may_have_either(hash);
+        let others = |all: &Globals| all.others_may_have(hash) && all.others().any(|m| may(&m.info));
+        self.globals.is_some_and(|all| all.host_may_have(hash) || others(all))
+            || self.local.iter().any(|(_, info)| may(info))
+    }
 }
 
 impl Resolver for Importer<'_, '_> {
@@ -798,18 +809,8 @@ impl Resolver for Importer<'_, '_> {
         self.session.resolve(self.n, q, &mut self.stubs)
     }
 
-    fn is_own(&self, hash: u32) -> bool {
-        let s = &*self.session;
-        match self.earlier {
-            Earlier::Nobody => true,
-            Earlier::Listeners => false,
-            Earlier::Local(before) => {
-                let may = |info: &Arc<Info>| info.names.may_have_either(hash);
-                let others = || s.globals.others_may_have(hash) && s.globals.others().any(|m| may(&m.info));
-                let local = || s.local[..before].iter().any(|(_, info)| may(info));
-                !(s.globals.host_may_have(hash) || others() || local())
-            }
-        }
+    fn rivals(&self) -> Option<Rivals<'_>> {
+        self.session.rivals(self.n)
     }
 
     fn lazy_calls(&mut self) -> Option<Addr> {

@@ -1,7 +1,7 @@
 //! Fixups that need names. Each symbol is asked for once, however many places refer to it.
 
 use crate::{
-    exports::Tables,
+    exports::{Hashed, Tables},
     lazy::LazyTable,
     malformed,
     relocate::{Entry, Fixups, Rela},
@@ -9,8 +9,8 @@ use crate::{
 };
 use goblin::elf::reloc::*;
 use loader_core::{
-    Addr, ErrorKind, Export, ImageMut, LinkAddr, MapPlan, Purpose, Query, Resolution, Resolve, Rva, TlsHome,
-    tls::descriptor,
+    Addr, ErrorKind, ImageMut, LinkAddr, MapPlan, Placement, Purpose, Query, Resolution, Resolve, Rivals,
+    Rva, TlsHome, tls::descriptor,
 };
 use std::collections::BTreeMap;
 
@@ -62,12 +62,14 @@ impl<'a> Parts<'a> {
     ) -> Result<usize, ErrorKind> {
         let lazy = lazy.and_then(|table| Some((table, resolve.lazy_calls()?)));
         lazy.map_or(Ok(()), |(table, calls)| table.prepare(mem, calls))?;
-        let known = vec![0; self.tables.count()];
-        let mut binding = Binding { known, others: BTreeMap::new(), parts: self, mem, resolve };
+        let symbols = self.tables.hashed(self.bytes);
+        let lazy = lazy.is_some();
+        let (known, others) = (Vec::new(), BTreeMap::new());
+        let mut binding = Binding { parts: self, mem, resolve, symbols, lazy, known, others };
         let mut count = 0;
         for mut table in self.fixups.tables(self.bytes) {
             loop {
-                let quick = if lazy.is_none() { binding.known_pointers(table) } else { 0 };
+                let quick = binding.pointers(table);
                 count += quick;
                 let Some((entry, rest)) = table[quick..].split_first() else { break };
                 table = rest;
@@ -75,7 +77,7 @@ impl<'a> Parts<'a> {
                 if !needs_a_name(&r) {
                     continue;
                 }
-                if lazy.is_none() || !self.postpone(&r, binding.mem)? {
+                if !lazy || !self.postpone(&r, binding.mem)? {
                     binding.apply(&r)?;
                 }
                 count += 1;
@@ -95,33 +97,73 @@ fn is_pointer(kind: u32) -> bool {
     matches!(kind, R_X86_64_64 | R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT)
 }
 
-/// In the place of an address: the symbol was asked for, and is none.
-const OTHER: u64 = 1;
-
 /// One image while it is bound.
 struct Binding<'a, 'm, 'w, 'r> {
     parts: Parts<'a>,
     mem: &'m mut ImageMut<'w>,
     resolve: Resolve<'r>,
-    /// By symbol number: its address, 0 where it has not been asked for, or [`OTHER`].
+    /// The image's symbols, where they have hashes.
+    symbols: Option<Hashed<'a>>,
+    /// Whether calls may wait until they are made.
+    lazy: bool,
+    /// By symbol number: its address, 0 where it has not been asked for, or [`OTHER`]. As long as is needed: what others
+    /// define has the lowest numbers.
     known: Vec<u64>,
     /// Symbols that are no addresses.
     others: BTreeMap<u32, Resolution>,
 }
 
+/// In the place of an address: the symbol was asked for, and is none.
+const OTHER: u64 = 1;
+
+/// The image's own definitions, found by number.
+struct Own<'o> {
+    symbols: Hashed<'o>,
+    rivals: Rivals<'o>,
+    at: Placement,
+}
+
+impl Own<'_> {
+    /// Where a symbol is that this image exports and that nobody can have who comes before it: most are, and no name is
+    /// looked at.
+    #[inline]
+    fn address(&self, index: u32) -> Option<u64> {
+        let (entry, hash) = self.symbols.get(index)?;
+        let rva = Rva(Symbol::plain(entry)?.wrapping_sub(self.at.link_base.0));
+        // `_end` and its like stand one byte after the image.
+        let is_own = rva.0 <= self.at.len && !self.rivals.may_have(hash);
+        is_own.then(|| self.at.addr(rva).0)
+    }
+}
+
 impl Binding<'_, '_, '_, '_> {
-    /// Writes the first pointers of a table as long as they are to symbols whose addresses are known, and returns how
-    /// many that were. Most are, and nothing is called for one.
-    fn known_pointers(&mut self, table: &[Entry]) -> usize {
-        let (known, link_base) = (&self.known[..], self.mem.at.link_base.0);
-        let mut write = self.mem.writer();
-        let mut done = |r: Rela| match known.get(r.symbol as usize) {
-            Some(&address) if address > OTHER && is_pointer(r.kind) => {
-                write(Rva(r.at.wrapping_sub(link_base)), address.wrapping_add(r.addend))
-            }
-            _ => false,
+    /// Writes the first pointers of a table as long as they are to the image's own symbols or to others that were asked
+    /// for, and returns how many that were. Most are, and nothing is called for one.
+    fn pointers(&mut self, table: &[Entry]) -> usize {
+        let at = self.mem.at;
+        let own =
+            self.symbols.zip(self.resolve.rivals()).map(|(symbols, rivals)| Own { symbols, rivals, at });
+        let address = |symbol: u32| match self.known.get(symbol as usize) {
+            Some(&address) if address > OTHER => Some(address),
+            _ => own.as_ref()?.address(symbol),
         };
-        table.iter().position(|entry| !done(Rela::read(entry))).unwrap_or(table.len())
+        let is_quick = |kind| is_pointer(kind) && !(self.lazy && kind == R_X86_64_JUMP_SLOT);
+        let mut write = self.mem.writer();
+        let mut rest = table;
+        while let Some(symbol) = rest.first().map(|entry| Rela::read(entry).symbol) {
+            let Some(address) = address(symbol) else { break };
+            let mut done = |r: Rela| {
+                let place = Rva(r.at.wrapping_sub(at.link_base.0));
+                r.symbol == symbol && is_quick(r.kind) && write(place, address.wrapping_add(r.addend))
+            };
+            // Linkers sort by symbol.
+            match rest.iter().position(|entry| !done(Rela::read(entry))) {
+                Some(0) => break,
+                Some(run) => rest = &rest[run..],
+                None => rest = &[],
+            }
+        }
+        table.len() - rest.len()
     }
 
     fn apply(&mut self, r: &Rela) -> Result<(), ErrorKind> {
@@ -241,23 +283,16 @@ impl Binding<'_, '_, '_, '_> {
     /// What a symbol is. Asked once for each.
     fn answer(&mut self, index: u32) -> Result<Resolution, ErrorKind> {
         match self.known.get(index as usize) {
-            Some(0) => self.ask(index),
-            Some(&OTHER) => self.others.get(&index).copied().map_or_else(|| self.ask(index), Ok),
-            Some(&address) => Ok(Resolution::At(Addr(address))),
-            None => Err(malformed("symbol number", index.into())),
+            None | Some(0) => {}
+            Some(&OTHER) => return Ok(self.others[&index]),
+            Some(&address) => return Ok(Resolution::At(Addr(address))),
         }
+        let answer = self.ask(index)?;
+        self.keep(index, answer);
+        Ok(answer)
     }
 
-    fn ask(&mut self, index: u32) -> Result<Resolution, ErrorKind> {
-        let symbol = self.parts.tables.symbol(self.parts.bytes, index)?;
-        let answer = if symbol.binds_to_itself() {
-            self.own(&symbol)?
-        } else if let Some(at) = self.unrivalled(index, &symbol) {
-            Resolution::At(at)
-        } else {
-            let query = self.parts.query(index, &symbol)?;
-            self.resolve.resolve(&query).map_err(|e| self.linked_to(index, e))?
-        };
+    fn keep(&mut self, index: u32, answer: Resolution) {
         let known = match answer {
             Resolution::At(Addr(address)) if address > OTHER => address,
             other => {
@@ -265,20 +300,20 @@ impl Binding<'_, '_, '_, '_> {
                 OTHER
             }
         };
-        if let Some(place) = self.known.get_mut(index as usize) {
-            *place = known;
+        let place = index as usize;
+        if self.known.len() <= place {
+            self.known.resize(place + 1, 0);
         }
-        Ok(answer)
+        self.known[place] = known;
     }
 
-    /// Where a symbol is that this image exports and that nobody else can have: most are, and no name is looked at.
-    fn unrivalled(&self, index: u32, symbol: &Symbol) -> Option<Addr> {
-        let hash =
-            self.parts.tables.chained_hash(self.parts.bytes, index).filter(|_| symbol.is_exported())?;
-        match symbol.export(self.parts.plan) {
-            Ok(Export::At(rva)) if self.resolve.is_own(hash) => Some(self.mem.at.addr(rva)),
-            _ => None,
+    fn ask(&mut self, index: u32) -> Result<Resolution, ErrorKind> {
+        let symbol = self.parts.tables.symbol(self.parts.bytes, index)?;
+        if symbol.binds_to_itself() {
+            return self.own(&symbol);
         }
+        let query = self.parts.query(index, &symbol)?;
+        self.resolve.resolve(&query).map_err(|e| self.linked_to(index, e))
     }
 
     /// Says of a version that nobody has which library had it when this one was linked.

@@ -43,6 +43,23 @@ enum Hash {
     },
 }
 
+/// Symbols by number, with the GNU hashes of their names: these need not be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hashed<'a> {
+    symbols: &'a [[u8; SYMBOL]],
+    chains: &'a [[u8; 4]],
+    first: u32,
+}
+
+impl<'a> Hashed<'a> {
+    /// Symbol number `index` as the file has it, which can be found, and its hash but for the lowest bit.
+    #[inline]
+    pub(crate) fn get(&self, index: u32) -> Option<(&'a [u8; SYMBOL], u32)> {
+        let hash = self.chains.get(index.checked_sub(self.first)? as usize)?;
+        Some((self.symbols.get(index as usize)?, u32::from_le_bytes(*hash)))
+    }
+}
+
 impl Tables {
     /// Finds the tables by what the dynamic section says of them.
     pub(crate) fn find(dynamic: &Dynamic, segments: &Segments, bytes: &[u8]) -> Result<Self, ErrorKind> {
@@ -99,14 +116,13 @@ impl Tables {
         }
     }
 
-    /// The GNU hash of symbol number `index`, which can be found, but for the lowest bit: its name need not be read.
-    pub(crate) fn chained_hash(&self, bytes: &[u8], index: u32) -> Option<u32> {
-        match &self.hash {
-            Hash::Gnu { chains, first, .. } => {
-                u32_at(bytes.get(chains.clone())?, index.checked_sub(*first)? as usize * 4)
-            }
-            Hash::None | Hash::SysV { .. } => None,
-        }
+    /// The symbols that have their hashes in the table; `None` where it has no GNU hashes.
+    pub(crate) fn hashed<'a>(&self, bytes: &'a [u8]) -> Option<Hashed<'a>> {
+        let Hash::Gnu { chains, first, .. } = &self.hash else {
+            return None;
+        };
+        let symbols = bytes.get(self.symbols.clone())?.as_chunks().0;
+        Some(Hashed { symbols, chains: bytes.get(chains.clone())?.as_chunks().0, first: *first })
     }
 
     /// Symbol number `index`.

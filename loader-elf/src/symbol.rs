@@ -4,8 +4,8 @@ use crate::malformed;
 use goblin::elf::{
     section_header::{SHN_ABS, SHN_UNDEF},
     sym::{
-        STB_GNU_UNIQUE, STB_LOCAL, STB_WEAK, STT_COMMON, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT,
-        STT_TLS, STV_DEFAULT, STV_HIDDEN, STV_INTERNAL, Sym,
+        STB_GLOBAL, STB_GNU_UNIQUE, STB_LOCAL, STB_WEAK, STT_COMMON, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE,
+        STT_OBJECT, STT_TLS, STV_DEFAULT, STV_HIDDEN, STV_INTERNAL, Sym,
     },
 };
 use loader_core::{ErrorKind, Export, MapPlan, Rights, Rva};
@@ -53,6 +53,22 @@ impl Symbol {
             value: symbol.st_value,
             size: symbol.st_size,
         })
+    }
+
+    /// The link-time address of a symbol as nearly all are: defined, global or weak, visible to everybody, a function or
+    /// data at a place of the image. `None` for others.
+    #[inline]
+    pub(crate) fn plain(entry: &[u8; SYMBOL]) -> Option<u64> {
+        const GLOBAL: u8 = STB_GLOBAL << 4;
+        const WEAK: u8 = STB_WEAK << 4;
+        let [_, _, _, _, info, other, s0, s1, value @ ..] = entry;
+        let (kind, section) = (info & 0xf, u32::from(u16::from_le_bytes([*s0, *s1])));
+        let plain = matches!(info & 0xf0, GLOBAL | WEAK)
+            && matches!(kind, STT_NOTYPE | STT_OBJECT | STT_FUNC | STT_COMMON)
+            && other & 3 == STV_DEFAULT
+            && !matches!(section, SHN_UNDEF | SHN_ABS);
+        let value = u64::from_le_bytes(*value.first_chunk()?);
+        (plain && value != 0).then_some(value)
     }
 
     /// The binding: `STB_GLOBAL` and so on.
