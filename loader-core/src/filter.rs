@@ -71,13 +71,29 @@ impl NameFilter {
 
 const WORDS: usize = 2048;
 
+/// The first of a group of modules that may define a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct First {
+    /// Its number.
+    pub(crate) module: usize,
+    /// Where it may have the name: the number in [`Image::export_hashes`].
+    pub(crate) nth: Option<u32>,
+}
+
+/// Bits of an entry of a [`HashIndex`] for the place of a name in its module. One that does not fit is no hint at all.
+const NTH_BITS: u32 = 20;
+const NTH: u32 = (1 << NTH_BITS) - 1;
+/// Modules whose numbers, counted from 1, fit in the bits between that and the hash.
+const MODULES: usize = (1 << (32 - NTH_BITS)) - 1;
+
 /// Which GNU hashes a group of modules may define, and the first of the group that may. It may say yes of one that
 /// nobody defines, never no of one that somebody does.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HashIndex {
     /// A filter, so that most questions end here; none at all before the first module is added.
     words: Vec<u64>,
-    /// A power of two of places: a hash above the number of its module, counted from 1, at its own place or after it.
+    /// A power of two of places: a hash above the number of its module, counted from 1, and the place of the name there,
+    /// at its own place or after it.
     firsts: Vec<u64>,
     /// How many of them are taken.
     taken: usize,
@@ -93,15 +109,16 @@ impl HashIndex {
         self.words.resize(WORDS, 0);
         let module = self.modules;
         self.modules += 1;
-        let Some(hashes) = image.export_hashes() else {
+        let Some(hashes) = image.export_hashes().filter(|_| module < MODULES) else {
             self.open.get_or_insert(module);
             return;
         };
         self.reserve(hashes.size_hint().0);
-        for hash in hashes {
+        for (hash, nth) in hashes.zip(0..) {
             places(hash).into_iter().for_each(|(word, bit)| self.words[word] |= bit);
             self.reserve(1);
-            self.put(u64::from(hash | 1) << 32 | (module as u64 + 1));
+            let here = (module as u64 + 1) << NTH_BITS | u64::from(NTH.min(nth));
+            self.put(u64::from(hash | 1) << 32 | here);
         }
     }
 
@@ -142,9 +159,9 @@ impl HashIndex {
         self.open.is_some() || places(hash).into_iter().all(is_set)
     }
 
-    /// The first of the modules that may, by its number.
+    /// The first of the modules that may.
     #[inline]
-    pub(crate) fn first(&self, hash: u32) -> Option<usize> {
+    pub(crate) fn first(&self, hash: u32) -> Option<First> {
         if !self.may_have(hash) {
             return None;
         }
@@ -152,8 +169,10 @@ impl HashIndex {
             true => 0,
             false => self.firsts[self.place((hash | 1).into())] as u32,
         };
-        let listed = (entry as usize).checked_sub(1);
-        listed.into_iter().chain(self.open).min()
+        let nth = Some(entry & NTH).filter(|&nth| nth != NTH);
+        let module = (entry >> NTH_BITS) as usize;
+        let listed = module.checked_sub(1).map(|module| First { module, nth });
+        listed.into_iter().chain(self.open.map(|module| First { module, nth: None })).min()
     }
 }
 
@@ -246,11 +265,14 @@ mod tests {
         };
         let mut index = HashIndex::default();
         assert_eq!(index.first(gnu_hash(b"f1")), None);
-        index.add(&module(0..3000));
-        index.add(&module(2000..5000));
+        let (low, high) = (module(0..3000), module(2000..5000));
+        index.add(&low);
+        index.add(&high);
         for n in 0..5000 {
             let hash = gnu_hash(format!("f{n}").as_bytes());
-            assert_eq!(index.first(hash), Some(usize::from(n >= 3000)));
+            let (module, image) = if n < 3000 { (0, &low) } else { (1, &high) };
+            let nth = image.export_hashes().unwrap().position(|h| h | 1 == hash | 1).map(|nth| nth as u32);
+            assert_eq!(index.first(hash), Some(First { module, nth }));
             assert_eq!(index.first(hash ^ 1), index.first(hash), "the lowest bit does not count");
         }
         assert_eq!(index.first(gnu_hash(b"g1")), None);

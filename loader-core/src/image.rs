@@ -100,7 +100,7 @@ pub trait Image: Send + Sync + fmt::Debug {
     }
 
     /// The GNU hashes of all names that [`Image::export`] can find (their lowest bit does not count), or `None` where
-    /// they cannot be listed cheaply.
+    /// they cannot be listed cheaply. Of those that are equal the first is the one that a query should have as its hint.
     fn export_hashes(&self) -> Option<Box<dyn Iterator<Item = u32> + '_>> {
         None
     }
@@ -246,8 +246,9 @@ pub struct Query<'a> {
     pub weak: bool,
     /// The GNU hash of the name, computed once by whoever asks; 0 for ordinals.
     pub hash: u32,
-    /// Where the library's table of names had it when the importer was linked: PE only, and often still right.
-    pub hint: Option<u16>,
+    /// Where the library may have it. PE: its number in the table of names when the importer was linked. ELF: its number in
+    /// [`Image::export_hashes`].
+    pub hint: Option<u32>,
     /// What the answer is for.
     pub purpose: Purpose,
 }

@@ -580,15 +580,16 @@ impl<'s> Session<'s> {
         // Whoever cannot have the name is not asked, unless somebody listens.
         let listens = self.told.contains(Topics::SYMBOL_SEARCH);
         let members = || self.globals.candidates((!listens).then_some(q.hash));
-        let ask = |node, info: &Arc<Info>| {
+        let ask_at = |node, info: &Arc<Info>, hint| {
             if !listens && !info.names.may_have(q.hash) {
                 return Ok(None);
             }
-            Ok(match self.ask(n, node, info, q)? {
+            Ok(match self.ask(n, node, info, &Query { hint, ..*q })? {
                 Asked::Answer(node, r) => Some((node, r)),
                 Asked::Nothing | Asked::Elsewhere(..) => None,
             })
         };
+        let ask = |node, info: &Arc<Info>| ask_at(node, info, None);
         match self.control(n) {
             ImportControl::Localized => {
                 for (node, info) in self.own_list(n) {
@@ -596,8 +597,8 @@ impl<'s> Session<'s> {
                         return Ok(Some(answer));
                     }
                 }
-                for member in members().filter(|m| m.origin == Origin::Host) {
-                    if let Some(answer) = ask(Node::Old(member.id), &member.info)? {
+                for (member, hint) in members().filter(|(m, _)| m.origin == Origin::Host) {
+                    if let Some(answer) = ask_at(Node::Old(member.id), &member.info, hint)? {
                         return Ok(Some(answer));
                     }
                 }
@@ -611,8 +612,8 @@ impl<'s> Session<'s> {
             ImportControl::Globalized => {}
         }
         if self.scope == Scope::OwnFirst {
-            for member in members().filter(|m| m.info.image.format() == Format::Host) {
-                if let Some(answer) = ask(Node::Old(member.id), &member.info)? {
+            for (member, hint) in members().filter(|(m, _)| m.info.image.format() == Format::Host) {
+                if let Some(answer) = ask_at(Node::Old(member.id), &member.info, hint)? {
                     return Ok(Some(answer));
                 }
             }
@@ -622,8 +623,8 @@ impl<'s> Session<'s> {
                 }
             }
         }
-        for member in members() {
-            if let Some(answer) = ask(Node::Old(member.id), &member.info)? {
+        for (member, hint) in members() {
+            if let Some(answer) = ask_at(Node::Old(member.id), &member.info, hint)? {
                 return Ok(Some(answer));
             }
         }

@@ -184,18 +184,24 @@ impl Tables {
 
     /// The symbol that answers a query for `name`: the first that fits exactly, or else the only default version.
     pub(crate) fn definition(&self, bytes: &[u8], name: &[u8], query: &Query<'_>) -> Option<Symbol> {
-        let mut walk = self.hash.walk(bytes, name, query.hash)?;
         let (strings, table) = (self.strings(bytes), bytes.get(self.symbols.clone())?);
+        let fits = |index| {
+            let symbol = Symbol::read(table, index)?;
+            let is_it = is_text_at(strings, symbol.name, name) && symbol.is_exported();
+            let fit = |_| self.versions.accept(bytes, strings, index, query.version, query.purpose);
+            Some((symbol, Some(index).filter(|_| is_it).map_or(Match::No, fit)))
+        };
+        let hinted = query.hint.and_then(|nth| fits(self.hash.first()?.checked_add(nth)?));
+        if let Some((symbol, Match::Exact)) = hinted {
+            return Some(symbol);
+        }
+        let mut walk = self.hash.walk(bytes, name, query.hash)?;
         let (mut default, mut defaults) = (None, 0);
         while let Some(index) = walk.next() {
-            let symbol = Symbol::read(table, index)?;
-            if !is_text_at(strings, symbol.name, name) || !symbol.is_exported() {
-                continue;
-            }
-            match self.versions.accept(bytes, strings, index, query.version, query.purpose) {
-                Match::Exact => return Some(symbol),
-                Match::Default => (default, defaults) = (Some(symbol), defaults + 1),
-                Match::No => {}
+            match fits(index)? {
+                (symbol, Match::Exact) => return Some(symbol),
+                (symbol, Match::Default) => (default, defaults) = (Some(symbol), defaults + 1),
+                (_, Match::No) => {}
             }
         }
         default.filter(|_| defaults == 1)
@@ -275,6 +281,14 @@ impl Hash {
         let chains = buckets.checked_add(count.checked_mul(4)?)?;
         let end = chains.checked_add(symbols.checked_mul(4)?)?;
         (end <= table.end).then_some(Self::SysV { buckets: buckets..chains, chains: chains..end })
+    }
+
+    /// The number of the first symbol that a GNU hash leads to.
+    fn first(&self) -> Option<u32> {
+        match self {
+            Self::Gnu { first, .. } => Some(*first),
+            Self::None | Self::SysV { .. } => None,
+        }
     }
 
     /// One more than the number of the last symbol that a GNU hash leads to: the end of the chain that starts last.

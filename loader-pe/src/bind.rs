@@ -87,7 +87,7 @@ fn query<'a>(view: View<'a>, home: Option<Span<'a>>, thunk: u64) -> Result<Query
         return malformed("lookup entry of an import", thunk);
     };
     let here = |at| home.and_then(|home| home.from(at)).map_or_else(|| view.at(at, "name of an import"), Ok);
-    let hint = here(at).ok().and_then(|span| span.get(0)).map(u16::from_le_bytes);
+    let hint = here(at).ok().and_then(|span| span.get(0)).map(u16::from_le_bytes).map(u32::from);
     let span = here(at + 2)?;
     let named = Query::terminated(span.window()).or_else(|| span.name().map(Query::name));
     named.map_or_else(|| malformed("name of an import", at + 2), |named| Ok(Query { hint, ..named }))

@@ -177,7 +177,7 @@ impl Exports {
             None if name.contains(&0) => None, // that is no name, though it may be one and what follows it
             None => names.binary_search_by(order).ok().filter(is_it),
         };
-        let found = query.hint.map(usize::from).filter(is_it).or_else(sought);
+        let found = query.hint.map(|hint| hint as usize).filter(is_it).or_else(sought);
         let ordinal = entries::<2>(view, &self.ordinals).get(found?)?;
         Some(u16::from_le_bytes(*ordinal).into())
     }

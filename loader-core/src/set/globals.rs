@@ -1,7 +1,7 @@
 //! The globalized searchList, and what its members may define: most names that are looked for, nobody on it has.
 
 use super::{Info, ModuleId, Origin};
-use crate::filter::{CountedFilter, HashIndex};
+use crate::filter::{CountedFilter, First, HashIndex};
 use std::sync::Arc;
 
 /// An entry of the globalized searchList.
@@ -51,16 +51,21 @@ impl Globals {
         self.others.as_ref().map_or(self.count != 0, |names| names.may_have(hash))
     }
 
-    /// The members that may define a name of this GNU hash, in order; all of them where none is given.
-    pub(crate) fn candidates(&self, hash: Option<u32>) -> impl Iterator<Item = &Member> {
-        let first = hash.map_or(Some(0), |hash| self.host_names.first(hash));
+    /// The members that may define a name of this GNU hash, in order, and where they may have it; all of them where none is
+    /// given.
+    pub(crate) fn candidates(&self, hash: Option<u32>) -> impl Iterator<Item = (&Member, Option<u32>)> {
+        let anybody = Some(First { module: 0, nth: None });
+        let first = hash.map_or(anybody, |hash| self.host_names.first(hash));
         let others = hash.is_none_or(|hash| self.others_may_have(hash));
         let (hosts, mixed) = match (first, others) {
             (_, true) => (&[][..], &self.members[..]),
-            (Some(first), false) => (&self.hosts[first..], &[][..]),
+            (Some(first), false) => (&self.hosts[first.module..], &[][..]),
             (None, false) => (&[][..], &[][..]),
         };
-        hosts.iter().chain(mixed.iter().filter(move |m| m.origin != Origin::Host || first.is_some()))
+        let mixed = mixed.iter().filter(move |m| m.origin != Origin::Host || first.is_some());
+        let hint = first.and_then(|first| first.nth);
+        let hinted = std::iter::once(hint).chain(std::iter::repeat(None));
+        hosts.iter().zip(hinted).chain(mixed.map(|m| (m, None)))
     }
 
     /// Adds a member at the end.
