@@ -64,8 +64,8 @@ impl<'a> Parts<'a> {
         lazy.map_or(Ok(()), |(table, calls)| table.prepare(mem, calls))?;
         let symbols = self.tables.hashed(self.bytes);
         let lazy = lazy.is_some();
-        let (known, others) = (Vec::new(), BTreeMap::new());
-        let mut binding = Binding { parts: self, mem, resolve, symbols, lazy, known, others };
+        let (imports, others) = (vec![0; self.tables.imports()], BTreeMap::new());
+        let mut binding = Binding { parts: self, mem, resolve, symbols, lazy, imports, others };
         let mut count = 0;
         for mut table in self.fixups.tables(self.bytes) {
             loop {
@@ -106,15 +106,11 @@ struct Binding<'a, 'm, 'w, 'r> {
     symbols: Option<Hashed<'a>>,
     /// Whether calls may wait until they are made.
     lazy: bool,
-    /// By symbol number: its address, 0 where it has not been asked for, or [`OTHER`]. As long as is needed: what others
-    /// define has the lowest numbers.
-    known: Vec<u64>,
-    /// Symbols that are no addresses.
+    /// By symbol number, for those that only others can define: its address, or 0 where it is not known to have one.
+    imports: Vec<u64>,
+    /// What else was asked for.
     others: BTreeMap<u32, Resolution>,
 }
-
-/// In the place of an address: the symbol was asked for, and is none.
-const OTHER: u64 = 1;
 
 /// The image's own definitions, found by number.
 struct Own<'o> {
@@ -143,9 +139,9 @@ impl Binding<'_, '_, '_, '_> {
         let at = self.mem.at;
         let own =
             self.symbols.zip(self.resolve.rivals()).map(|(symbols, rivals)| Own { symbols, rivals, at });
-        let address = |symbol: u32| match self.known.get(symbol as usize) {
-            Some(&address) if address > OTHER => Some(address),
-            _ => own.as_ref()?.address(symbol),
+        let address = |symbol: u32| match self.imports.get(symbol as usize) {
+            Some(&address) => Some(address).filter(|&address| address != 0),
+            None => own.as_ref()?.address(symbol),
         };
         let is_quick = |kind| is_pointer(kind) && !(self.lazy && kind == R_X86_64_JUMP_SLOT);
         let mut write = self.mem.writer();
@@ -282,29 +278,19 @@ impl Binding<'_, '_, '_, '_> {
 
     /// What a symbol is. Asked once for each.
     fn answer(&mut self, index: u32) -> Result<Resolution, ErrorKind> {
-        match self.known.get(index as usize) {
-            None | Some(0) => {}
-            Some(&OTHER) => return Ok(self.others[&index]),
-            Some(&address) => return Ok(Resolution::At(Addr(address))),
+        match self.imports.get(index as usize) {
+            Some(&address) if address != 0 => return Ok(Resolution::At(Addr(address))),
+            _ => {}
+        }
+        if let Some(&known) = self.others.get(&index) {
+            return Ok(known);
         }
         let answer = self.ask(index)?;
-        self.keep(index, answer);
-        Ok(answer)
-    }
-
-    fn keep(&mut self, index: u32, answer: Resolution) {
-        let known = match answer {
-            Resolution::At(Addr(address)) if address > OTHER => address,
-            other => {
-                self.others.insert(index, other);
-                OTHER
-            }
-        };
-        let place = index as usize;
-        if self.known.len() <= place {
-            self.known.resize(place + 1, 0);
+        match (answer, self.imports.get_mut(index as usize)) {
+            (Resolution::At(Addr(address)), Some(place)) if address != 0 => *place = address,
+            _ => drop(self.others.insert(index, answer)),
         }
-        self.known[place] = known;
+        Ok(answer)
     }
 
     fn ask(&mut self, index: u32) -> Result<Resolution, ErrorKind> {

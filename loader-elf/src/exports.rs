@@ -91,6 +91,11 @@ impl Tables {
         self.symbols.len() / SYMBOL
     }
 
+    /// How many symbols come before those that can be found; all of them where the table does not put these last.
+    pub(crate) fn imports(&self) -> usize {
+        self.hash.first().map_or(self.count(), |first| self.count().min(first as usize))
+    }
+
     /// The GNU hashes of all symbols that can be found, their lowest bit set; `None` where the table has no such hashes.
     pub(crate) fn hashes<'a>(&self, bytes: &'a [u8]) -> Option<impl Iterator<Item = u32> + use<'a>> {
         let (chains, first) = match &self.hash {

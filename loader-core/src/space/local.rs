@@ -27,7 +27,7 @@ const LARGE: usize = 4 << 20;
 
 /// Writable pages of a file are all copied at once from this many bytes on: fixups touch most of them, and one call
 /// costs less than a fault for each (a sixth to a third of map and relocate, measured on libcrypto and libpython).
-const POPULATE: usize = 64 << 10;
+const POPULATE: usize = 16 << 10;
 
 /// The pages of a file up to this size are mapped by the time its tables are understood: the kernel maps some around
 /// each that is looked at.
