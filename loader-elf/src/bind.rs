@@ -146,11 +146,12 @@ impl Binding<'_, '_, '_, '_> {
         let is_quick = |kind| is_pointer(kind) && !(self.lazy && kind == R_X86_64_JUMP_SLOT);
         let mut write = self.mem.writer();
         let mut rest = table;
-        while let Some(symbol) = rest.first().map(|entry| Rela::read(entry).symbol) {
-            let Some(address) = address(symbol) else { break };
+        while let Some(first) = rest.first().map(Rela::read).filter(|r| is_quick(r.kind)) {
+            let Some(address) = address(first.symbol) else { break };
             let mut done = |r: Rela| {
                 let place = Rva(r.at.wrapping_sub(at.link_base.0));
-                r.symbol == symbol && is_quick(r.kind) && write(place, address.wrapping_add(r.addend))
+                let alike = r.kind == first.kind && r.symbol == first.symbol;
+                alike && write(place, address.wrapping_add(r.addend))
             };
             // Linkers sort by symbol.
             match rest.iter().position(|entry| !done(Rela::read(entry))) {
