@@ -490,7 +490,12 @@ impl<'s> Session<'s> {
     }
 
     fn control(&self, n: usize) -> ImportControl {
-        self.rules.control.unwrap_or_else(|| self.fresh[n].image.import_control())
+        let own = self.fresh[n].image.import_control();
+        self.rules.control.unwrap_or(match (self.scope, own) {
+            // Its loadList comes first, itself in its place there: so glibc has `DF_SYMBOLIC` and deep binding.
+            (Scope::OwnFirst, ImportControl::SemiGlobalized) => ImportControl::Globalized,
+            _ => own,
+        })
     }
 
     /// Answers one import of the n-th module, and records the edge.

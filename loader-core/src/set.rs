@@ -18,7 +18,7 @@ pub use lazy::LazyCalls;
 pub(crate) use lazy::LazyScope;
 pub use lifecycle::Rest;
 pub use scope::Owner;
-pub(crate) use state::{Info, Loaded, Pins, State, post_order};
+pub(crate) use state::{Info, Loaded, Pins, State, Target, post_order};
 pub use state::{ModuleInfo, Origin};
 
 use crate::{
@@ -294,7 +294,7 @@ impl LoadSet {
         let mut state = self.lock();
         let ours = state.modules.iter().filter(|(_, m)| m.origin != Origin::Host);
         let (ids, infos): (Vec<ModuleId>, Vec<Arc<Info>>) = ours.map(|(id, m)| (id, m.info.clone())).unzip();
-        let held: Vec<Handle> = ids.into_iter().map(|id| state.open(Some(id)).0).collect();
+        let held: Vec<Handle> = ids.into_iter().map(|id| state.open(Target::Module(id)).0).collect();
         drop(state);
         look(&infos.iter().map(|info| info.shown()).collect::<Vec<_>>());
         let mut state = self.lock();
@@ -547,17 +547,18 @@ impl LoadSet {
 
     fn hand_out(&self, target: ModuleId, verbose: Topics) -> Handle {
         let mut state = self.lock();
-        let (handle, handles) = state.open(Some(target));
+        let (handle, handles) = state.open(Target::Module(target));
         let info = state.info(target).clone();
         drop(state);
         self.emit(verbose, &Event::Opened { name: &info.identity.name, handle, handles });
         handle
     }
 
-    /// A new handle for the main program: the program and what was loaded with it.
+    /// A new handle for the main program: the program and what was loaded with it. By the rules of TNS/R the entire
+    /// operating load set is searched for it, by those of POSIX what everybody sees: what was opened `GLOBAL` besides.
     #[must_use]
-    pub fn main_program(&self) -> Handle {
-        self.lock().open(None).0
+    pub fn main_program(&self, dialect: Dialect) -> Handle {
+        self.lock().open(Target::Program(dialect)).0
     }
 
     /// A new handle for a module that is loaded already.
@@ -626,7 +627,7 @@ impl LoadSet {
     }
 
     /// Looks a symbol up as TNS/R `dlsym` does: in the handle's target, then in its loadList in order. A handle for
-    /// the main program searches the program, then the entire operating load set.
+    /// the main program searches what [`LoadSet::main_program`] says.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidHandle`], [`ErrorKind::SymbolNotFound`], malformed export tables.
@@ -640,7 +641,7 @@ impl LoadSet {
     #[must_use]
     pub fn searched(&self, handle: Handle) -> Option<SearchList> {
         let state = self.lock();
-        state.target(handle)??;
+        state.target_module(handle)?;
         state.search_list(handle).map(SearchList)
     }
 
@@ -770,7 +771,7 @@ impl LoadSet {
     #[must_use]
     pub fn target(&self, handle: Handle) -> Option<ModuleInfo> {
         let state = self.lock();
-        let id = state.target(handle)??;
+        let id = state.target_module(handle)?;
         Some(state.describe(id))
     }
 
@@ -779,8 +780,8 @@ impl LoadSet {
     pub fn load_list(&self, handle: Handle) -> Option<Vec<ModuleInfo>> {
         let state = self.lock();
         let list = match state.target(handle)? {
-            Some(id) => state.load_list_ids(id),
-            None => state.program(),
+            Target::Module(id) => state.load_list_ids(id),
+            Target::Program(_) => state.program(),
         };
         Some(list.into_iter().map(|id| state.describe(id)).collect())
     }

@@ -313,7 +313,7 @@ impl Engine {
 
     pub(crate) fn main_program_handle(&self) -> crate::Handle {
         self.adopt_host();
-        self.load_set().main_program()
+        self.load_set().main_program(self.inner.rules.dialect)
     }
 
     /// What would be missing if a library were opened: everything but running it is tried, and nothing stays.

@@ -4,7 +4,7 @@
 //! unmapped in which order, on loadLists and on lookups; and every handle is unlike all others.
 
 use loader_core::{
-    Format, Handle, ImportControl, Mode, Origin, Request,
+    Dialect, Format, Handle, ImportControl, Mode, Origin, Request,
     mode::{Load, Visibility},
 };
 use proptest::{
@@ -194,7 +194,7 @@ impl Twins {
             Step::Open(n) => self.open(&name(n), Load::Now, Origin::Open),
             Step::OpenLoaded(n) => self.open(&name(n), Load::Never, Origin::Open),
             Step::OpenProgram => {
-                self.handles.push((self.toy.set.main_program(), self.model.open_program()));
+                self.handles.push((self.toy.set.main_program(Dialect::TnsR), self.model.open_program()));
                 Ok(())
             }
             Step::Close(which) => self.close(which),

@@ -494,6 +494,18 @@ fn a_handle_for_the_main_program_searches_the_program_then_the_entire_operating_
 }
 
 #[test]
+fn by_the_posix_rules_a_handle_for_the_main_program_searches_what_everybody_sees() {
+    let posix = Rules { dialect: Dialect::Posix, ..Rules::default() };
+    let w = World::with(corpus::Format::Elf, |builder| builder.rules(posix));
+    let program = dl::dlopen(&w.engine, None, Mode::NOW);
+    assert_ne!(w.sym(program, c"malloc"), 0);
+    let _local = w.open("dependency", "dependency", Mode::NOW | Mode::LOCAL);
+    assert_eq!(w.sym(program, c"dependency_leaf"), 0);
+    let global = w.open("dependency", "dependency", Mode::NOW | Mode::GLOBAL);
+    assert_eq!(w.sym(program, c"dependency_leaf"), w.sym(global, c"dependency_leaf"));
+}
+
+#[test]
 fn dlsym_is_0_for_a_bad_handle_for_no_symbol_and_for_a_value_of_0_which_is_no_error() {
     for format in corpus::Format::ALL {
         let offered = HostModule::new("offered").global().function("null_value", std::ptr::null());

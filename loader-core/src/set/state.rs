@@ -4,7 +4,7 @@ use super::{Globals, Handle, Hold, Member, ModuleId, Owner, Stayed};
 use crate::{
     Addr, ErrorKind, FileId, Format, Image, Lifecycle, NameFilter, Placement, Rights, Rva, ThreadDestructors,
     TlsHome,
-    mode::StayPolicy,
+    mode::{Dialect, StayPolicy},
     module::{Body, Identity, Module, Sealed},
     session::{Link, Node},
     space::Block,
@@ -29,6 +29,25 @@ pub enum Origin {
     Program,
     /// An open brought it in.
     Open,
+}
+
+/// What a handle is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target {
+    /// The main program. By the TNS/R rules the entire operating load set is searched for it, by those of POSIX what
+    /// everybody sees.
+    Program(Dialect),
+    /// A module.
+    Module(ModuleId),
+}
+
+impl Target {
+    fn module(self) -> Option<ModuleId> {
+        match self {
+            Self::Program(_) => None,
+            Self::Module(id) => Some(id),
+        }
+    }
 }
 
 /// What others need to know of a module that has its place.
@@ -187,7 +206,7 @@ pub(crate) struct State {
     pub(crate) modules: SlotMap<ModuleId, Loaded>,
     order: BTreeMap<u64, ModuleId>,
     loads: u64,
-    handles: SlotMap<Handle, Option<ModuleId>>,
+    handles: SlotMap<Handle, Target>,
     /// Who answers to a name, the first loaded first.
     by_key: AHashMap<Box<str>, Vec<ModuleId>>,
     by_file: AHashMap<FileId, ModuleId>,
@@ -292,8 +311,13 @@ impl State {
         self.globals.clone()
     }
 
-    pub(crate) fn target(&self, handle: Handle) -> Option<Option<ModuleId>> {
+    pub(crate) fn target(&self, handle: Handle) -> Option<Target> {
         self.handles.get(handle).copied()
+    }
+
+    /// The module that a handle is for; `None` for the main program's, too.
+    pub(crate) fn target_module(&self, handle: Handle) -> Option<ModuleId> {
+        self.target(handle)?.module()
     }
 
     /// The main program's load set, in load order.
@@ -323,9 +347,9 @@ impl State {
         }
     }
 
-    /// Counts an open of `target` (`None`: the main program); returns the handle and how many the target has now.
-    pub(crate) fn open(&mut self, target: Option<ModuleId>) -> (Handle, u32) {
-        let opens = target.map_or(0, |id| {
+    /// Counts an open of `target`; returns the handle and how many the target has now.
+    pub(crate) fn open(&mut self, target: Target) -> (Handle, u32) {
+        let opens = target.module().map_or(0, |id| {
             let m = &mut self.modules[id];
             m.opens += 1;
             m.opens
@@ -336,7 +360,7 @@ impl State {
     /// Takes a handle back: `None` where there is no such handle, else its target and how many that has left.
     #[allow(clippy::option_option, reason = "no such handle, and the main program's, are different answers")]
     pub(crate) fn close(&mut self, handle: Handle) -> Option<Option<(Arc<Info>, u32)>> {
-        let target = self.handles.remove(handle)?;
+        let target = self.handles.remove(handle)?.module();
         self.suspects.extend(target);
         Some(target.map(|id| {
             let m = &mut self.modules[id];
@@ -348,8 +372,9 @@ impl State {
     /// What `dlsym` searches for this handle.
     pub(crate) fn search_list(&self, handle: Handle) -> Option<Arc<[Arc<Info>]>> {
         Some(match self.target(handle)? {
-            Some(id) => self.load_list(id).clone(),
-            None => {
+            Target::Module(id) => self.load_list(id).clone(),
+            Target::Program(Dialect::Posix) => self.globals.iter().map(|m| m.info.clone()).collect(),
+            Target::Program(Dialect::TnsR) => {
                 let named = |m: &&Loaded| m.global || m.info.image.format() != Format::Host;
                 let all = self.order.values().map(|&id| &self.modules[id]);
                 all.filter(named).map(|m| m.info.clone()).collect()
@@ -609,7 +634,7 @@ impl State {
 
     /// The module at `base` needs the handle's target from now on; returns that target.
     pub(crate) fn link(&mut self, base: Addr, handle: Handle) -> Option<Owner> {
-        let (from, to) = (self.at(base)?, self.target(handle)??);
+        let (from, to) = (self.at(base)?, self.target_module(handle)?);
         self.connect(from, to);
         Some(Owner { id: to, info: self.info(to).clone() })
     }
@@ -665,7 +690,7 @@ impl State {
             self.suspects.push(id);
         }
         let failed = |id: ModuleId| self.modules.get(id).is_some_and(|m| m.phase == Phase::Failed);
-        self.handles.retain(|_, target| !target.is_some_and(failed));
+        self.handles.retain(|_, target| !target.module().is_some_and(failed));
     }
 
     /// A thread has one more object of a module to destroy; false where the module is gone.

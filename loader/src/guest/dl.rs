@@ -171,7 +171,7 @@ impl Guest {
         let mode = Mode::from_rtld(flags.cast_unsigned()).map_err(blame)?;
         self.engine.host.adopt_into(&self.set);
         let Some(name) = name else {
-            return Ok(keep(&self.set, self.set.main_program()));
+            return Ok(keep(&self.set, self.set.main_program(Dialect::Posix)));
         };
         let handle = self.set.open(&Request {
             need: need(name.map_err(|_| blame(ErrorKind::BadName))?),

@@ -1,0 +1,1 @@
+int who(void) { return NUMBER; }
