@@ -56,7 +56,8 @@ impl Files {
     }
 
     /// Where DLLs are looked for: flags decide, those of the call or else the process's, in Windows' order. The folders of
-    /// the engine's builder stand for the system's. Without any flags, the folder of `SetDllDirectory` comes before them.
+    /// the engine's builder stand for the system's. Without any flags, the folder of the Windows program, where this process
+    /// runs one, and that of `SetDllDirectory` come before them.
     fn dlls(&self, flags: u32) -> loader_pe::Search {
         let folders = self.folders.read().unwrap_or_else(PoisonError::into_inner);
         let asked = flags & (APPLICATION_DIR | USER_DIRS | SYSTEM32 | DEFAULT_DIRS);
@@ -66,13 +67,15 @@ impl Files {
         };
         let own = folders.own.iter().cloned();
         let system = self.pe.dirs.iter().cloned();
+        let folder = |file: &Path| file.parent().map(Path::to_path_buf);
+        let program = loader_win32::program().and_then(folder);
         if flags == 0 {
-            return loader_pe::Search { dirs: own.chain(system).collect() };
+            return loader_pe::Search { dirs: program.into_iter().chain(own).chain(system).collect() };
         }
         let if_asked = |flag: u32| move |_: &PathBuf| flags & flag != 0;
-        let program = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_path_buf()));
+        let application = program.or_else(|| std::env::current_exe().ok().as_deref().and_then(folder));
         let added = folders.added.iter().cloned().chain(own);
-        let dirs = program.into_iter().filter(if_asked(APPLICATION_DIR));
+        let dirs = application.into_iter().filter(if_asked(APPLICATION_DIR));
         let dirs = dirs.chain(added.filter(if_asked(USER_DIRS))).chain(system.filter(if_asked(SYSTEM32)));
         loader_pe::Search { dirs: dirs.collect() }
     }

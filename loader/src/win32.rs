@@ -16,7 +16,7 @@ use loader_core::{
     Request, Rest, Rights, Rva, Symbol, Tools, call::Native,
 };
 use loader_pe::PeImage;
-pub use loader_win32::MemoryUse;
+pub use loader_win32::{MemoryUse, run_as};
 use loader_win32::{Advice, DllFolders, Drives, ImagePages, Listed, Process, Services};
 use references::{GivenBack, References};
 use std::{
@@ -152,6 +152,12 @@ impl Tools for Lists {
     }
 }
 
+/// Whether a name is that of the Windows program that this process runs.
+fn is_program(name: &str) -> bool {
+    let file = loader_win32::program().and_then(Path::file_name);
+    file.is_some_and(|file| loader_pe::key(&file.to_string_lossy()) == loader_pe::key(name))
+}
+
 fn is_windows(module: &&InMemory<'_>) -> bool {
     module.image.format() == Format::Pe
 }
@@ -182,17 +188,19 @@ impl Modules {
         Some(base)
     }
 
-    /// `FreeLibrary` of a module that nobody has a reference to.
+    /// `FreeLibrary` of a module that nobody has a reference to. It succeeds, for it is there; it goes only with those that
+    /// need it, and a reference to one of these is taken only where all of them need each other.
     fn free_in_vain(&self, base: Addr) -> Result<(), u32> {
         let (set, module) = self.module(base)?;
-        if set.module_at(base).is_some_and(|m| m.pinned) {
-            return Ok(()); // for ever, as on Windows
-        }
         // Its load is not finished: the reference that it will have is given back then.
-        let spurn = || self.spurned.lock().unwrap_or_else(PoisonError::into_inner).insert(base);
-        match set.is_attaching(module.id()) && spurn() {
-            true => Ok(()),
-            false => Err(MOD_NOT_FOUND),
+        if set.is_attaching(module.id()) {
+            let first = self.spurned.lock().unwrap_or_else(PoisonError::into_inner).insert(base);
+            return if first { Ok(()) } else { Err(MOD_NOT_FOUND) };
+        }
+        let mut given_back = set.cycle(module.id()).into_iter().map(|base| self.references.give_back(base));
+        match given_back.find(|given| !matches!(given, GivenBack::NoneWasTaken)) {
+            Some(GivenBack::Last(handle)) => set.close(handle).map(drop).map_err(|e| e.win32()),
+            _ => Ok(()),
         }
     }
 
@@ -304,8 +312,8 @@ impl Services for Modules {
 
     fn free_library(&self, base: Addr) -> Result<(), u32> {
         let set = self.set()?;
-        if set.is_ending() {
-            return Ok(()); // nothing is unloaded any more
+        if set.is_ending() || base == self.program() {
+            return Ok(()); // nothing is unloaded any more, and the program never
         }
         match self.references.give_back(base) {
             GivenBack::OthersAreLeft => Ok(()),
@@ -334,17 +342,26 @@ impl Services for Modules {
     fn module_handle(&self, name: Option<&str>) -> Option<Addr> {
         match name {
             None => Some(self.program()),
-            Some(name) => self.named(name).map(|m| m.at().base),
+            Some(name) => {
+                let named = self.named(name).map(|m| m.at().base);
+                named.or_else(|| is_program(name).then(|| self.program()))
+            }
         }
     }
 
     fn add_ref(&self, base: Addr) -> Result<(), u32> {
+        if base == self.program() {
+            return Ok(());
+        }
         let (set, module) = self.module(base)?;
         let handle = set.open_again(module.id()).map_err(|e| e.win32())?;
         self.take(&set, handle).map(drop).ok_or(MOD_NOT_FOUND)
     }
 
     fn pin(&self, base: Addr) -> Result<(), u32> {
+        if base == self.program() {
+            return Ok(());
+        }
         let (set, module) = self.module(base)?;
         set.pin(module.id());
         Ok(())
@@ -356,7 +373,10 @@ impl Services for Modules {
                 let (_, module) = self.module(self.program()).ok()?;
                 module.path().map(|p| p.to_string_lossy().into_owned())
             }
-            None => std::env::current_exe().ok().map(|p| p.to_string_lossy().into_owned()),
+            None => {
+                let file = loader_win32::program().map(Path::to_path_buf);
+                file.or_else(|| std::env::current_exe().ok()).map(|p| p.to_string_lossy().into_owned())
+            }
             Some(base) => {
                 let (_, module) = self.module(base).ok()?;
                 Some(module.path().map_or_else(|| module.name().into(), |p| p.to_string_lossy().into_owned()))
@@ -386,7 +406,7 @@ impl Services for Modules {
     }
 
     fn disable_thread_library_calls(&self, base: Addr) -> Result<(), u32> {
-        let (set, module) = self.module(base)?;
+        let (set, module) = self.module(base).map_err(|_| MOD_NOT_FOUND)?;
         match set.disable_thread_calls(module.id()) {
             true => Ok(()),
             false => Err(MOD_NOT_FOUND),
@@ -438,7 +458,7 @@ pub fn run_program(builder: Builder, path: &Path, arguments: &[String]) -> Resul
     let name = path.to_string_lossy();
     let blame = |kind| Error::new(&name, Stage::Request, kind);
     let file = std::path::absolute(path).map_err(|_| blame(ErrorKind::BadName))?;
-    loader_win32::run_as(&file.to_string_lossy(), arguments);
+    run_as(&file.to_string_lossy(), arguments);
     let entry = FoundFile::open(path)
         .and_then(|file| PeImage::parse(&Arc::new(file.source()?)))
         .and_then(|image| {

@@ -109,7 +109,7 @@ fn place<'b>(len: u64, parts: impl IntoIterator<Item = (u64, &'b [u8])>) -> Resu
 /// `FreeLibrary` of a handle for data.
 pub(crate) fn free(handle: usize) -> Result<(), u32> {
     let process = teb::process();
-    lock(&process.data.0).remove(&handle).ok_or(code::MOD_NOT_FOUND)?;
+    lock(&process.data.0).remove(&handle).ok_or(code::BAD_EXE_FORMAT)?; // Windows finds no header there
     let base = (handle & !TAG) as u64;
     process.memory.unmap(base).or_else(|_| process.memory.free(base, 0, RELEASE))
 }
