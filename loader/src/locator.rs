@@ -2,6 +2,7 @@
 //! that asks.
 
 use loader_core::{ErrorKind, Format, Found, FoundFile, HostModule, Image, Locator, Need, Requester, Source};
+use loader_pe::search::on_disk;
 use loader_win32::DllFolders;
 use std::{
     collections::HashMap,
@@ -84,6 +85,11 @@ impl Files {
     pub(crate) fn find_dll(&self, name: &str, flags: u32) -> Result<Found, ErrorKind> {
         if let Some(source) = self.provided(&need(name).key) {
             return Ok(Found::Bytes(source));
+        }
+        let asked = flags & (APPLICATION_DIR | USER_DIRS | SYSTEM32 | DEFAULT_DIRS) != 0;
+        if asked && name.contains('/') && !name.starts_with('/') {
+            let folders = self.dlls(flags).dirs.into_iter();
+            return first(folders.map(|folder| on_disk(&folder.join(name))), |_| true, &mut |_| {});
         }
         self.dll(name, flags, &Requester::default(), &mut |_| {})
     }

@@ -15,15 +15,15 @@ use loader_core::{
     Addr, EntryKind, FileId, Format, Found, FoundFile, InMemory, LoadSet, Need, Occasion, Owner, Query,
     Request, Rest, Rights, Rva, Symbol, Tools, call::Native,
 };
-use loader_pe::PeImage;
-pub use loader_win32::{MemoryUse, run_as};
+use loader_pe::{PeImage, search::on_disk};
 use loader_win32::{Advice, DllFolders, Drives, ImagePages, Listed, Process, Services};
+pub use loader_win32::{MemoryUse, run_as};
 use references::{GivenBack, References};
 use std::{
     collections::HashSet,
     convert::Infallible,
     ops::Range,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -128,7 +128,7 @@ struct Lists {
 
 impl Tools for Lists {
     fn came(&self, modules: &[InMemory<'_>]) {
-        let file = |m: &InMemory<'_>| m.path.map_or_else(|| m.name.into(), Path::to_path_buf);
+        let file = |m: &InMemory<'_>| told(m.name, m.path);
         let listed = |m: &InMemory<'_>| Listed { base: m.at.base, len: m.at.len, file: file(m) };
         let listed: Vec<Listed> = modules.iter().filter(is_windows).map(listed).collect();
         if !listed.is_empty() {
@@ -149,6 +149,17 @@ impl Tools for Lists {
         }
         let _ = self.process.upgrade().map(|process| process.going(&bases));
         let _ = self.services.upgrade().map(|s| bases.iter().for_each(|&base| s.references.forget(base)));
+    }
+}
+
+/// A module's file as Windows tells it: in its folder, by the name that was asked for.
+fn told(name: &str, path: Option<&Path>) -> PathBuf {
+    let Some(path) = path else { return name.into() };
+    let asked = loader_pe::file_name(name);
+    let asked = Path::new(&asked).file_name().unwrap_or_default();
+    match path.file_name().is_some_and(|file| file.eq_ignore_ascii_case(asked)) {
+        true => path.with_file_name(asked),
+        false => path.into(),
     }
 }
 
@@ -218,21 +229,26 @@ impl Modules {
         }
     }
 
-    /// The host's name of the file that a Windows name or path means; one on a drive that does not exist is as it was, and
-    /// so is one without a folder, for it is looked for.
+    /// The host's name of the file that a Windows path means; a path on a drive that does not exist is as it was, and so is a
+    /// name without a folder, for it is looked for.
     fn host_file(&self, name: &str) -> String {
-        let path = name.contains([':', '\\', '/']).then(|| self.drives.to_host(name)).flatten();
-        loader_pe::file_name(&path.unwrap_or_else(|| name.into()))
+        if !name.contains([':', '\\', '/']) {
+            return name.into();
+        }
+        let path = loader_pe::file_name(&self.drives.to_host(name).unwrap_or_else(|| name.into()));
+        on_disk(Path::new(&path)).into_os_string().into_string().unwrap_or(path)
     }
 
     /// What a name means to `LoadLibraryEx`: a bare name is whoever is loaded under it; else flags say where it is looked for.
     fn meant(&self, set: &LoadSet, name: &str, flags: u32) -> Result<Need, Error> {
         let file = self.host_file(name);
-        if file.contains('/') {
+        let searched = flags & SEARCH_FLAGS != 0 && !file.starts_with('/');
+        if file.contains('/') && !searched {
             return Ok(need(&file));
         }
-        let bare = Need { key: loader_pe::key(name), name: file.into(), reexported: false };
-        if flags & SEARCH_FLAGS == 0 || set.module_named(&bare.key).is_some() {
+        let bare =
+            Need { key: loader_pe::key(name), name: loader_pe::file_name(&file).into(), reexported: false };
+        if !searched || !file.contains('/') && set.module_named(&bare.key).is_some() {
             return Ok(bare);
         }
         Ok(match self.find_library(name, flags)? {
@@ -262,6 +278,9 @@ impl Services for Modules {
     fn load_library(&self, name: &str, flags: u32) -> Result<Addr, Error> {
         let inconsistent = |what| Error::new(name, Stage::Request, ErrorKind::Inconsistent { what });
         let set = self.set().map_err(|_| inconsistent("the engine is gone"))?;
+        if is_program(name) && self.named(name).is_none() {
+            return Ok(self.program());
+        }
         let need = self.meant(&set, name, flags)?;
         if let Some(base) = self.references.take_more(|| set.base_of(&need.key)) {
             self.learn(base, name, flags);
@@ -371,7 +390,7 @@ impl Services for Modules {
         match base.filter(|&b| b != self.program()) {
             None if self.module(self.program()).is_ok() => {
                 let (_, module) = self.module(self.program()).ok()?;
-                module.path().map(|p| p.to_string_lossy().into_owned())
+                Some(told(module.name(), module.path()).to_string_lossy().into_owned())
             }
             None => {
                 let file = loader_win32::program().map(Path::to_path_buf);
@@ -379,7 +398,7 @@ impl Services for Modules {
             }
             Some(base) => {
                 let (_, module) = self.module(base).ok()?;
-                Some(module.path().map_or_else(|| module.name().into(), |p| p.to_string_lossy().into_owned()))
+                Some(told(module.name(), module.path()).to_string_lossy().into_owned())
             }
         }
     }

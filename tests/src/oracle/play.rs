@@ -48,11 +48,8 @@ fn play(folder: &Path, script: &str) -> Result<(), String> {
     let tlog = HostModule::new("tlog.dll")
         .function("tlog", tlog as *const ())
         .function("tlog_thread", number as *const ());
-    let engine = Engine::builder()
-        .host(tlog)
-        .observe(unhandled)
-        .build()
-        .map_err(|error| error.to_string())?;
+    let engine =
+        Engine::builder().host(tlog).observe(unhandled).build().map_err(|error| error.to_string())?;
     let run = interpreter(&engine).map_err(|error| error.to_string())?;
     engine.load_set().enter(Format::Pe).map_err(|error| error.to_string())?;
     let text = script.into_raw(); // the interpreter cuts it into pieces
