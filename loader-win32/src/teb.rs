@@ -23,7 +23,7 @@ use std::{
     ops::Range,
     ptr,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed},
     },
 };
@@ -94,6 +94,22 @@ pub(crate) struct Own {
     pub tm: Cell<[i32; 9]>,
     /// The last text that `asctime` or `ctime` gave out.
     pub date: Cell<[u8; 32]>,
+    /// Timers that this thread makes calls for.
+    timers: RefCell<Vec<Weak<Object>>>,
+}
+
+impl Own {
+    /// This thread is to make calls for a timer.
+    pub(crate) fn keep_timer(&self, timer: &Arc<Object>) {
+        let mut timers = self.timers.borrow_mut();
+        timers.retain(|kept| kept.strong_count() > 0 && kept.as_ptr() != Arc::as_ptr(timer));
+        timers.push(Arc::downgrade(timer));
+    }
+
+    /// The timers that are left of those.
+    pub(crate) fn timers(&self) -> Vec<Arc<Object>> {
+        self.timers.borrow().iter().filter_map(Weak::upgrade).collect()
+    }
 }
 
 const _: () = {
