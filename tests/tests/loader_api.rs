@@ -332,6 +332,7 @@ fn resources_that_lie_give_error_numbers_and_never_a_fault() {
         for lie in [0, 0x7fff_fff0, 0x8000_0000, 0x8000_0010, 0xffff_ffff, 0x0000_1000, 0xffff_0000] {
             let mut lying = bytes.clone();
             lying[place..place + 4].copy_from_slice(&u32::to_le_bytes(lie));
+            kernel.world.engine.provide("resources-data.dll", lying.clone());
             kernel.world.engine.provide("resources.dll", lying);
             let module = kernel.load("resources.dll", 0).unwrap();
             let answers = functions.map(|function| kernel.ask(module, function).unwrap());
