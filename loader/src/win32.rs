@@ -9,7 +9,7 @@ mod references;
 use crate::{
     Builder, Closed, Engine, EntryCalls, Error, ErrorKind, Handle, Load, Mode, Origin, Rules, Stage,
     SymbolName,
-    locator::{Files, need},
+    locator::{Files, need, with_flags},
 };
 use loader_core::{
     Addr, EntryKind, FileId, Format, Found, FoundFile, InMemory, LoadSet, Need, Occasion, Owner, Query,
@@ -290,14 +290,15 @@ impl Services for Modules {
             0 => Load::Now,
             _ => Load::Bare,
         };
-        let handle = set.open(&Request {
+        let request = Request {
             need,
             source: None,
             mode: Mode { load, ..Mode::default() },
             rules: self.rules,
             origin: Origin::Open,
             by: None,
-        })?;
+        };
+        let handle = with_flags(flags, || set.open(&request))?;
         let base =
             self.take(&set, handle).ok_or_else(|| inconsistent("an open library without an address"))?;
         if self.spurned.lock().unwrap_or_else(PoisonError::into_inner).remove(&base) {
