@@ -608,6 +608,15 @@ impl LoadSet {
         true
     }
 
+    /// Where the modules are that need a module and that it needs, directly or not, itself among them: nothing if it is
+    /// not loaded, or no more.
+    #[must_use]
+    pub fn cycle(&self, id: ModuleId) -> Vec<Addr> {
+        let state = self.lock();
+        let loaded = state.modules.contains_key(id).then(|| state.cycle(id));
+        loaded.into_iter().flatten().map(|id| state.info(id).at.base).collect()
+    }
+
     /// Keeps a module, and what it needs, loaded for as long as the load set lives.
     pub fn pin(&self, id: ModuleId) {
         self.lock().pin(id, Pins::EMBEDDER);

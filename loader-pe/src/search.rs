@@ -175,6 +175,22 @@ impl Search {
     }
 }
 
+/// A path as the host spells it: what is there in another case only is called by its own name, and what is not there at all
+/// stays as it is.
+#[must_use]
+pub fn on_disk(path: &Path) -> PathBuf {
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    if is_there(path) {
+        return path.into();
+    }
+    path.components().fold(PathBuf::new(), |folder, part| {
+        let spelled = folder.join(part);
+        let name = part.as_os_str().to_str().filter(|_| !is_there(&spelled));
+        let other = name.and_then(|name| other_cases(&folder, name).into_iter().next());
+        other.unwrap_or(spelled)
+    })
+}
+
 fn split(path: &Path) -> Option<(PathBuf, String)> {
     Some((path.parent()?.into(), path.file_name()?.to_str()?.into()))
 }

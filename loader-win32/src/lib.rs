@@ -56,7 +56,7 @@ pub use ldr::Listed;
 pub use memory::Info as MemoryInfo;
 pub use memory::book::MemoryUse;
 pub use path::Drives;
-pub use process::{Process, run_as, substitutes};
+pub use process::{Process, program, run_as, substitutes};
 pub use services::{Advice, DllFolders, ImagePages, Services};
 
 /// Locks a mutex; what a panicking holder left behind is taken as it is, because guest code cannot be told.

@@ -92,6 +92,15 @@ pub(crate) struct Thread {
     parked: Mutex<Option<Arc<Parker>>>,
 }
 
+impl Thread {
+    /// Whether there are calls to make, also for its timers, whose time may have come.
+    fn has_calls(&self, timers: &[Arc<Object>], me: u32) -> bool {
+        let mut calls = lock(&self.calls);
+        calls.extend(timers.iter().filter_map(|timer| timer.call_of_timer(me)));
+        !calls.is_empty()
+    }
+}
+
 /// An asynchronous procedure call: a function of the guest, and its arguments.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {
@@ -101,12 +110,16 @@ pub(crate) struct Call {
 
 /// One thread's sleep.
 #[derive(Default)]
-pub(crate) struct Parker(AtomicU32);
+pub(crate) struct Parker {
+    awake: AtomicU32,
+    /// The event that was set for this thread alone, for as long as it looks.
+    pulsed: AtomicPtr<Object>,
+}
 
 impl Parker {
     fn wake(&self) {
-        self.0.store(1, SeqCst);
-        futex::wake(&self.0, 1);
+        self.awake.store(1, SeqCst);
+        futex::wake(&self.awake, 1);
     }
 }
 
@@ -142,6 +155,20 @@ impl Object {
         let result = f(&self.kind);
         lock(&self.waiters).iter().for_each(|w| w.wake());
         result
+    }
+
+    /// Sets an event for those who wait for it now, or for the first of them where each takes it away from the others, and
+    /// leaves it reset. False where this is none.
+    pub(crate) fn pulse(&self) -> bool {
+        let _dispatcher = lock(&self.dispatcher);
+        let Kind::Event { manual, set } = &self.kind else { return false };
+        let waiters = lock(&self.waiters);
+        for waiter in waiters.iter().take(if *manual { usize::MAX } else { 1 }) {
+            waiter.pulsed.store(std::ptr::from_ref(self).cast_mut(), Relaxed);
+            waiter.wake();
+        }
+        set.store(false, Relaxed);
+        true
     }
 
     /// The thread has ended and nothing of it is left.
@@ -229,6 +256,14 @@ impl Object {
             Kind::File(_) => true,
             Kind::Process { child, .. } => child.as_ref().is_some_and(|c| c.has_ended()),
             Kind::Section(_) | Kind::Find(_) => false,
+        }
+    }
+
+    /// What a timer wants the thread of that number to call now.
+    fn call_of_timer(&self, thread: u32) -> Option<Call> {
+        match &self.kind {
+            Kind::Timer(t) => t.call(thread),
+            _ => None,
         }
     }
 
@@ -412,6 +447,7 @@ impl Objects {
         let me = current_thread_id();
         let mine = teb::own(|o| o.thread.borrow().clone());
         let state = mine.as_ref().and_then(|mine| mine.thread());
+        let timers = if wait.alertable { teb::own(|o| o.timers()) } else { Vec::new() };
         let mut parker: Option<Arc<Parker>> = None;
         let outcome = loop {
             let guard = lock(&self.dispatcher);
@@ -424,20 +460,27 @@ impl Objects {
             if state.is_some_and(|t| t.doomed.load(Relaxed)) {
                 break Waited::Doomed;
             }
-            if wait.alertable && state.is_some_and(|t| !lock(&t.calls).is_empty()) {
+            if wait.alertable
+                && let Some(thread) = state
+                && thread.has_calls(&timers, me)
+            {
                 break Waited::Called;
             }
-            if let Some(found) = take(wait, me, *guard) {
+            let pulsed = parker
+                .as_ref()
+                .map_or(std::ptr::null_mut(), |p| p.pulsed.swap(std::ptr::null_mut(), Relaxed));
+            if let Some(found) = take(wait, me, *guard, pulsed) {
                 break found;
             }
             if wait.until.is_over() {
                 break Waited::TimedOut;
             }
             let parked = parker.get_or_insert_with(|| enlist(wait.objects, mine.as_deref()));
-            parked.0.store(0, SeqCst);
-            let until = wait.objects.iter().filter_map(|o| o.due()).fold(wait.until, Deadline::or_at);
+            parked.awake.store(0, SeqCst);
+            let due = wait.objects.iter().chain(&timers).filter_map(|o| o.due());
+            let until = due.fold(wait.until, Deadline::or_at);
             drop(guard);
-            futex::wait(&parked.0, 0, until);
+            futex::wait(&parked.awake, 0, until);
         };
         if let Some(parker) = parker {
             let _dispatcher = lock(&self.dispatcher);
@@ -448,9 +491,9 @@ impl Objects {
     }
 }
 
-/// Takes the objects if they can be had. Under the dispatcher's lock.
-fn take(wait: &Wait<'_>, me: u32, last: Option<u32>) -> Option<Waited> {
-    let ready = |o: &Arc<Object>| o.is_signalled(me, last);
+/// Takes the objects if they can be had; one may be set for this thread alone. Under the dispatcher's lock.
+fn take(wait: &Wait<'_>, me: u32, last: Option<u32>, pulsed: *const Object) -> Option<Waited> {
+    let ready = |o: &Arc<Object>| o.is_signalled(me, last) || Arc::as_ptr(o) == pulsed;
     let (first, taken) = match wait.all {
         true => (0, Some(wait.objects).filter(|all| !all.is_empty() && all.iter().all(ready))?),
         false => {

@@ -88,9 +88,10 @@ impl Drives {
     }
 }
 
-/// [`Drives::to_host`] of the process whose code this thread runs.
+/// [`Drives::to_host`] of the process whose code this thread runs, with the name that the file has there: case means nothing.
 pub(crate) fn to_host(path: &str) -> Option<String> {
-    teb::process().drives.to_host(path)
+    let host = teb::process().drives.to_host(path)?;
+    loader_pe::search::on_disk(Path::new(&host)).into_os_string().into_string().ok()
 }
 
 /// [`Drives::to_guest`] of the process whose code this thread runs.

@@ -23,6 +23,7 @@ use crate::{
 use loader_core::{Addr, ErrorKind, HostModule, HostTable};
 use std::{
     fmt,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock, Weak},
 };
 
@@ -258,24 +259,36 @@ pub(crate) fn processors() -> u32 {
 }
 
 /// The Windows program that this process runs, if it runs one.
-static PROGRAM: OnceLock<Vec<String>> = OnceLock::new();
+static PROGRAM: OnceLock<Program> = OnceLock::new();
+
+struct Program {
+    file: PathBuf,
+    words: Vec<String>,
+}
 
 /// From now on this process runs a Windows program: its path and its arguments. A process has one command line, so only
 /// the first call counts, and it comes before the first [`Process`] is made.
 pub fn run_as(program: &str, arguments: &[String]) {
-    PROGRAM.get_or_init(|| [&[Drives::Host.to_guest(program)], arguments].concat());
+    let words = [&[Drives::Host.to_guest(program)], arguments].concat();
+    PROGRAM.get_or_init(|| Program { file: program.into(), words });
+}
+
+/// The Windows program that this process runs, if it runs one.
+#[must_use]
+pub fn program() -> Option<&'static Path> {
+    PROGRAM.get().map(|program| &*program.file)
 }
 
 /// The command line's words, the program itself first.
 pub(crate) fn arguments() -> Vec<String> {
     let host = || std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
-    PROGRAM.get().cloned().unwrap_or_else(host)
+    PROGRAM.get().map_or_else(host, |program| program.words.clone())
 }
 
 /// The program's path, in Windows form.
 pub(crate) fn program_path() -> String {
     let host = || std::env::current_exe().ok().map(|p| Drives::Host.to_guest(&p.to_string_lossy()));
-    let path = PROGRAM.get().and_then(|words| words.first().cloned()).or_else(host);
+    let path = PROGRAM.get().and_then(|program| program.words.first().cloned()).or_else(host);
     path.unwrap_or_else(|| r"Z:\program.exe".into())
 }
 

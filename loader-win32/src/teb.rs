@@ -23,7 +23,7 @@ use std::{
     ops::Range,
     ptr,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed},
     },
 };
@@ -94,6 +94,22 @@ pub(crate) struct Own {
     pub tm: Cell<[i32; 9]>,
     /// The last text that `asctime` or `ctime` gave out.
     pub date: Cell<[u8; 32]>,
+    /// Timers that this thread makes calls for.
+    timers: RefCell<Vec<Weak<Object>>>,
+}
+
+impl Own {
+    /// This thread is to make calls for a timer.
+    pub(crate) fn keep_timer(&self, timer: &Arc<Object>) {
+        let mut timers = self.timers.borrow_mut();
+        timers.retain(|kept| kept.strong_count() > 0 && kept.as_ptr() != Arc::as_ptr(timer));
+        timers.push(Arc::downgrade(timer));
+    }
+
+    /// The timers that are left of those.
+    pub(crate) fn timers(&self) -> Vec<Arc<Object>> {
+        self.timers.borrow().iter().filter_map(Weak::upgrade).collect()
+    }
 }
 
 const _: () = {
@@ -118,15 +134,22 @@ thread_local! {
 
 /// Every thread's block, for clearing a slot in all of them.
 static ALL: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+/// Values of fiber-local slots that terminated threads left behind, with their slots: who frees a slot is called for them.
+static LEFT: Mutex<Vec<(usize, usize)>> = Mutex::new(Vec::new());
 
 struct LastWords;
 
 impl Drop for LastWords {
     fn drop(&mut self) {
-        if !MINE.get().is_null() && base() == MINE.get() {
+        if !MINE.get().is_null() && base() == MINE.get() && !is_doomed() {
             crate::kernel32::tls::run_callbacks();
         }
     }
+}
+
+/// Whether the calling thread was terminated: it tells nobody anything.
+fn is_doomed() -> bool {
+    own(|o| o.thread.borrow().iter().filter_map(|t| t.thread()).any(|t| t.doomed.load(Relaxed)))
 }
 
 /// Whether the processor's own instructions for the GS base may be used (Linux says so in `AT_HWCAP2`).
@@ -285,6 +308,7 @@ unsafe extern "C" fn end(block: *mut libc::c_void) {
     let own = unsafe { Box::from_raw(teb.ours.get().cast_mut()) };
     let (process, id) = (teb.process.get(), teb.thread_id.get() as u32);
     free_table(teb.tls_expansion.load(Relaxed));
+    lock(&LEFT).extend(left(teb));
     free_table(teb.fls.load(Relaxed));
     own.stack.give(); // the C library may give the stack to another thread
     stack::no_longer_on(signal_stack(block.addr()));
@@ -298,6 +322,14 @@ unsafe extern "C" fn end(block: *mut libc::c_void) {
         thread.thread_is_gone(); // whoever waits for the thread finds nothing of it left
     }
     drop_process(process);
+}
+
+/// The values that a thread's fiber-local slots still have.
+fn left(teb: &Teb) -> Vec<(usize, usize)> {
+    // SAFETY: the thread's own table, which is freed with its block.
+    let table = unsafe { teb.fls.load(Relaxed).as_ref() };
+    let values = table.into_iter().flatten().map(|slot| slot.load(Relaxed)).enumerate();
+    values.filter(|&(_, value)| value != 0).collect()
 }
 
 fn free_table<const N: usize>(table: *mut [AtomicUsize; N]) {
@@ -384,7 +416,7 @@ pub(crate) fn clear_tls_slot(slot: usize) {
     }
 }
 
-/// Takes the values of a fiber-local slot out of every thread.
+/// Takes the values of a fiber-local slot out of every thread, also of those that were terminated.
 pub(crate) fn take_fls(slot: usize) -> Vec<usize> {
     let value = |&block: &usize| {
         // SAFETY: blocks leave the list before they go, and the list is locked.
@@ -393,7 +425,9 @@ pub(crate) fn take_fls(slot: usize) -> Vec<usize> {
         let table = unsafe { teb.fls.load(Relaxed).as_ref() };
         table.and_then(|t| t.get(slot)).map_or(0, |s| s.swap(0, Relaxed))
     };
-    lock(&ALL).iter().map(value).filter(|&value| value != 0).collect()
+    let mut values: Vec<usize> = lock(&ALL).iter().map(value).filter(|&value| value != 0).collect();
+    values.extend(lock(&LEFT).extract_if(.., |(of, _)| *of == slot).map(|(_, value)| value));
+    values
 }
 
 /// How many threads have a block: for tests.

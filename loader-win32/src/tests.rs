@@ -855,3 +855,129 @@ fn the_memory_of_a_child_is_its_own_and_goes_with_it() {
     assert!(!runs());
     assert_eq!(kernel32!(w, "VirtualFree", here, 0, 0x8000) as i32, 1);
 }
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+extern "win64" fn count(argument: usize, fired: u32) {
+    COUNT.fetch_add(argument as u32 + fired, SeqCst);
+}
+
+fn until(what: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !what() {
+        assert!(Instant::now() < end, "nothing happens");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn timer_queues_and_registered_waits() {
+    let w = world();
+    let count = count as *const ();
+    let error = || kernel32!(w, "GetLastError") as u32;
+    let mut made = Box::new(0u64);
+    let out = (&raw mut *made).expose_provenance();
+    let counted = || COUNT.swap(0, SeqCst);
+
+    // "TRUE if the callback is called because the timer expired" (WaitOrTimerCallback reference): 10 + 1 each time.
+    let queue = kernel32!(w, "CreateTimerQueue");
+    assert_eq!(kernel32!(w, "CreateTimerQueueTimer", out, queue, count, 10, 1, 0, 0) as i32, 1);
+    let once = *made;
+    until(|| COUNT.load(SeqCst) == 11);
+    assert_eq!(kernel32!(w, "ChangeTimerQueueTimer", queue, once, 1, 1) as i32, 1);
+    thread::sleep(Duration::from_millis(20));
+    assert_eq!(counted(), 11, "one that has expired is not updated");
+    assert_eq!(kernel32!(w, "CreateTimerQueueTimer", out, queue, count, 10, 0, 1, 0) as i32, 1);
+    let again = *made;
+    until(|| COUNT.load(SeqCst) >= 33);
+    assert_eq!(kernel32!(w, "DeleteTimerQueueTimer", 0, again, u64::MAX) as i32, 0, "of another queue");
+    assert_eq!(error(), 6);
+    assert_eq!(kernel32!(w, "DeleteTimerQueueTimer", queue, again, u64::MAX) as i32, 1);
+    assert_eq!(counted() % 11, 0);
+    let done = kernel32!(w, "CreateEventA", 0, 1, 0, 0);
+    assert_eq!(kernel32!(w, "DeleteTimerQueueEx", queue, done) as i32, 1);
+    assert_eq!(kernel32!(w, "WaitForSingleObject", done, 5000) as u32, 0);
+    assert_eq!(kernel32!(w, "DeleteTimerQueueTimer", queue, once, 0) as i32, 0);
+    assert_eq!(counted(), 0);
+
+    // A wait goes on until it is taken back; it is told whether its time was over.
+    let event = kernel32!(w, "CreateEventA", 0, 0, 0, 0);
+    assert_eq!(kernel32!(w, "RegisterWaitForSingleObject", out, event, count, 10, u32::MAX, 0) as i32, 1);
+    let wait = *made;
+    for total in [10, 20] {
+        kernel32!(w, "SetEvent", event);
+        until(|| COUNT.load(SeqCst) == total);
+    }
+    assert_eq!(kernel32!(w, "UnregisterWaitEx", wait, u64::MAX) as i32, 1);
+    kernel32!(w, "SetEvent", event);
+    assert_eq!(kernel32!(w, "UnregisterWait", wait) as i32, 0);
+    assert_eq!((error(), counted()), (6, 20));
+    kernel32!(w, "ResetEvent", event);
+    assert_eq!(kernel32!(w, "RegisterWaitForSingleObject", out, event, count, 10, 1, 8) as i32, 1);
+    until(|| COUNT.load(SeqCst) == 11);
+    thread::sleep(Duration::from_millis(20));
+    assert_eq!(counted(), 11, "only once");
+    assert_eq!(kernel32!(w, "UnregisterWaitEx", *made, u64::MAX) as i32, 1);
+    assert_eq!(kernel32!(w, "RegisterWaitForSingleObject", out, 0, count, 10, 1, 8) as i32, 0);
+}
+
+#[test]
+fn a_pulse_is_for_those_who_wait() {
+    let w = world();
+    for manual in [0, 1] {
+        let event = kernel32!(w, "CreateEventA", 0, manual, 0, 0);
+        assert_eq!(kernel32!(w, "PulseEvent", event) as i32, 1);
+        assert_eq!(kernel32!(w, "WaitForSingleObject", event, 1) as u32, 258, "nobody waited");
+        let (waiting, woken) = (AtomicU32::new(0), AtomicU32::new(0));
+        thread::scope(|t| {
+            for _ in 0..2 {
+                t.spawn(|| {
+                    w.process.enter().unwrap();
+                    waiting.fetch_add(1, SeqCst);
+                    assert_eq!(kernel32!(w, "WaitForSingleObject", event, 20_000) as u32, 0);
+                    woken.fetch_add(1, SeqCst);
+                });
+            }
+            until(|| waiting.load(SeqCst) == 2);
+            thread::sleep(Duration::from_millis(50)); // they have come to wait
+            kernel32!(w, "PulseEvent", event);
+            until(|| woken.load(SeqCst) == 1 + manual as u32);
+            if manual == 0 {
+                thread::sleep(Duration::from_millis(20));
+                assert_eq!(woken.load(SeqCst), 1, "one of them");
+                kernel32!(w, "PulseEvent", event);
+            }
+        });
+        assert_eq!(kernel32!(w, "WaitForSingleObject", event, 1) as u32, 258, "it is reset");
+    }
+    assert_eq!(kernel32!(w, "PulseEvent", 0) as i32, 0);
+}
+
+static CALLED: AtomicU32 = AtomicU32::new(0);
+
+extern "win64" fn called(argument: usize, low: u32, high: u32) {
+    assert!((u64::from(high) << 32 | u64::from(low)) > 130_000_000_000_000_000); // after 2012
+    CALLED.fetch_add(argument as u32, SeqCst);
+}
+
+#[test]
+fn timers_have_their_thread_make_a_call() {
+    let w = world();
+    let timer = kernel32!(w, "CreateWaitableTimerW", 0, 0, 0);
+    let due = Box::new(-10_000i64); // a millisecond from now
+    let due = (&raw const *due).expose_provenance();
+    assert_eq!(kernel32!(w, "SetWaitableTimer", timer, due, 0, called as *const (), 5, 0) as i32, 1);
+    assert_eq!(kernel32!(w, "SleepEx", 30, 0) as u32, 0);
+    assert_eq!(CALLED.load(SeqCst), 0, "not in a wait that is not alertable");
+    assert_eq!(kernel32!(w, "SleepEx", 20_000, 1) as u32, 0xc0);
+    assert_eq!(CALLED.load(SeqCst), 5);
+    assert_eq!(kernel32!(w, "SleepEx", 10, 1) as u32, 0, "once");
+    assert_eq!(kernel32!(w, "SetWaitableTimer", timer, due, 1, called as *const (), 5, 0) as i32, 1);
+    for total in [10, 15] {
+        assert_eq!(kernel32!(w, "SleepEx", 20_000, 1) as u32, 0xc0);
+        assert_eq!(CALLED.load(SeqCst), total);
+    }
+    kernel32!(w, "CancelWaitableTimer", timer);
+    assert_eq!(kernel32!(w, "SleepEx", 10, 1) as u32, 0);
+    assert_eq!(kernel32!(w, "CloseHandle", timer) as i32, 1);
+}

@@ -2,8 +2,10 @@
 //! that asks.
 
 use loader_core::{ErrorKind, Format, Found, FoundFile, HostModule, Image, Locator, Need, Requester, Source};
+use loader_pe::search::on_disk;
 use loader_win32::DllFolders;
 use std::{
+    cell::Cell,
     collections::HashMap,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -45,10 +47,31 @@ impl Files {
 }
 
 // What the flags of `LoadLibraryEx` and `SetDefaultDllDirectories` say about where to look.
+const DLL_LOAD_DIR: u32 = 0x100;
 const APPLICATION_DIR: u32 = 0x200;
 const USER_DIRS: u32 = 0x400;
 const SYSTEM32: u32 = 0x800;
 const DEFAULT_DIRS: u32 = 0x1000;
+
+/// All of them.
+const SEARCH: u32 = DLL_LOAD_DIR | APPLICATION_DIR | USER_DIRS | SYSTEM32 | DEFAULT_DIRS;
+
+thread_local! {
+    /// The flags of the load that this thread is at: they hold for what the library needs, too.
+    static FLAGS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Loads with flags.
+pub(crate) fn with_flags<R>(flags: u32, load: impl FnOnce() -> R) -> R {
+    struct Before(u32);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            FLAGS.set(self.0);
+        }
+    }
+    let _before = Before(FLAGS.replace(flags & SEARCH));
+    load()
+}
 
 impl Files {
     pub(crate) fn look_in(&self, folders: DllFolders) {
@@ -56,23 +79,26 @@ impl Files {
     }
 
     /// Where DLLs are looked for: flags decide, those of the call or else the process's, in Windows' order. The folders of
-    /// the engine's builder stand for the system's. Without any flags, the folder of `SetDllDirectory` comes before them.
+    /// the engine's builder stand for the system's. Without any flags, the folder of the Windows program, where this process
+    /// runs one, and that of `SetDllDirectory` come before them.
     fn dlls(&self, flags: u32) -> loader_pe::Search {
         let folders = self.folders.read().unwrap_or_else(PoisonError::into_inner);
-        let asked = flags & (APPLICATION_DIR | USER_DIRS | SYSTEM32 | DEFAULT_DIRS);
+        let asked = flags & SEARCH;
         let flags = match if asked != 0 { asked } else { folders.default } {
             all if all & DEFAULT_DIRS != 0 => APPLICATION_DIR | USER_DIRS | SYSTEM32,
             some => some,
         };
         let own = folders.own.iter().cloned();
         let system = self.pe.dirs.iter().cloned();
+        let folder = |file: &Path| file.parent().map(Path::to_path_buf);
+        let program = loader_win32::program().and_then(folder);
         if flags == 0 {
-            return loader_pe::Search { dirs: own.chain(system).collect() };
+            return loader_pe::Search { dirs: program.into_iter().chain(own).chain(system).collect() };
         }
         let if_asked = |flag: u32| move |_: &PathBuf| flags & flag != 0;
-        let program = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_path_buf()));
+        let application = program.or_else(|| std::env::current_exe().ok().as_deref().and_then(folder));
         let added = folders.added.iter().cloned().chain(own);
-        let dirs = program.into_iter().filter(if_asked(APPLICATION_DIR));
+        let dirs = application.into_iter().filter(if_asked(APPLICATION_DIR));
         let dirs = dirs.chain(added.filter(if_asked(USER_DIRS))).chain(system.filter(if_asked(SYSTEM32)));
         loader_pe::Search { dirs: dirs.collect() }
     }
@@ -81,6 +107,10 @@ impl Files {
     pub(crate) fn find_dll(&self, name: &str, flags: u32) -> Result<Found, ErrorKind> {
         if let Some(source) = self.provided(&need(name).key) {
             return Ok(Found::Bytes(source));
+        }
+        if flags & SEARCH != 0 && name.contains('/') && !name.starts_with('/') {
+            let folders = self.dlls(flags).dirs.into_iter();
+            return first(folders.map(|folder| on_disk(&folder.join(name))), |_| true, &mut |_| {});
         }
         self.dll(name, flags, &Requester::default(), &mut |_| {})
     }
@@ -133,7 +163,13 @@ impl Locator for Shared {
             None => is_dll_name(&need.name),
         };
         match windows {
-            true => self.0.dll(&need.name, 0, by, trying),
+            true => {
+                let flags = FLAGS.get();
+                // Without flags a DLL's own folder comes first; with flags they have to say so.
+                let elsewhere = flags != 0 && flags & DLL_LOAD_DIR == 0;
+                let by = Requester { path: by.path.filter(|_| !elsewhere), ..*by };
+                self.0.dll(&need.name, flags, &by, trying)
+            }
             // A library of another machine in the search path is not the one that is meant.
             false if need.name.contains('/') => {
                 first(self.0.elf.candidates(&need.name, by), |_| true, trying)

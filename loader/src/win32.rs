@@ -9,21 +9,21 @@ mod references;
 use crate::{
     Builder, Closed, Engine, EntryCalls, Error, ErrorKind, Handle, Load, Mode, Origin, Rules, Stage,
     SymbolName,
-    locator::{Files, need},
+    locator::{Files, need, with_flags},
 };
 use loader_core::{
     Addr, EntryKind, FileId, Format, Found, FoundFile, InMemory, LoadSet, Need, Occasion, Owner, Query,
     Request, Rest, Rights, Rva, Symbol, Tools, call::Native,
 };
-use loader_pe::PeImage;
-pub use loader_win32::MemoryUse;
+use loader_pe::{PeImage, search::on_disk};
 use loader_win32::{Advice, DllFolders, Drives, ImagePages, Listed, Process, Services};
+pub use loader_win32::{MemoryUse, run_as};
 use references::{GivenBack, References};
 use std::{
     collections::HashSet,
     convert::Infallible,
     ops::Range,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -128,7 +128,7 @@ struct Lists {
 
 impl Tools for Lists {
     fn came(&self, modules: &[InMemory<'_>]) {
-        let file = |m: &InMemory<'_>| m.path.map_or_else(|| m.name.into(), Path::to_path_buf);
+        let file = |m: &InMemory<'_>| told(m.name, m.path);
         let listed = |m: &InMemory<'_>| Listed { base: m.at.base, len: m.at.len, file: file(m) };
         let listed: Vec<Listed> = modules.iter().filter(is_windows).map(listed).collect();
         if !listed.is_empty() {
@@ -150,6 +150,23 @@ impl Tools for Lists {
         let _ = self.process.upgrade().map(|process| process.going(&bases));
         let _ = self.services.upgrade().map(|s| bases.iter().for_each(|&base| s.references.forget(base)));
     }
+}
+
+/// A module's file as Windows tells it: in its folder, by the name that was asked for.
+fn told(name: &str, path: Option<&Path>) -> PathBuf {
+    let Some(path) = path else { return name.into() };
+    let asked = loader_pe::file_name(name);
+    let asked = Path::new(&asked).file_name().unwrap_or_default();
+    match path.file_name().is_some_and(|file| file.eq_ignore_ascii_case(asked)) {
+        true => path.with_file_name(asked),
+        false => path.into(),
+    }
+}
+
+/// Whether a name is that of the Windows program that this process runs.
+fn is_program(name: &str) -> bool {
+    let file = loader_win32::program().and_then(Path::file_name);
+    file.is_some_and(|file| loader_pe::key(&file.to_string_lossy()) == loader_pe::key(name))
 }
 
 fn is_windows(module: &&InMemory<'_>) -> bool {
@@ -182,17 +199,19 @@ impl Modules {
         Some(base)
     }
 
-    /// `FreeLibrary` of a module that nobody has a reference to.
+    /// `FreeLibrary` of a module that nobody has a reference to. It succeeds, for it is there; it goes only with those that
+    /// need it, and a reference to one of these is taken only where all of them need each other.
     fn free_in_vain(&self, base: Addr) -> Result<(), u32> {
         let (set, module) = self.module(base)?;
-        if set.module_at(base).is_some_and(|m| m.pinned) {
-            return Ok(()); // for ever, as on Windows
-        }
         // Its load is not finished: the reference that it will have is given back then.
-        let spurn = || self.spurned.lock().unwrap_or_else(PoisonError::into_inner).insert(base);
-        match set.is_attaching(module.id()) && spurn() {
-            true => Ok(()),
-            false => Err(MOD_NOT_FOUND),
+        if set.is_attaching(module.id()) {
+            let first = self.spurned.lock().unwrap_or_else(PoisonError::into_inner).insert(base);
+            return if first { Ok(()) } else { Err(MOD_NOT_FOUND) };
+        }
+        let mut given_back = set.cycle(module.id()).into_iter().map(|base| self.references.give_back(base));
+        match given_back.find(|given| !matches!(given, GivenBack::NoneWasTaken)) {
+            Some(GivenBack::Last(handle)) => set.close(handle).map(drop).map_err(|e| e.win32()),
+            _ => Ok(()),
         }
     }
 
@@ -210,21 +229,26 @@ impl Modules {
         }
     }
 
-    /// The host's name of the file that a Windows name or path means; one on a drive that does not exist is as it was, and
-    /// so is one without a folder, for it is looked for.
+    /// The host's name of the file that a Windows path means; a path on a drive that does not exist is as it was, and so is a
+    /// name without a folder, for it is looked for.
     fn host_file(&self, name: &str) -> String {
-        let path = name.contains([':', '\\', '/']).then(|| self.drives.to_host(name)).flatten();
-        loader_pe::file_name(&path.unwrap_or_else(|| name.into()))
+        if !name.contains([':', '\\', '/']) {
+            return name.into();
+        }
+        let path = loader_pe::file_name(&self.drives.to_host(name).unwrap_or_else(|| name.into()));
+        on_disk(Path::new(&path)).into_os_string().into_string().unwrap_or(path)
     }
 
     /// What a name means to `LoadLibraryEx`: a bare name is whoever is loaded under it; else flags say where it is looked for.
     fn meant(&self, set: &LoadSet, name: &str, flags: u32) -> Result<Need, Error> {
         let file = self.host_file(name);
-        if file.contains('/') {
+        let searched = flags & SEARCH_FLAGS != 0 && !file.starts_with('/');
+        if file.contains('/') && !searched {
             return Ok(need(&file));
         }
-        let bare = Need { key: loader_pe::key(name), name: file.into(), reexported: false };
-        if flags & SEARCH_FLAGS == 0 || set.module_named(&bare.key).is_some() {
+        let bare =
+            Need { key: loader_pe::key(name), name: loader_pe::file_name(&file).into(), reexported: false };
+        if !searched || !file.contains('/') && set.module_named(&bare.key).is_some() {
             return Ok(bare);
         }
         Ok(match self.find_library(name, flags)? {
@@ -254,6 +278,9 @@ impl Services for Modules {
     fn load_library(&self, name: &str, flags: u32) -> Result<Addr, Error> {
         let inconsistent = |what| Error::new(name, Stage::Request, ErrorKind::Inconsistent { what });
         let set = self.set().map_err(|_| inconsistent("the engine is gone"))?;
+        if is_program(name) && self.named(name).is_none() {
+            return Ok(self.program());
+        }
         let need = self.meant(&set, name, flags)?;
         if let Some(base) = self.references.take_more(|| set.base_of(&need.key)) {
             self.learn(base, name, flags);
@@ -263,14 +290,15 @@ impl Services for Modules {
             0 => Load::Now,
             _ => Load::Bare,
         };
-        let handle = set.open(&Request {
+        let request = Request {
             need,
             source: None,
             mode: Mode { load, ..Mode::default() },
             rules: self.rules,
             origin: Origin::Open,
             by: None,
-        })?;
+        };
+        let handle = with_flags(flags, || set.open(&request))?;
         let base =
             self.take(&set, handle).ok_or_else(|| inconsistent("an open library without an address"))?;
         if self.spurned.lock().unwrap_or_else(PoisonError::into_inner).remove(&base) {
@@ -304,8 +332,8 @@ impl Services for Modules {
 
     fn free_library(&self, base: Addr) -> Result<(), u32> {
         let set = self.set()?;
-        if set.is_ending() {
-            return Ok(()); // nothing is unloaded any more
+        if set.is_ending() || base == self.program() {
+            return Ok(()); // nothing is unloaded any more, and the program never
         }
         match self.references.give_back(base) {
             GivenBack::OthersAreLeft => Ok(()),
@@ -334,17 +362,26 @@ impl Services for Modules {
     fn module_handle(&self, name: Option<&str>) -> Option<Addr> {
         match name {
             None => Some(self.program()),
-            Some(name) => self.named(name).map(|m| m.at().base),
+            Some(name) => {
+                let named = self.named(name).map(|m| m.at().base);
+                named.or_else(|| is_program(name).then(|| self.program()))
+            }
         }
     }
 
     fn add_ref(&self, base: Addr) -> Result<(), u32> {
+        if base == self.program() {
+            return Ok(());
+        }
         let (set, module) = self.module(base)?;
         let handle = set.open_again(module.id()).map_err(|e| e.win32())?;
         self.take(&set, handle).map(drop).ok_or(MOD_NOT_FOUND)
     }
 
     fn pin(&self, base: Addr) -> Result<(), u32> {
+        if base == self.program() {
+            return Ok(());
+        }
         let (set, module) = self.module(base)?;
         set.pin(module.id());
         Ok(())
@@ -354,12 +391,15 @@ impl Services for Modules {
         match base.filter(|&b| b != self.program()) {
             None if self.module(self.program()).is_ok() => {
                 let (_, module) = self.module(self.program()).ok()?;
-                module.path().map(|p| p.to_string_lossy().into_owned())
+                Some(told(module.name(), module.path()).to_string_lossy().into_owned())
             }
-            None => std::env::current_exe().ok().map(|p| p.to_string_lossy().into_owned()),
+            None => {
+                let file = loader_win32::program().map(Path::to_path_buf);
+                file.or_else(|| std::env::current_exe().ok()).map(|p| p.to_string_lossy().into_owned())
+            }
             Some(base) => {
                 let (_, module) = self.module(base).ok()?;
-                Some(module.path().map_or_else(|| module.name().into(), |p| p.to_string_lossy().into_owned()))
+                Some(told(module.name(), module.path()).to_string_lossy().into_owned())
             }
         }
     }
@@ -386,7 +426,7 @@ impl Services for Modules {
     }
 
     fn disable_thread_library_calls(&self, base: Addr) -> Result<(), u32> {
-        let (set, module) = self.module(base)?;
+        let (set, module) = self.module(base).map_err(|_| MOD_NOT_FOUND)?;
         match set.disable_thread_calls(module.id()) {
             true => Ok(()),
             false => Err(MOD_NOT_FOUND),
@@ -438,7 +478,7 @@ pub fn run_program(builder: Builder, path: &Path, arguments: &[String]) -> Resul
     let name = path.to_string_lossy();
     let blame = |kind| Error::new(&name, Stage::Request, kind);
     let file = std::path::absolute(path).map_err(|_| blame(ErrorKind::BadName))?;
-    loader_win32::run_as(&file.to_string_lossy(), arguments);
+    run_as(&file.to_string_lossy(), arguments);
     let entry = FoundFile::open(path)
         .and_then(|file| PeImage::parse(&Arc::new(file.source()?)))
         .and_then(|image| {

@@ -262,6 +262,32 @@ fn default_folders_hold_for_loads_without_flags_and_for_what_dlls_need() {
 }
 
 #[test]
+fn flags_hold_for_what_a_dll_needs_too() {
+    let (kernel, folders) = (Kernel::new(), Folders::new());
+    let (dependency, leaf) = (folders.plain.join("dependency.dll"), "dependency-leaf.dll");
+    let name = windows(&dependency);
+    fs::copy(path(Pe, "dependency", "dependency"), &dependency).unwrap();
+    let put = |folder: &Path| fs::copy(path(Pe, "dependency", "dependency-leaf"), folder.join(leaf)).unwrap();
+    let loaded = |flags| {
+        let module = kernel.load(&name, flags)?;
+        let answer = kernel.ask(module, "dependency_root");
+        kernel.free(module).map(|_| answer)
+    };
+    put(&folders.leaf);
+    kernel.with_name("AddDllDirectory", &windows(&folders.leaf)).unwrap();
+    assert_eq!(loaded(0), Err(MOD_NOT_FOUND), "it is not beside it");
+    assert_eq!(loaded(SEARCH_DLL_LOAD_DIR), Err(MOD_NOT_FOUND));
+    assert_eq!(loaded(SEARCH_SYSTEM32), Err(MOD_NOT_FOUND));
+    assert_eq!((loaded(SEARCH_USER_DIRS), loaded(SEARCH_DEFAULT_DIRS)), (Ok(Some(42)), Ok(Some(42))));
+    fs::remove_file(folders.leaf.join(leaf)).unwrap();
+    put(&folders.plain);
+    assert_eq!(loaded(0), Ok(Some(42)), "it is beside it");
+    assert_eq!(loaded(SEARCH_DLL_LOAD_DIR), Ok(Some(42)));
+    assert_eq!(loaded(SEARCH_DLL_LOAD_DIR | SEARCH_SYSTEM32), Ok(Some(42)));
+    assert_eq!((loaded(SEARCH_SYSTEM32), loaded(SEARCH_USER_DIRS)), (Err(MOD_NOT_FOUND), Err(MOD_NOT_FOUND)));
+}
+
+#[test]
 fn the_programs_folder_is_searched_when_flags_say_so() {
     let kernel = Kernel::new();
     let program = std::env::current_exe().unwrap();
@@ -332,6 +358,7 @@ fn resources_that_lie_give_error_numbers_and_never_a_fault() {
         for lie in [0, 0x7fff_fff0, 0x8000_0000, 0x8000_0010, 0xffff_ffff, 0x0000_1000, 0xffff_0000] {
             let mut lying = bytes.clone();
             lying[place..place + 4].copy_from_slice(&u32::to_le_bytes(lie));
+            kernel.world.engine.provide("resources-data.dll", lying.clone());
             kernel.world.engine.provide("resources.dll", lying);
             let module = kernel.load("resources.dll", 0).unwrap();
             let answers = functions.map(|function| kernel.ask(module, function).unwrap());

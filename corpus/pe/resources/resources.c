@@ -186,9 +186,19 @@ EXPORT int version(void)
     return 0;
 }
 
-/* The same resources in a file that is not run: the DLL's own name or path, or another DLL's. */
-static int as_data(const char *file, DWORD flags, int tag)
+/* The same resources in a file that is not run. */
+static int as_data(DWORD flags, int tag)
 {
+    /* The file of a library that is loaded is that library, with one more reference. */
+    static char file[MAX_PATH];
+    CHECK(GetModuleFileNameA(self, file, sizeof file))
+    CHECK(LoadLibraryExA(file, NULL, flags) == self && FreeLibrary(self))
+    char *end = file;
+    while (end[4])
+        end++;
+    static const char extension[] = "-data.dll"; /* the other file of this case, in the same folder */
+    for (unsigned n = 0; n < sizeof extension; n++)
+        end[n] = extension[n];
     HMODULE data = LoadLibraryExA(file, NULL, flags);
     CHECK(data && data != self && ((ULONG_PTR)data & 3) == (ULONG_PTR)tag)
     const char *bytes = (const char *)((ULONG_PTR)data & ~(ULONG_PTR)3);
@@ -211,28 +221,23 @@ static int as_data(const char *file, DWORD flags, int tag)
     CHECK(again && again != data && FreeLibrary(again))
     CHECK(FreeLibrary(data))
     CHECK(VirtualQuery(bytes, &info, sizeof info) && info.State == MEM_FREE)
-    FAILS(FreeLibrary(data), ERROR_MOD_NOT_FOUND)
-    FAILS(FindResourceA(data, NUMBER(1), DATA), ERROR_MOD_NOT_FOUND)
+    FAILS(FreeLibrary(data), ERROR_BAD_EXE_FORMAT)
+    FAILS(FindResourceA(data, NUMBER(1), DATA), ERROR_RESOURCE_DATA_NOT_FOUND)
     return 0;
 }
 
 EXPORT int as_data_file(void)
 {
-    static char path[MAX_PATH];
-    CHECK(GetModuleFileNameA(self, path, sizeof path))
-    int line = as_data(path, LOAD_LIBRARY_AS_DATAFILE, 1);
+    int line = as_data(LOAD_LIBRARY_AS_DATAFILE, 1);
     CHECK(line == 0)
-    CHECK((line = as_data(path, LOAD_LIBRARY_AS_DATAFILE_EXCLUSIVE, 1)) == 0)
-    return line;
+    return as_data(LOAD_LIBRARY_AS_DATAFILE_EXCLUSIVE, 1);
 }
 
 EXPORT int as_image_resource(void)
 {
-    static char path[MAX_PATH];
-    CHECK(GetModuleFileNameA(self, path, sizeof path))
-    int line = as_data(path, LOAD_LIBRARY_AS_IMAGE_RESOURCE, 2);
+    int line = as_data(LOAD_LIBRARY_AS_IMAGE_RESOURCE, 2);
     CHECK(line == 0)
-    return as_data(path, LOAD_LIBRARY_AS_IMAGE_RESOURCE | LOAD_LIBRARY_AS_DATAFILE, 2);
+    return as_data(LOAD_LIBRARY_AS_IMAGE_RESOURCE | LOAD_LIBRARY_AS_DATAFILE, 2);
 }
 
 EXPORT int flags(void)
@@ -245,7 +250,7 @@ EXPORT int flags(void)
     FAILS(LoadLibraryExA("resources.dll", NULL, LOAD_LIBRARY_AS_DATAFILE | LOAD_LIBRARY_AS_DATAFILE_EXCLUSIVE), ERROR_INVALID_PARAMETER)
     FAILS(LoadLibraryExA("resources.dll", NULL, LOAD_WITH_ALTERED_SEARCH_PATH | LOAD_LIBRARY_SEARCH_SYSTEM32), ERROR_INVALID_PARAMETER)
     FAILS(LoadLibraryExA("resources.dll", NULL, LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR), ERROR_INVALID_PARAMETER)
-    FAILS(FreeLibrary((HMODULE)((ULONG_PTR)self | 1)), ERROR_MOD_NOT_FOUND)
+    FAILS(FreeLibrary((HMODULE)((ULONG_PTR)self | 1)), ERROR_BAD_EXE_FORMAT)
     /* A DLL that is loaded is found by its name, wherever the flags would look. */
     HMODULE again = LoadLibraryExW(L"resources", NULL, LOAD_LIBRARY_SEARCH_SYSTEM32);
     CHECK(again == self && FreeLibrary(again))

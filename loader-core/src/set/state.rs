@@ -404,6 +404,12 @@ impl State {
         post_order(root, |&id, nth| self.modules[id].needs.get(nth).map(|&n| Some(n)))
     }
 
+    /// A module, and those that it keeps and that keep it: they come and go together.
+    pub(crate) fn cycle(&self, id: ModuleId) -> Vec<ModuleId> {
+        let reached = |root| post_order(root, |&id, nth| self.modules[id].edges.get(nth).map(|&e| Some(e)));
+        reached(id).into_iter().filter(|&other| reached(other).contains(&id)).collect()
+    }
+
     /// The next place in the order in which modules attach.
     pub(crate) fn turn(&mut self) -> u64 {
         self.attaches += 1;

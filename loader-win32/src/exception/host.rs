@@ -57,9 +57,12 @@ pub(super) fn caller(context: &ContextRecord, mut code: Code) -> Option<ContextR
     None
 }
 
-/// Whether the host's code called what is to be executed.
+/// Whether the host's code called what is to be executed. What was returned to, as a library that freed itself is, lies below
+/// the stack pointer, and what lies above it says nothing.
 pub(super) fn called(context: &ContextRecord) -> bool {
-    returned(context).is_some_and(|caller| has(caller.rip))
+    let below = context.integers[RSP].wrapping_sub(8);
+    let came_back = on_stack(below) && functions::word(below) == context.rip;
+    !came_back && returned(context).is_some_and(|caller| has(caller.rip))
 }
 
 /// Steps out of a function that has no frame.

@@ -42,8 +42,11 @@ pub(crate) enum DataFile {
     Image { len: u64, resources: Option<Rva> },
 }
 
-/// Loads a file as data; returns its handle.
+/// Loads a file as data; returns its handle. A library that is loaded already is given as it is, with one more reference.
 pub(crate) fn load(services: &dyn Services, name: &str, flags: u32) -> Result<usize, u32> {
+    if let Some(loaded) = services.module_handle(Some(name)) {
+        return services.add_ref(loaded).map(|()| loaded.0 as usize);
+    }
     let found = services.find_library(name, flags).map_err(|e| match e.kind {
         ErrorKind::NotFound { .. } => code::FILE_NOT_FOUND,
         _ => e.win32(),
@@ -109,12 +112,12 @@ fn place<'b>(len: u64, parts: impl IntoIterator<Item = (u64, &'b [u8])>) -> Resu
 /// `FreeLibrary` of a handle for data.
 pub(crate) fn free(handle: usize) -> Result<(), u32> {
     let process = teb::process();
-    lock(&process.data.0).remove(&handle).ok_or(code::MOD_NOT_FOUND)?;
+    lock(&process.data.0).remove(&handle).ok_or(code::BAD_EXE_FORMAT)?; // Windows finds no header there
     let base = (handle & !TAG) as u64;
     process.memory.unmap(base).or_else(|_| process.memory.free(base, 0, RELEASE))
 }
 
 /// What a handle for data stands for.
 pub(crate) fn get(handle: usize) -> Result<DataFile, u32> {
-    lock(&teb::process().data.0).get(&handle).copied().ok_or(code::MOD_NOT_FOUND)
+    lock(&teb::process().data.0).get(&handle).copied().ok_or(code::RESOURCE_DATA_NOT_FOUND)
 }

@@ -21,6 +21,7 @@ pub(crate) mod code {
     pub(crate) const PROC_NOT_FOUND: u32 = 127;
     pub(crate) const NOT_LOCKED: u32 = 158;
     pub(crate) const ALREADY_EXISTS: u32 = 183;
+    pub(crate) const BAD_EXE_FORMAT: u32 = 193;
     pub(crate) const ENVVAR_NOT_FOUND: u32 = 203;
     pub(crate) const NOT_OWNER: u32 = 288;
     pub(crate) const TOO_MANY_POSTS: u32 = 298;

@@ -17,6 +17,7 @@ pub(crate) mod memory;
 pub(crate) mod module;
 pub(crate) mod pool;
 pub(crate) mod processors;
+pub(crate) mod queues;
 pub(crate) mod resource;
 pub(crate) mod search;
 pub(crate) mod section;
@@ -58,6 +59,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     list::TABLE,
     memory::TABLE,
     module::TABLE,
+    queues::TABLE,
     pool::TABLE,
     processors::TABLE,
     resource::TABLE,

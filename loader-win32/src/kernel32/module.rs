@@ -140,7 +140,7 @@ fn find_ex(flags: u32, at: usize, name: impl FnOnce() -> Option<String>, out: Pt
     if odd || out.is_null() || flags & (PIN | UNCHANGED_REFCOUNT) == PIN | UNCHANGED_REFCOUNT {
         return fail(code::INVALID_PARAMETER);
     }
-    let found = if flags & FROM_ADDRESS == 0 {
+    let found = if flags & FROM_ADDRESS == 0 || at == 0 {
         find(name())
     } else {
         ask(|s| s.module_at(Addr(at as u64)).ok_or(code::MOD_NOT_FOUND))

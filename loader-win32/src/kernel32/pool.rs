@@ -71,10 +71,22 @@ struct Job {
     instance: bool,
 }
 
+/// What an item's function is called with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// The pool's own: what is to be done afterwards, the context, the item and a result.
+    Instance,
+    /// That of a timer queue's timer: its context, and that the time has come.
+    Timer,
+    /// That of a registered wait: its context, and whether the time was over.
+    Wait,
+}
+
 /// Work, a timer or a wait.
 struct Item {
     function: usize,
     context: usize,
+    style: Style,
     /// Who closes it together with others.
     group: usize,
     /// Calls that are queued, and calls that are being made.
@@ -84,6 +96,8 @@ struct Item {
     timer: Option<Timer>,
     /// Set when the wait is given up.
     watch: Option<Arc<Object>>,
+    /// An event to be set when this item, and whatever else is to set it, is over.
+    done: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +108,16 @@ struct Timer {
 }
 
 impl Item {
+    fn job(&self, id: usize, result: usize) -> Job {
+        let (function, context) = (self.function, self.context);
+        let (arguments, instance) = match self.style {
+            Style::Instance => ([context, id, result], true),
+            Style::Timer => ([context, 1, 0], false),
+            Style::Wait => ([context, (result == TIMED_OUT).into(), 0], false),
+        };
+        Job { item: id, function, arguments, instance }
+    }
+
     fn is_over(&self) -> bool {
         self.closed && self.queued == 0 && self.running == 0
     }
@@ -104,8 +128,7 @@ impl State {
     fn queue_call(&mut self, id: usize, result: usize) {
         if let Some(item) = self.items.get_mut(&id) {
             item.queued += 1;
-            let (function, arguments) = (item.function, [item.context, id, result]);
-            self.queue.push_back(Job { item: id, function, arguments, instance: true });
+            self.queue.push_back(item.job(id, result));
         }
     }
 
@@ -140,23 +163,95 @@ impl State {
         self.items.get_mut(&id).into_iter().for_each(|item| item.queued = 0);
     }
 
-    fn sweep(&mut self, id: usize) {
-        if self.items.get(&id).is_some_and(Item::is_over) {
-            self.items.remove(&id);
+    /// Forgets an item that is over; returns the event that is to be set then, or zero.
+    fn sweep(&mut self, id: usize) -> usize {
+        if !self.items.get(&id).is_some_and(Item::is_over) {
+            return 0;
         }
+        let done = self.items.remove(&id).map_or(0, |item| item.done);
+        if self.items.values().any(|item| item.done == done) { 0 } else { done }
     }
 }
 
 impl Pool {
-    fn add(&self, function: usize, context: usize, environment: Ptr<Environment>) -> usize {
-        let group = if environment.is_null() { 0 } else { environment.get().group };
+    /// A new item of a group.
+    pub(crate) fn add(&self, function: usize, context: usize, style: Style, group: usize) -> usize {
         let mut state = lock(&self.state);
         state.made += 1;
         let id = state.made * 16;
-        let (timer, watch) = (None, None);
-        let item = Item { function, context, group, queued: 0, running: 0, closed: false, timer, watch };
+        let (timer, watch, done) = (None, None, 0);
+        let item = Item {
+            function,
+            context,
+            style,
+            group,
+            queued: 0,
+            running: 0,
+            closed: false,
+            timer,
+            watch,
+            done,
+        };
         state.items.insert(id, item);
         id
+    }
+
+    /// Sets when an item's function is called, and how long after that again (zero: never); whether it was set before.
+    /// `None` where there is no such item.
+    pub(crate) fn set_timer(&self, id: usize, times: Option<(Duration, Duration)>) -> Option<bool> {
+        let timer = times.map(|(due, period)| Timer { due, period });
+        self.change(|state| {
+            let item = state.items.get_mut(&id).filter(|item| !item.closed)?;
+            Some(std::mem::replace(&mut item.timer, timer).is_some())
+        })
+    }
+
+    /// Whether an item's timer is set.
+    pub(crate) fn is_set(&self, id: usize) -> bool {
+        lock(&self.state).items.get(&id).is_some_and(|item| item.timer.is_some())
+    }
+
+    /// Ends items for good: what is queued is not called any more. `done` says who waits for the calls that are being made:
+    /// nobody (0), the caller (the greatest number there is), or who waits for that event. False where there were such calls.
+    pub(crate) fn end(&self, ids: &[usize], done: usize) -> bool {
+        let event = if done == usize::MAX { 0 } else { done };
+        for &id in ids {
+            self.disarm(id);
+            let mut state = lock(&self.state);
+            state.cancel(id);
+            state.items.get_mut(&id).into_iter().for_each(|item| item.done = event);
+        }
+        let running = |&id: &usize| lock(&self.state).items.get(&id).is_some_and(|item| item.running > 0);
+        let idle = !ids.iter().any(running);
+        if done == usize::MAX {
+            ids.iter().for_each(|&id| self.drain(id, true));
+        }
+        ids.iter().for_each(|&id| self.close(id));
+        if ids.is_empty() {
+            tell(event);
+        }
+        idle || done == usize::MAX
+    }
+
+    /// The items of a group that were not closed yet.
+    pub(crate) fn members(&self, group: usize) -> Vec<usize> {
+        let state = lock(&self.state);
+        let of_group = state.items.iter().filter(|(_, item)| item.group == group && !item.closed);
+        of_group.map(|(&id, _)| id).collect()
+    }
+
+    /// Whether there is an item of that style, and of that group if one is named.
+    pub(crate) fn has(&self, id: usize, style: Style, group: usize) -> bool {
+        let state = lock(&self.state);
+        let item = state.items.get(&id).filter(|item| !item.closed && item.style == style);
+        item.is_some_and(|item| group == 0 || item.group == group)
+    }
+
+    /// A number for a group.
+    pub(crate) fn number(&self) -> usize {
+        let mut state = lock(&self.state);
+        state.made += 1;
+        state.made * 16
     }
 
     /// Changes the state, and sees to it that somebody does what there is to do.
@@ -221,8 +316,9 @@ impl Pool {
     fn finished(&self, id: usize) {
         let mut state = lock(&self.state);
         state.items.get_mut(&id).into_iter().for_each(|item| item.running -= 1);
-        state.sweep(id);
+        let done = state.sweep(id);
         drop(state);
+        tell(done);
         self.done.fetch_add(1, SeqCst);
         futex::wake(&self.done, u32::MAX >> 1);
     }
@@ -245,10 +341,10 @@ impl Pool {
 
     fn close(&self, id: usize) {
         self.disarm(id);
-        self.change(|state| {
+        tell(self.change(|state| {
             state.items.get_mut(&id).into_iter().for_each(|item| item.closed = true);
-            state.sweep(id);
-        });
+            state.sweep(id)
+        }));
     }
 
     /// No timer and no wait of the item calls anything any more, except for calls that are queued.
@@ -258,6 +354,13 @@ impl Pool {
             item.watch.take()
         });
         watch.into_iter().for_each(|given_up| set(&given_up));
+    }
+}
+
+/// Sets the event of a handle, where there is one.
+fn tell(event: usize) {
+    if event != 0 {
+        SetEvent(event);
     }
 }
 
@@ -349,7 +452,8 @@ extern "win64" fn CreateThreadpoolWork(
     context: usize,
     environment: Ptr<Environment>,
 ) -> usize {
-    teb::process().pool.add(function, context, environment)
+    let group = if environment.is_null() { 0 } else { environment.get().group };
+    teb::process().pool.add(function, context, Style::Instance, group)
 }
 
 extern "win64" fn SubmitThreadpoolWork(id: usize) {
@@ -384,12 +488,8 @@ extern "win64" fn QueueUserWorkItem(function: usize, context: usize, _flags: u32
 
 /// No time disarms a timer; whether it was armed is the answer.
 extern "win64" fn SetThreadpoolTimerEx(id: usize, due: Ptr<i64>, period: u32, _window: u32) -> Bool {
-    let period = Duration::from_millis(period.into());
-    let timer = (!due.is_null()).then(|| Timer { due: moment(due.get()), period });
-    let before = teb::process()
-        .pool
-        .change(|state| state.items.get_mut(&id).and_then(|item| std::mem::replace(&mut item.timer, timer)));
-    before.map_or(FALSE, |_| TRUE)
+    let times = (!due.is_null()).then(|| (moment(due.get()), Duration::from_millis(period.into())));
+    teb::process().pool.set_timer(id, times).unwrap_or(false).into()
 }
 
 extern "win64" fn SetThreadpoolTimer(id: usize, due: Ptr<i64>, period: u32, window: u32) {
@@ -397,9 +497,7 @@ extern "win64" fn SetThreadpoolTimer(id: usize, due: Ptr<i64>, period: u32, wind
 }
 
 extern "win64" fn IsThreadpoolTimerSet(id: usize) -> Bool {
-    let process = teb::process();
-    let state = lock(&process.pool.state);
-    state.items.get(&id).is_some_and(|item| item.timer.is_some()).into()
+    teb::process().pool.is_set(id).into()
 }
 
 // Waits. Each has a thread of its own while it lasts.
@@ -408,7 +506,61 @@ extern "win64" fn IsThreadpoolTimerSet(id: usize) -> Bool {
 struct Watch {
     id: usize,
     objects: [Arc<Object>; 2],
-    until: Deadline,
+    patience: Patience,
+}
+
+/// How long a wait lasts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Patience {
+    /// Until then, if ever.
+    Until(Option<Duration>),
+    /// So many milliseconds.
+    Once(u32),
+    /// The same, again and again.
+    Always(u32),
+}
+
+impl Patience {
+    fn deadline(self) -> Deadline {
+        match self {
+            Self::Until(None) => Deadline::after(u32::MAX),
+            Self::Until(Some(due)) => Deadline::after(u32::MAX).or_at(due),
+            Self::Once(time) | Self::Always(time) => Deadline::after(time),
+        }
+    }
+}
+
+impl Pool {
+    /// Has a thread of its own wait for an object and make the item's call then; false where there can be none.
+    pub(crate) fn watch(&self, id: usize, object: Arc<Object>, patience: Patience) -> bool {
+        let process = teb::process();
+        let given_up = process.objects.make(Kind::Event { manual: true, set: AtomicBool::new(false) });
+        let watch = Watch { id, objects: [Arc::clone(&given_up), object], patience };
+        let at = Box::into_raw(Box::new(watch));
+        if let Some(item) = lock(&self.state).items.get_mut(&id) {
+            item.watch = Some(given_up);
+        }
+        let made = spawn(&process, 0, keep_watch, at.expose_provenance(), 0).is_ok();
+        if !made {
+            // SAFETY: boxed above, and the thread that would take it was not made.
+            drop(unsafe { Box::from_raw(at) });
+        }
+        made
+    }
+
+    /// The call that a wait leads to, if the wait was not given up meanwhile; the calling thread makes it.
+    fn take_over(&self, watch: &Watch, result: usize) -> Option<Job> {
+        let mut state = lock(&self.state);
+        let item = state.items.get_mut(&watch.id)?;
+        let mine = item.watch.as_ref().is_some_and(|w| Arc::ptr_eq(w, &watch.objects[0]));
+        mine.then(|| {
+            if !matches!(watch.patience, Patience::Always(_)) {
+                item.watch = None;
+            }
+            item.running += 1;
+            item.job(watch.id, result)
+        })
+    }
 }
 
 /// No object gives the wait up; whether there was one is the answer.
@@ -417,18 +569,8 @@ extern "win64" fn SetThreadpoolWaitEx(id: usize, handle: usize, timeout: Ptr<i64
     let armed = lock(&process.pool.state).items.get(&id).is_some_and(|item| item.watch.is_some());
     process.pool.disarm(id);
     if let Some(object) = (handle != 0).then(|| object(handle).ok()).flatten() {
-        let given_up = process.objects.make(Kind::Event { manual: true, set: AtomicBool::new(false) });
-        let forever = Deadline::after(u32::MAX);
-        let until = if timeout.is_null() { forever } else { forever.or_at(moment(timeout.get())) };
-        let watch = Watch { id, objects: [Arc::clone(&given_up), object], until };
-        let at = Box::into_raw(Box::new(watch));
-        if let Some(item) = lock(&process.pool.state).items.get_mut(&id) {
-            item.watch = Some(given_up);
-        }
-        if spawn(&process, 0, keep_watch, at.expose_provenance(), 0).is_err() {
-            // SAFETY: boxed above, and the thread that would take it was not made.
-            drop(unsafe { Box::from_raw(at) });
-        }
+        let due = (!timeout.is_null()).then(|| moment(timeout.get()));
+        process.pool.watch(id, object, Patience::Until(due));
     }
     armed.into()
 }
@@ -440,32 +582,29 @@ extern "win64" fn SetThreadpoolWait(id: usize, handle: usize, timeout: Ptr<i64>)
 extern "win64" fn keep_watch(at: usize) -> u32 {
     let at = std::ptr::with_exposed_provenance_mut::<Watch>(at);
     // SAFETY: boxed for this thread, which takes it once.
-    let Watch { id, objects, until } = *unsafe { Box::from_raw(at) };
-    let wait = Wait { objects: &objects, all: false, until, alertable: false };
-    let waited = teb::process().objects.wait(&wait);
-    let result = match waited {
-        Waited::Object(1) => 0,
-        Waited::Abandoned(1) => 0x80,
-        Waited::TimedOut => TIMED_OUT,
-        _ => return 0,
-    };
-    teb::process().pool.change(|state| {
-        let item = state.items.get_mut(&id);
-        let mine = item.filter(|item| item.watch.as_ref().is_some_and(|w| Arc::ptr_eq(w, &objects[0])));
-        if mine.is_some_and(|item| item.watch.take().is_some()) {
-            state.queue_call(id, result);
+    let watch = *unsafe { Box::from_raw(at) };
+    loop {
+        let until = watch.patience.deadline();
+        let wait = Wait { objects: &watch.objects, all: false, until, alertable: false };
+        let waited = teb::process().objects.wait(&wait);
+        let result = match waited {
+            Waited::Object(1) => 0,
+            Waited::Abandoned(1) => 0x80,
+            Waited::TimedOut => TIMED_OUT,
+            _ => return 0,
+        };
+        let Some(job) = teb::process().pool.take_over(&watch, result) else { return 0 };
+        make(job);
+        if !matches!(watch.patience, Patience::Always(_)) {
+            return 0;
         }
-    });
-    0
+    }
 }
 
 // Pools and groups. There is one pool; groups are numbers.
 
 extern "win64" fn CreateThreadpool(_reserved: usize) -> usize {
-    let process = teb::process();
-    let mut state = lock(&process.pool.state);
-    state.made += 1;
-    state.made * 16
+    teb::process().pool.number()
 }
 
 extern "win64" fn CloseThreadpool(_pool: usize) {}
@@ -479,11 +618,7 @@ extern "win64" fn SetThreadpoolThreadMinimum(_pool: usize, _least: u32) -> Bool 
 /// Waits for all calls of a group's members and closes them.
 extern "win64" fn CloseThreadpoolCleanupGroupMembers(group: usize, cancel: Bool, _context: usize) {
     let process = teb::process();
-    let state = lock(&process.pool.state);
-    let of_group = state.items.iter().filter(|(_, item)| item.group == group && !item.closed);
-    let members: Vec<usize> = of_group.map(|(&id, _)| id).collect();
-    drop(state);
-    for id in members {
+    for id in process.pool.members(group) {
         process.pool.disarm(id);
         process.pool.drain(id, cancel != FALSE);
         process.pool.close(id);

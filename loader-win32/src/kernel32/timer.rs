@@ -1,4 +1,4 @@
-//! Timers that can be waited for. Nobody keeps their time: whoever waits looks at the clock.
+//! Timers that can be waited for, and that have a thread make a call. Nobody keeps their time: whoever waits looks at the clock.
 
 use super::{
     Bool, TRUE, answer,
@@ -6,7 +6,13 @@ use super::{
     time::GetSystemTimeAsFileTime,
     wait::{create, object},
 };
-use crate::{futex, guest::Ptr, lock, object::Kind};
+use crate::{
+    futex,
+    guest::Ptr,
+    lock,
+    object::{Call, Kind, current_thread_id},
+    teb,
+};
 use std::{sync::Mutex, time::Duration};
 
 /// A timer's state.
@@ -23,6 +29,17 @@ struct State {
     due: Option<Duration>,
     /// How long after that again; zero: never.
     period: Duration,
+    routine: Option<Routine>,
+}
+
+/// What a thread is to call, in an alertable wait, when the time has come.
+#[derive(Clone, Copy)]
+struct Routine {
+    thread: u32,
+    function: usize,
+    argument: usize,
+    /// The time has come, and the call was not made yet.
+    due: bool,
 }
 
 impl State {
@@ -31,6 +48,7 @@ impl State {
         let now = futex::now();
         while let Some(due) = self.due.filter(|&due| due <= now) {
             self.set = true;
+            self.routine.iter_mut().for_each(|routine| routine.due = true);
             // Times that nobody waited for are one.
             let missed = (now - due).as_nanos().checked_div(self.period.as_nanos());
             self.due = missed.map(|n| due + self.period.saturating_mul((n as u32).saturating_add(1)));
@@ -52,6 +70,16 @@ impl Timer {
     /// When it will be set.
     pub(crate) fn due(&self) -> Option<Duration> {
         lock(&self.state).now().due
+    }
+
+    /// The call that a thread is to make for it now.
+    pub(crate) fn call(&self, thread: u32) -> Option<Call> {
+        let mut state = lock(&self.state);
+        let routine = state.now().routine.as_mut().filter(|r| r.thread == thread && r.due)?;
+        routine.due = false;
+        let (mut wall, Routine { function, argument, .. }) = (0i64, *routine);
+        GetSystemTimeAsFileTime(crate::exception::local(&mut wall));
+        Some(Call { function, arguments: [argument, wall as u32 as usize, (wall >> 32) as usize] })
     }
 
     /// A wait for it has ended.
@@ -100,24 +128,28 @@ extern "win64" fn CreateWaitableTimerExW(
     create(&name.string(), Timer::kind(flags & 1 != 0))
 }
 
-/// Functions to be called when the time comes are not supported.
 extern "win64" fn SetWaitableTimer(
     handle: usize,
     due: Ptr<i64>,
     period: i32,
-    routine: usize,
-    _argument: usize,
+    function: usize,
+    argument: usize,
     _resume: Bool,
 ) -> Bool {
     let Ok(period) = u64::try_from(period) else { return super::fail(code::INVALID_PARAMETER) };
     if due.is_null() {
         return super::fail(code::INVALID_PARAMETER);
     }
-    if routine != 0 {
-        return super::fail(code::NOT_SUPPORTED);
+    let (due, period) = (Some(moment(due.get())), Duration::from_millis(period));
+    let thread = current_thread_id();
+    let routine = (function != 0).then_some(Routine { thread, function, argument, due: false });
+    let set = change(handle, |state| *state = State { set: false, due, period, routine });
+    if routine.is_some() && set.is_ok() {
+        let process = teb::process();
+        let _ = process.objects.current_thread(); // calls are made by threads that are known
+        process.objects.get(handle).iter().for_each(|timer| teb::own(|o| o.keep_timer(timer)));
     }
-    let due = Some(moment(due.get()));
-    answer(change(handle, |state| *state = State { set: false, due, period: Duration::from_millis(period) }))
+    answer(set)
 }
 
 extern "win64" fn SetWaitableTimerEx(
@@ -134,7 +166,10 @@ extern "win64" fn SetWaitableTimerEx(
 
 /// It stays as it is: one that is set stays set.
 extern "win64" fn CancelWaitableTimer(handle: usize) -> Bool {
-    answer(change(handle, |state| state.now().due = None))
+    answer(change(handle, |state| {
+        state.now().due = None;
+        state.routine = None;
+    }))
 }
 
 table! {

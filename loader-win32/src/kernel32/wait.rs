@@ -116,6 +116,12 @@ extern "win64" fn ResetEvent(handle: usize) -> Bool {
     set(handle, false)
 }
 
+/// Lets those go on that wait for it now, and leaves it reset. Unreliable by design, as Windows says of it: who is about to
+/// wait, or to look again, may miss it.
+extern "win64" fn PulseEvent(handle: usize) -> Bool {
+    answer(object(handle).and_then(|o| if o.pulse() { Ok(()) } else { Err(code::INVALID_HANDLE) }))
+}
+
 fn semaphore(count: i32, max: i32, name: &str) -> usize {
     if count < 0 || max <= 0 || count > max {
         return fail(code::INVALID_PARAMETER) as usize;
@@ -383,7 +389,7 @@ extern "win64" fn CompareObjectHandles(one: usize, other: usize) -> Bool {
 table! {
     /// Handles and waits.
     pub(crate) TABLE:
-        CreateEventA, CreateEventW, CreateEventExA, CreateEventExW, SetEvent, ResetEvent, CreateSemaphoreA,
+        CreateEventA, CreateEventW, CreateEventExA, CreateEventExW, SetEvent, ResetEvent, PulseEvent, CreateSemaphoreA,
         CreateSemaphoreW, CreateSemaphoreExA, CreateSemaphoreExW, ReleaseSemaphore, CreateMutexA, CreateMutexW,
         CreateMutexExA, CreateMutexExW, ReleaseMutex, OpenEventA, OpenEventW, OpenMutexA, OpenMutexW, OpenSemaphoreA,
         OpenSemaphoreW, OpenWaitableTimerA, OpenWaitableTimerW, SignalObjectAndWait,

@@ -43,15 +43,13 @@ fn play(folder: &Path, script: &str) -> Result<(), String> {
     number(); // this is the first thread
     let script = CString::new(script).map_err(|error| error.to_string())?;
     env::set_current_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let program = env::current_dir().map_err(|error| error.to_string())?.join("drv.exe");
+    win32::run_as(&program.to_string_lossy(), &[]); // the traces are those of this program
     let tlog = HostModule::new("tlog.dll")
         .function("tlog", tlog as *const ())
         .function("tlog_thread", number as *const ());
-    let engine = Engine::builder()
-        .host(tlog)
-        .dll_path(".")
-        .observe(unhandled)
-        .build()
-        .map_err(|error| error.to_string())?;
+    let engine =
+        Engine::builder().host(tlog).observe(unhandled).build().map_err(|error| error.to_string())?;
     let run = interpreter(&engine).map_err(|error| error.to_string())?;
     engine.load_set().enter(Format::Pe).map_err(|error| error.to_string())?;
     let text = script.into_raw(); // the interpreter cuts it into pieces

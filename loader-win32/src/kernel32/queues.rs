@@ -1,0 +1,129 @@
+//! Timer queues and registered waits: what programs had before the thread pool got an interface of its own. They are items of
+//! that pool, whose functions are told less.
+
+use super::{
+    Bool, TRUE, answer,
+    error::code,
+    fail,
+    pool::{Patience, Style},
+    wait::object,
+};
+use crate::{futex, guest::Ptr, teb};
+use std::time::Duration;
+
+/// `WT_EXECUTEONLYONCE`. The other flags say in which thread a function is to be called; here each is called in one that may
+/// take as long as it likes.
+const ONCE: u32 = 8;
+/// The group of timers that no queue was made for.
+const DEFAULT_QUEUE: usize = 8;
+/// Calls of what was ended are still being made.
+const IO_PENDING: u32 = 997;
+
+extern "win64" fn CreateTimerQueue() -> usize {
+    teb::process().pool.number()
+}
+
+fn group(queue: usize) -> usize {
+    if queue == 0 { DEFAULT_QUEUE } else { queue }
+}
+
+/// When a timer is due, and how long after that again.
+fn times(due: u32, period: u32) -> Option<(Duration, Duration)> {
+    Some((futex::now() + Duration::from_millis(due.into()), Duration::from_millis(period.into())))
+}
+
+extern "win64" fn CreateTimerQueueTimer(
+    out: Ptr<usize>,
+    queue: usize,
+    function: usize,
+    argument: usize,
+    due: u32,
+    period: u32,
+    flags: u32,
+) -> Bool {
+    if out.is_null() || function == 0 {
+        return fail(code::INVALID_PARAMETER);
+    }
+    let process = teb::process();
+    let timer = process.pool.add(function, argument, Style::Timer, group(queue));
+    out.set(timer); // before the function can ask
+    process.pool.set_timer(timer, times(due, if flags & ONCE == 0 { period } else { 0 }));
+    TRUE
+}
+
+/// A timer of one time that is over stays so.
+extern "win64" fn ChangeTimerQueueTimer(queue: usize, timer: usize, due: u32, period: u32) -> Bool {
+    let pool = &teb::process().pool;
+    answer(match pool.has(timer, Style::Timer, group(queue)) {
+        false => Err(code::INVALID_HANDLE),
+        true if !pool.is_set(timer) => Ok(()),
+        true => pool.set_timer(timer, times(due, period)).map(drop).ok_or(code::INVALID_HANDLE),
+    })
+}
+
+/// Ends items. Calls that are being made then are no failure for who waits for their end.
+fn end(items: &[usize], done: usize) -> Bool {
+    if teb::process().pool.end(items, done) { TRUE } else { fail(IO_PENDING) }
+}
+
+extern "win64" fn DeleteTimerQueueTimer(queue: usize, timer: usize, done: usize) -> Bool {
+    match teb::process().pool.has(timer, Style::Timer, group(queue)) {
+        true => end(&[timer], done),
+        false => fail(code::INVALID_HANDLE),
+    }
+}
+
+extern "win64" fn DeleteTimerQueueEx(queue: usize, done: usize) -> Bool {
+    if queue == 0 {
+        return fail(code::INVALID_HANDLE);
+    }
+    let timers = teb::process().pool.members(queue);
+    end(&timers, done)
+}
+
+extern "win64" fn DeleteTimerQueue(queue: usize) -> Bool {
+    DeleteTimerQueueEx(queue, 0)
+}
+
+extern "win64" fn RegisterWaitForSingleObject(
+    out: Ptr<usize>,
+    handle: usize,
+    function: usize,
+    context: usize,
+    time: u32,
+    flags: u32,
+) -> Bool {
+    let object = match object(handle) {
+        Ok(object) if !out.is_null() && function != 0 => object,
+        Ok(_) => return fail(code::INVALID_PARAMETER),
+        Err(error) => return fail(error),
+    };
+    let process = teb::process();
+    let wait = process.pool.add(function, context, Style::Wait, 0);
+    out.set(wait); // before the function can ask
+    let patience = if flags & ONCE == 0 { Patience::Always(time) } else { Patience::Once(time) };
+    if process.pool.watch(wait, object, patience) {
+        return TRUE;
+    }
+    out.set(0);
+    process.pool.end(&[wait], 0);
+    fail(code::NOT_ENOUGH_MEMORY)
+}
+
+extern "win64" fn UnregisterWaitEx(wait: usize, done: usize) -> Bool {
+    match teb::process().pool.has(wait, Style::Wait, 0) {
+        true => end(&[wait], done),
+        false => fail(code::INVALID_HANDLE),
+    }
+}
+
+extern "win64" fn UnregisterWait(wait: usize) -> Bool {
+    UnregisterWaitEx(wait, 0)
+}
+
+table! {
+    /// Timer queues and registered waits.
+    pub(crate) TABLE:
+        CreateTimerQueue, CreateTimerQueueTimer, ChangeTimerQueueTimer, DeleteTimerQueueTimer, DeleteTimerQueue,
+        DeleteTimerQueueEx, RegisterWaitForSingleObject, UnregisterWait, UnregisterWaitEx
+}
