@@ -128,9 +128,11 @@ struct Lists {
 
 impl Tools for Lists {
     fn came(&self, modules: &[InMemory<'_>]) {
-        let file = |m: &InMemory<'_>| m.path.map_or_else(|| m.name.into(), Path::to_path_buf);
-        let listed = |m: &InMemory<'_>| Listed { base: m.at.base, len: m.at.len, file: file(m) };
-        let listed: Vec<Listed> = modules.iter().filter(is_windows).map(listed).collect();
+        let listed: Vec<Listed<'_>> = modules
+            .iter()
+            .filter(is_windows)
+            .map(|m| Listed { base: m.at.base, len: m.at.len, file: m.path.unwrap_or(Path::new(m.name)) })
+            .collect();
         if !listed.is_empty() {
             let _ = self.process.upgrade().map(|process| process.came(&listed));
         }

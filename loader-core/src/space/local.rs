@@ -316,19 +316,10 @@ impl LocalBlock {
     }
 
     fn set_rights(&self, at: &Range<Rva>, rights: Rights) -> Result<(), ErrorKind> {
-        let mut p = region::Protection::NONE;
-        p.set(region::Protection::READ, rights.contains(Rights::READ));
-        p.set(region::Protection::WRITE, rights.contains(Rights::WRITE));
-        p.set(region::Protection::EXECUTE, rights.contains(Rights::EXECUTE));
         let (start, len) = (self.pointer(at.start.0 as usize), (at.end.0 - at.start.0) as usize);
+        let flags = MprotectFlags::from_bits_retain(prot(rights).bits());
         // SAFETY: the plan proved that the range lies inside this block, and no reference to its bytes is alive.
-        unsafe { region::protect(start.cast::<u8>(), len, p) }.map_err(|e| {
-            let os = match e {
-                region::Error::SystemCall(os) => os,
-                _ => libc::EINVAL,
-            };
-            ErrorKind::Space { what: "set page rights", os }
-        })
+        unsafe { mprotect(start, len, flags) }.map_err(space("set page rights"))
     }
 
     fn in_window(&self, at: &Range<Rva>) -> bool {
@@ -344,7 +335,9 @@ impl LocalBlock {
         if copied.huge {
             self.advise(together, Advice::LinuxHugepage);
         }
-        self.copy(&copied.fills(plan).collect::<Vec<_>>(), from)?;
+        let mut fills = Vec::with_capacity(plan.regions().len());
+        fills.extend(copied.fills(plan));
+        self.copy(&fills, from)?;
         // How far the window can be written to: pages that are mapped need not be made writable before.
         let mut open = if copied.at.is_empty() { self.window.start } else { self.window.end };
         for region in plan.regions() {
