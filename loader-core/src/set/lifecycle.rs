@@ -538,8 +538,11 @@ pub(super) struct Afterlife {
     pub(super) quarantine: Quarantine,
 }
 
+/// A module, and the threads that are inside its code.
+type Busy = (Loaded, Box<[i32]>);
+
 /// Modules that no thread is inside of, and the others.
-fn apart(modules: Vec<Loaded>) -> (Vec<Loaded>, Vec<(Loaded, Box<[i32]>)>) {
+fn apart(modules: Vec<Loaded>) -> (Vec<Loaded>, Vec<Busy>) {
     let threads = in_use(&modules);
     let (mut idle, mut busy) = (Vec::with_capacity(modules.len()), Vec::new());
     for (m, threads) in modules.into_iter().zip(threads) {
