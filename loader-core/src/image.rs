@@ -352,6 +352,7 @@ pub fn gnu_hash(name: &[u8]) -> u32 {
 }
 
 /// Eight bytes a step: the multiplications of a step do not wait for each other, as those of a byte at a time would.
+#[inline]
 fn hash_eight(hash: u32, eight: &[u8; 8]) -> u32 {
     const POWERS: [u32; 9] = {
         let mut powers = [1u32; 9];
@@ -366,6 +367,7 @@ fn hash_eight(hash: u32, eight: &[u8; 8]) -> u32 {
     terms.fold(hash.wrapping_mul(POWERS[0]), u32::wrapping_add)
 }
 
+#[inline]
 fn hash_rest(hash: u32, rest: &[u8]) -> u32 {
     rest.iter().fold(hash, |h, &b| h.wrapping_mul(33).wrapping_add(b.into()))
 }

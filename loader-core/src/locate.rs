@@ -1,11 +1,11 @@
 //! Where a library's bytes come from: who looks for it, what was found, and how to tell that it is loaded already.
 
 use crate::{Buffer, ErrorKind, HostModule, Image, Need};
+use rustix::{buffer::spare_capacity, io::Errno};
 use std::{
     fmt,
     fs::{File, FileType, Metadata},
-    iter,
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -24,6 +24,7 @@ const SMALL: u64 = 16 << 10;
 enum Bytes {
     Mapped(memmap2::Mmap),
     Pages(memmap2::Mmap, File),
+    Read(Vec<u8>),
     Owned(Arc<[u8]>),
     Static(&'static [u8]),
 }
@@ -68,9 +69,7 @@ impl Source {
             () => {}
         }
         if len <= SMALL {
-            let mut bytes: Arc<[u8]> = iter::repeat_n(0, len as usize).collect();
-            file.read_exact_at(Arc::make_mut(&mut bytes), 0).map_err(io("read the file"))?;
-            return Ok(Self::owned(bytes));
+            return Ok(Self { bytes: Bytes::Read(read(file, len as usize).map_err(io("read the file"))?) });
         }
         Ok(Self { bytes: Bytes::Mapped(map_file(file, len).map_err(io("map the file"))?) })
     }
@@ -80,6 +79,7 @@ impl Source {
     pub fn bytes(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Mapped(m) | Bytes::Pages(m, _) => m,
+            Bytes::Read(b) => b,
             Bytes::Owned(b) => b,
             Bytes::Static(b) => b,
         }
@@ -89,7 +89,7 @@ impl Source {
     pub(crate) fn file(&self) -> Option<&File> {
         match &self.bytes {
             Bytes::Pages(_, file) => Some(file),
-            Bytes::Mapped(_) | Bytes::Owned(_) | Bytes::Static(_) => None,
+            Bytes::Mapped(_) | Bytes::Read(_) | Bytes::Owned(_) | Bytes::Static(_) => None,
         }
     }
 }
@@ -102,6 +102,21 @@ fn metadata(file: &File) -> Result<Metadata, ErrorKind> {
     file.metadata().map_err(io("stat the file"))
 }
 
+/// The first `len` bytes of a file.
+fn read(file: &File, len: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let at = bytes.len() as u64;
+        match rustix::io::pread(file, spare_capacity(&mut bytes), at) {
+            Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    bytes.truncate(len); // of a file that grows
+    Ok(bytes)
+}
+
 #[allow(unsafe_code)]
 fn map_file(file: &File, len: u64) -> std::io::Result<memmap2::Mmap> {
     // SAFETY: the mapping is private and read-only; that nobody truncates a library in use is the same promise that
@@ -112,7 +127,7 @@ fn map_file(file: &File, len: u64) -> std::io::Result<memmap2::Mmap> {
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.bytes {
-            Bytes::Mapped(_) => "file",
+            Bytes::Mapped(_) | Bytes::Read(_) => "file",
             Bytes::Pages(..) | Bytes::Owned(_) | Bytes::Static(_) => "buffer",
         };
         write!(f, "Source({kind}, {} bytes)", self.bytes().len())
@@ -156,14 +171,15 @@ impl FoundFile {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] (needed by nobody), [`ErrorKind::Io`].
-    pub fn open(path: &Path) -> Result<Self, ErrorKind> {
-        let file = File::open(path).map_err(|e| match e.raw_os_error() {
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, ErrorKind> {
+        let path = path.into();
+        let file = File::open(&path).map_err(|e| match e.raw_os_error() {
             Some(libc::ENOENT | libc::ENOTDIR) => ErrorKind::NotFound { needed_by: "".into() },
             os => ErrorKind::Io { what: "open the file", os: os.unwrap_or(0) },
         })?;
         let meta = metadata(&file)?;
         let (id, kind, len) = (FileId::of(&meta), meta.file_type(), meta.len());
-        Ok(Self { file, path: path.into(), id, kind, len })
+        Ok(Self { file, path, id, kind, len })
     }
 
     /// Its bytes, as [`Source::mapped`] gives them.

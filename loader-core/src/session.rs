@@ -512,9 +512,7 @@ impl<'s> Session<'s> {
         let Some((node, resolution)) = answer else {
             return self.nobody(n, q, stubs);
         };
-        if node != Node::New(n) && self.edges[n].last() != Some(&node) && !self.edges[n].contains(&node) {
-            self.edges[n].push(node);
-        }
+        self.bound_to(n, node);
         if self.told.contains(Topics::SYMBOLS) {
             let at = match resolution {
                 Resolution::At(a) | Resolution::Resolver(a) => a,
@@ -524,6 +522,27 @@ impl<'s> Session<'s> {
             self.emit(&Event::Bound { from, symbol: q.symbol, to, at });
         }
         Ok(resolution)
+    }
+
+    /// Records the edge of an import that was answered.
+    #[inline]
+    fn bound_to(&mut self, n: usize, node: Node) {
+        if node != Node::New(n) && self.edges[n].last() != Some(&node) && !self.edges[n].contains(&node) {
+            self.edges[n].push(node);
+        }
+    }
+
+    /// What [`Session::resolve`] comes to nearly always where an import names its library: that has the name itself, and
+    /// nobody listens.
+    #[inline]
+    fn resolve_named(&mut self, n: usize, q: &Query<'_>) -> Option<Addr> {
+        let from = q.from.filter(|_| !self.told.intersects(Topics::SYMBOLS | Topics::SYMBOL_SEARCH))?;
+        let link = self.links[n].iter().find(|l| &*l.key == from)?;
+        let (info, node) = (self.info_of(link), link.node);
+        let Ok(Some(Export::At(rva))) = info.image.export(q) else { return None };
+        let at = info.at.addr(rva);
+        self.bound_to(n, node);
+        Some(at)
     }
 
     fn nobody(
@@ -812,7 +831,10 @@ impl Rivals<'_> {
 
 impl Resolver for Importer<'_, '_> {
     fn resolve(&mut self, q: &Query<'_>) -> Result<Resolution, ErrorKind> {
-        self.session.resolve(self.n, q, &mut self.stubs)
+        match self.session.resolve_named(self.n, q) {
+            Some(at) => Ok(Resolution::At(at)),
+            None => self.session.resolve(self.n, q, &mut self.stubs),
+        }
     }
 
     fn rivals(&self) -> Option<Rivals<'_>> {

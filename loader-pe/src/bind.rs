@@ -40,7 +40,7 @@ pub(crate) fn imports(
         let home = view.home(table.names).map(|home| view.span(&home));
         for import in thunks(view, table)? {
             let (thunk, slot) = import?;
-            let query = query(view, home, thunk)?.of(key);
+            let query = query(view, home, thunk, key)?;
             room = match room.checked_sub(8 + name_len(&query)) {
                 Some(rest) => rest,
                 None => return malformed("more imports than the image has room for", slot.0),
@@ -79,18 +79,28 @@ fn thunks<'a>(
 
 /// What a lookup entry asks for: an ordinal, or a name behind a hint, most likely in `home`.
 #[inline] // a query is made where it stays: copying what was just written in parts waits for the writes
-fn query<'a>(view: View<'a>, home: Option<Span<'a>>, thunk: u64) -> Result<Query<'a>, ErrorKind> {
+fn query<'a>(
+    view: View<'a>,
+    home: Option<Span<'a>>,
+    thunk: u64,
+    from: &'a str,
+) -> Result<Query<'a>, ErrorKind> {
     if thunk & IMAGE_ORDINAL_FLAG64 != 0 {
-        return Ok(Query::ordinal(thunk as u16));
+        return Ok(Query::ordinal(thunk as u16).of(from));
     }
     let Some(at) = u32::try_from(thunk).ok().filter(|at| at.checked_add(2).is_some()) else {
         return malformed("lookup entry of an import", thunk);
     };
-    let here = |at| home.and_then(|home| home.from(at)).map_or_else(|| view.at(at, "name of an import"), Ok);
-    let hint = here(at).ok().and_then(|span| span.get(0)).map(u16::from_le_bytes).map(u32::from);
-    let span = here(at + 2)?;
-    let named = Query::terminated(span.window()).or_else(|| span.name().map(Query::name));
-    named.map_or_else(|| malformed("name of an import", at + 2), |named| Ok(Query { hint, ..named }))
+    let here = |at| home.and_then(|home| home.from(at)).or_else(|| view.find(at));
+    let entry = here(at);
+    let hint = entry.and_then(|entry| entry.get(0)).map(u16::from_le_bytes).map(u32::from);
+    let span = entry.and_then(|entry| entry.skip(2)).or_else(|| here(at + 2));
+    let named =
+        span.and_then(|span| Query::terminated(span.window()).or_else(|| span.name().map(Query::name)));
+    match named {
+        Some(named) => Ok(Query { hint, from: Some(from), ..named }),
+        None => malformed("name of an import", at + 2),
+    }
 }
 
 fn name_len(query: &Query<'_>) -> u64 {

@@ -7,7 +7,7 @@ use crate::{
 };
 use loader_core::{ErrorKind, Need, Rva};
 use object::{LittleEndian as LE, pe, pod::Pod};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// What an image imports.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ pub(crate) struct ImportTable {
 /// Reads the import descriptors. Like Windows it goes by the terminator, not by the directory's length.
 pub(crate) fn needs(view: View<'_>, at: Option<Directory>) -> Result<Imports, ErrorKind> {
     let mut imports = Imports::default();
-    let mut known = HashMap::new();
+    let mut known = BTreeMap::new();
     let Some(at) = at else { return Ok(imports) };
     for import in descriptors::<pe::ImageImportDescriptor>(view, at, "import directory")? {
         let (name, slots) = (import.name.get(LE), import.first_thunk.get(LE));

@@ -68,8 +68,7 @@ fn reach<'m>(mem: &'m mut ImageMut<'_>, page: u32) -> Option<&'m mut [u8; REACH]
 /// Applies the 64-bit fixups with which a block begins, nearly always all of them, and returns how many they were.
 /// Every position in a page is inside `REACH`, so the loop has no checks.
 fn add_plain(page: &mut [u8; REACH], entries: &[[u8; 2]], slide: u64) -> usize {
-    let end = entries.iter().position(|&e| u16::from_le_bytes(e) >> 12 != DIR64);
-    let plain = &entries[..end.unwrap_or(entries.len())];
+    let plain = &entries[..count_plain(entries)];
     if slide != 0 {
         for &entry in plain {
             let at = usize::from(u16::from_le_bytes(entry) & 0xfff);
@@ -79,6 +78,16 @@ fn add_plain(page: &mut [u8; REACH], entries: &[[u8; 2]], slide: u64) -> usize {
         }
     }
     plain.len()
+}
+
+/// How many 64-bit fixups a block begins with. A row of entries is looked at in one go.
+fn count_plain(entries: &[[u8; 2]]) -> usize {
+    const ROW: usize = 32;
+    let is_plain = |entry: &[u8; 2]| u16::from_le_bytes(*entry) >> 12 == DIR64;
+    let all_plain = |row: &&[[u8; 2]; ROW]| row.iter().fold(true, |all, entry| all & is_plain(entry));
+    let whole = entries.as_chunks::<ROW>().0.iter().take_while(all_plain).count() * ROW;
+    let rest = entries[whole..].iter().take_while(|entry| is_plain(entry)).count();
+    whole + rest
 }
 
 /// The blocks of a table: the image position of a page, and its entries.

@@ -157,11 +157,13 @@ impl Search {
     pub fn candidates(&self, name: &str, by: &Requester<'_>) -> impl Iterator<Item = PathBuf> {
         let folder = by.path.and_then(Path::parent).map(Path::to_path_buf);
         let slashed = name.replace('\\', "/");
-        let exact = slashed.contains('/').then(|| PathBuf::from(&slashed));
-        let bare = exact.is_none().then(|| match api_set(&plain_key(name)) {
-            Some(library) => library.into_owned(),
-            None => with_extension(&slashed),
-        });
+        let (exact, bare) = match slashed.contains('/') {
+            true => (Some(PathBuf::from(slashed)), None),
+            false => match api_set(&plain_key(name)) {
+                Some(library) => (None, Some(library.into_owned())),
+                None => (None, Some(with_extension(&slashed))),
+            },
+        };
         let split = exact.clone().into_iter().filter_map(|path| split(&path));
         let other_case = split.flat_map(|(dir, file)| other_cases(&dir, &file));
         let in_dirs = bare.into_iter().flat_map(move |file| {

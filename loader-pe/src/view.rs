@@ -38,7 +38,8 @@ impl<'a> View<'a> {
         self.find(at).map_or_else(|| malformed(what, at), Ok)
     }
 
-    fn find(self, at: u32) -> Option<Span<'a>> {
+    /// The same, where there is such a region.
+    pub(crate) fn find(self, at: u32) -> Option<Span<'a>> {
         self.span(&self.home(at)?).from(at)
     }
 

@@ -15,9 +15,10 @@ use crate::{
 };
 use loader_core::Addr;
 use std::{
-    collections::HashMap,
+    borrow::Cow,
+    collections::BTreeMap,
     mem::offset_of,
-    path::PathBuf,
+    path::Path,
     ptr,
     sync::{
         Mutex,
@@ -30,13 +31,13 @@ use std::{
 
 /// A library that came.
 #[derive(Clone, Debug)]
-pub struct Listed {
+pub struct Listed<'a> {
     /// Its base.
     pub base: Addr,
     /// Its length in bytes.
     pub len: u64,
     /// Its file, or the name that it was loaded by.
-    pub file: PathBuf,
+    pub file: Cow<'a, Path>,
 }
 
 /// `LIST_ENTRY`: the next one and the one before, in a ring through the list's head. Zeroes are in no list.
@@ -120,7 +121,7 @@ const MEMORY: usize = 1;
 const INITIALISATION: usize = 2;
 
 impl Entry {
-    fn new(module: &Listed, drives: &Drives) -> Box<Self> {
+    fn new(module: &Listed<'_>, drives: &Drives) -> Box<Self> {
         let word = |at: u64| Ptr::<u32>::from_guest(module.base.0 + at).get();
         let header = u64::from(word(0x3c));
         let entry_point = match word(header + 0x28) {
@@ -177,14 +178,14 @@ struct Listener {
 /// What is listed, and who is told.
 #[derive(Default)]
 pub(crate) struct Lists {
-    entries: Mutex<HashMap<Addr, Box<Entry>>>,
+    entries: Mutex<BTreeMap<Addr, Box<Entry>>>,
     listeners: Mutex<Vec<Listener>>,
     cookies: AtomicUsize,
 }
 
 impl Lists {
     /// Lists libraries that came, and tells whoever wants to know.
-    pub(crate) fn add(&self, ldr: &Ldr, drives: &Drives, modules: &[Listed]) {
+    pub(crate) fn add(&self, ldr: &Ldr, drives: &Drives, modules: &[Listed<'_>]) {
         let mut entries = lock(&self.entries);
         for module in modules {
             let entry = Entry::new(module, drives);

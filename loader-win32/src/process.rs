@@ -148,7 +148,7 @@ impl Process {
     }
 
     /// Libraries came: they are in memory, and nothing of them has run.
-    pub fn came(self: &Arc<Self>, modules: &[Listed]) {
+    pub fn came(self: &Arc<Self>, modules: &[Listed<'_>]) {
         self.ready_to_tell();
         self.lists.add(self.peb.ldr(), &self.drives, modules);
     }

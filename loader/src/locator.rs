@@ -205,7 +205,7 @@ fn first(
     let mut failure = ErrorKind::NotFound { needed_by: "".into() };
     for path in candidates {
         trying(&path);
-        match FoundFile::open(&path) {
+        match FoundFile::open(path) {
             Ok(file) if suits(&file) => return Ok(Found::File(file)),
             Ok(_) | Err(ErrorKind::NotFound { .. }) => {}
             Err(other) => failure = other,

@@ -20,10 +20,11 @@ use loader_win32::{Advice, DllFolders, Drives, ImagePages, Listed, Process, Serv
 pub use loader_win32::{MemoryUse, run_as};
 use references::{GivenBack, References};
 use std::{
+    borrow::Cow,
     collections::HashSet,
     convert::Infallible,
     ops::Range,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -128,9 +129,12 @@ struct Lists {
 
 impl Tools for Lists {
     fn came(&self, modules: &[InMemory<'_>]) {
-        let file = |m: &InMemory<'_>| told(m.name, m.path);
-        let listed = |m: &InMemory<'_>| Listed { base: m.at.base, len: m.at.len, file: file(m) };
-        let listed: Vec<Listed> = modules.iter().filter(is_windows).map(listed).collect();
+        let listed = modules.iter().filter(is_windows).map(|m| Listed {
+            base: m.at.base,
+            len: m.at.len,
+            file: told(m.name, m.path),
+        });
+        let listed: Vec<Listed<'_>> = listed.collect();
         if !listed.is_empty() {
             let _ = self.process.upgrade().map(|process| process.came(&listed));
         }
@@ -153,12 +157,12 @@ impl Tools for Lists {
 }
 
 /// A module's file as Windows tells it: in its folder, by the name that was asked for.
-fn told(name: &str, path: Option<&Path>) -> PathBuf {
-    let Some(path) = path else { return name.into() };
+fn told<'m>(name: &'m str, path: Option<&'m Path>) -> Cow<'m, Path> {
+    let Some(path) = path else { return Path::new(name).into() };
     let asked = loader_pe::file_name(name);
     let asked = Path::new(&asked).file_name().unwrap_or_default();
     match path.file_name().is_some_and(|file| file.eq_ignore_ascii_case(asked)) {
-        true => path.with_file_name(asked),
+        true => path.with_file_name(asked).into(),
         false => path.into(),
     }
 }

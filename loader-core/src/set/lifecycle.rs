@@ -250,15 +250,11 @@ impl LoadSet {
         all.splice(0..0, mem::take(&mut state.lingering));
         let check = state.check_threads;
         drop(state);
-        let busy = if check && !all.is_empty() { in_use(&all) } else { vec![None; all.len()] };
-        let (mut closed, mut idle) = (Closed::default(), Vec::with_capacity(all.len()));
-        for (m, busy) in all.into_iter().zip(busy) {
-            let name = || m.info.identity.name.clone();
-            let Some(threads) = busy else {
-                idle.push(m);
-                continue;
-            };
-            closed.stayed.push(Stayed { name: name(), holds: vec![Hold::Threads(threads)] });
+        let (idle, busy) = if check && !all.is_empty() { apart(all) } else { (all, Vec::new()) };
+        let mut closed = Closed::default();
+        for (m, threads) in busy {
+            let name = m.info.identity.name.clone();
+            closed.stayed.push(Stayed { name, holds: vec![Hold::Threads(threads)] });
             afterlife().lingering.push(m);
         }
         self.forget(&idle);
@@ -540,6 +536,22 @@ pub(super) struct Afterlife {
     /// Terminated, found by nobody, and in use by a thread when that was last looked at.
     lingering: Vec<Loaded>,
     pub(super) quarantine: Quarantine,
+}
+
+/// A module, and the threads that are inside its code.
+type Busy = (Loaded, Box<[i32]>);
+
+/// Modules that no thread is inside of, and the others.
+fn apart(modules: Vec<Loaded>) -> (Vec<Loaded>, Vec<Busy>) {
+    let threads = in_use(&modules);
+    let (mut idle, mut busy) = (Vec::with_capacity(modules.len()), Vec::new());
+    for (m, threads) in modules.into_iter().zip(threads) {
+        match threads {
+            Some(threads) => busy.push((m, threads)),
+            None => idle.push(m),
+        }
+    }
+    (idle, busy)
 }
 
 /// For each module, the threads that are inside its code: none, or a list that is empty where that cannot be told.

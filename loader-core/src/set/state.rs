@@ -749,6 +749,9 @@ impl State {
     /// set leads to it.
     pub(crate) fn take_dead(&mut self) -> Taken {
         let suspects = std::mem::take(&mut self.suspects);
+        if suspects.is_empty() {
+            return Taken::default();
+        }
         let cone = self.cone(&suspects);
         // Whatever is outside the cone is alive: no hold was lost from which it could be reached.
         let used_from_outside = |m: &Loaded| m.users.iter().any(|u| !cone.contains(u));

@@ -3,7 +3,9 @@
 #![allow(unsafe_code)]
 
 use super::{AddressSpace, Backing, Block};
-use crate::{Addr, ErrorKind, Fill, MapPlan, PAGE, Region, Rights, Rva, Wanted, addr::page_floor};
+use crate::{
+    Addr, ErrorKind, FileOffset, Fill, MapPlan, PAGE, Region, Rights, Rva, Wanted, addr::page_floor,
+};
 use rustix::{
     io::Errno,
     mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap, mmap_anonymous, mprotect, munmap},
@@ -141,6 +143,19 @@ fn pages(fill: &Fill) -> Range<usize> {
 
 fn file_len(fill: &Fill) -> usize {
     (fill.file.end.0 - fill.file.start.0) as usize
+}
+
+/// What the file has of a part of an image at `base`, cut where huge pages of memory begin.
+fn in_huge_pages(fill: &Fill, base: u64) -> impl Iterator<Item = Fill> {
+    let Fill { file: mut rest, mut at } = fill.clone();
+    std::iter::from_fn(move || {
+        let room = HUGE as u64 - (base + at.0) % HUGE as u64;
+        let len = room.min(rest.end.0 - rest.start.0);
+        let cut = FileOffset(rest.start.0 + len);
+        let piece = Fill { file: rest.start..cut, at };
+        (rest.start, at) = (cut, Rva(at.0 + len));
+        (len != 0).then_some(piece)
+    })
 }
 
 /// Fills all buffers from a place in a file on.
@@ -316,19 +331,10 @@ impl LocalBlock {
     }
 
     fn set_rights(&self, at: &Range<Rva>, rights: Rights) -> Result<(), ErrorKind> {
-        let mut p = region::Protection::NONE;
-        p.set(region::Protection::READ, rights.contains(Rights::READ));
-        p.set(region::Protection::WRITE, rights.contains(Rights::WRITE));
-        p.set(region::Protection::EXECUTE, rights.contains(Rights::EXECUTE));
         let (start, len) = (self.pointer(at.start.0 as usize), (at.end.0 - at.start.0) as usize);
+        let flags = MprotectFlags::from_bits_retain(prot(rights).bits());
         // SAFETY: the plan proved that the range lies inside this block, and no reference to its bytes is alive.
-        unsafe { region::protect(start.cast::<u8>(), len, p) }.map_err(|e| {
-            let os = match e {
-                region::Error::SystemCall(os) => os,
-                _ => libc::EINVAL,
-            };
-            ErrorKind::Space { what: "set page rights", os }
-        })
+        unsafe { mprotect(start, len, flags) }.map_err(space("set page rights"))
     }
 
     fn in_window(&self, at: &Range<Rva>) -> bool {
@@ -344,7 +350,7 @@ impl LocalBlock {
         if copied.huge {
             self.advise(together, Advice::LinuxHugepage);
         }
-        self.copy(&copied.fills(plan).collect::<Vec<_>>(), from)?;
+        self.copy(copied.fills(plan), from)?;
         // How far the window can be written to: pages that are mapped need not be made writable before.
         let mut open = if copied.at.is_empty() { self.window.start } else { self.window.end };
         for region in plan.regions() {
@@ -359,7 +365,7 @@ impl LocalBlock {
                 None => {
                     let start = if in_window { mem::replace(&mut open, at.end) } else { at.start };
                     self.make_writable(start..at.end)?;
-                    self.copy(&[fill], from)?;
+                    self.copy([fill], from)?;
                 }
             }
         }
@@ -411,11 +417,26 @@ impl LocalBlock {
         Ok(Some(at))
     }
 
-    /// Copies what the file has, lowest first, into pages that can be written to: a large file's without looking at its
-    /// mapping.
-    fn copy(&mut self, fills: &[&Fill], from: Backing<'_>) -> Result<(), ErrorKind> {
+    /// Copies what the file has, lowest first, into pages that can be written to: one huge page after the other, whether
+    /// it is one or not, for what the kernel has just cleared is in the processor's cache.
+    fn copy<'p>(
+        &mut self,
+        fills: impl IntoIterator<Item = &'p Fill>,
+        from: Backing<'_>,
+    ) -> Result<(), ErrorKind> {
+        const USUAL: usize = 16;
+        let base = self.base as u64;
+        let mut pieces = Vec::with_capacity(USUAL);
+        pieces.extend(fills.into_iter().flat_map(|fill| in_huge_pages(fill, base)));
+        let huge_page = |piece: &Fill| (base + piece.at.0) / HUGE as u64;
+        let mut pages = pieces.chunk_by(|a, b| huge_page(a) == huge_page(b));
+        pages.try_for_each(|pieces| self.copy_together(pieces, from))
+    }
+
+    /// Copies a large file's parts without looking at its mapping.
+    fn copy_together(&mut self, fills: &[Fill], from: Backing<'_>) -> Result<(), ErrorKind> {
         for run in fills.chunk_by(|a, b| pages(b).start <= pages(a).end) {
-            self.provide(pages(run[0]).start..pages(run[run.len() - 1]).end);
+            self.provide(pages(&run[0]).start..pages(&run[run.len() - 1]).end);
         }
         match from.file {
             Some(file) if from.bytes.len() > SMALL => self.read(fills, file).map_err(|e| ErrorKind::Io {
@@ -441,11 +462,11 @@ impl LocalBlock {
     }
 
     /// Reads parts of a file: in one call those that follow each other there.
-    fn read(&mut self, fills: &[&Fill], file: &File) -> io::Result<()> {
+    fn read(&mut self, fills: &[Fill], file: &File) -> io::Result<()> {
         const LONGEST: usize = 64; // far below IOV_MAX
         let runs = fills.chunk_by(|a, b| a.file.end == b.file.start);
         for run in runs.flat_map(|run| run.chunks(LONGEST)) {
-            let (first, last) = (run[0], run[run.len() - 1]);
+            let (first, last) = (&run[0], &run[run.len() - 1]);
             let mut at = first.at.0 as usize;
             let mut rest = self.bytes(at..last.at.0 as usize + file_len(last));
             let mut parts = Vec::with_capacity(run.len());
@@ -538,6 +559,10 @@ mod tests {
     type Part = (Range<u64>, Option<(Range<u64>, u64)>, Rights);
 
     fn plan(parts: &[Part], window: Range<u64>) -> MapPlan {
+        plan_of_file(parts, window, LEN)
+    }
+
+    fn plan_of_file(parts: &[Part], window: Range<u64>, file_len: u64) -> MapPlan {
         let pages = |r: &Range<u64>| Rva(r.start * PAGE)..Rva(r.end * PAGE);
         let regions = parts.iter().map(|(at, fill, rights)| Region {
             at: pages(at),
@@ -555,7 +580,7 @@ mod tests {
             window: pages(&window),
             relro: None,
         };
-        MapPlan::check(layout, LEN).unwrap()
+        MapPlan::check(layout, file_len).unwrap()
     }
 
     /// Length of the file: its last page is not whole.
@@ -567,6 +592,26 @@ mod tests {
         let mut bytes = vec![0; if page.rights.starts_with('r') { PAGE as usize } else { 0 }];
         File::open("/proc/self/mem").unwrap().read_exact_at(&mut bytes, at.0).unwrap();
         (page.rights, bytes)
+    }
+
+    #[test]
+    fn what_is_larger_than_huge_pages_is_copied_whole() {
+        const SECTOR: u64 = 512; // where the second part begins in the file
+        const CODE: u64 = 2 * HUGE as u64 + 5000;
+        let pages = 1 + CODE.div_ceil(PAGE);
+        let parts: [Part; 2] =
+            [(0..1, Some((0..100, 0)), RW), (1..pages, Some((SECTOR..SECTOR + CODE, PAGE)), RW)];
+        let content: Vec<u8> = (0..SECTOR + CODE).map(|i| (i % 251) as u8 + 1).collect();
+        let file = File::from(memfd_create(c"library", MemfdFlags::CLOEXEC).unwrap());
+        file.write_all_at(&content, 0).unwrap();
+        let plan = plan_of_file(&parts, 0..pages, SECTOR + CODE);
+        for file in [Some(&file), None] {
+            let mut block = Local.place(&plan, Backing { bytes: &content, file }).unwrap();
+            let (head, code) = block.window().split_at(PAGE as usize);
+            let (code, rest) = code.split_at(CODE as usize);
+            assert!(head[..100] == content[..100] && head[100..].iter().all(|&b| b == 0));
+            assert!(code == &content[SECTOR as usize..] && rest.iter().all(|&b| b == 0));
+        }
     }
 
     #[test]
