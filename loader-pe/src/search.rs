@@ -164,8 +164,10 @@ impl Search {
                 None => (None, Some(with_extension(&slashed))),
             },
         };
-        let split = exact.clone().into_iter().filter_map(|path| split(&path));
-        let other_case = split.flat_map(|(dir, file)| other_cases(&dir, &file));
+        let other_case = exact.clone().into_iter().filter_map(|path| {
+            let found = on_disk(&path);
+            (found != path).then_some(found)
+        });
         let in_dirs = bare.into_iter().flat_map(move |file| {
             let dirs = folder.clone().into_iter().chain(self.dirs.iter().cloned());
             dirs.flat_map(move |dir| {
@@ -191,10 +193,6 @@ pub fn on_disk(path: &Path) -> PathBuf {
         let other = name.and_then(|name| other_cases(&folder, name).into_iter().next());
         other.unwrap_or(spelled)
     })
-}
-
-fn split(path: &Path) -> Option<(PathBuf, String)> {
-    Some((path.parent()?.into(), path.file_name()?.to_str()?.into()))
 }
 
 /// The files of a folder whose names differ from `file` in nothing but case, in alphabetical order.

@@ -1,7 +1,7 @@
 //! Where a DLL is looked for.
 
 use loader_core::Requester;
-use loader_pe::{Search, key};
+use loader_pe::{Search, key, search::on_disk};
 use std::{fs, path::Path};
 
 #[test]
@@ -92,4 +92,21 @@ fn api_set_is_looked_for_as_the_library_behind_it() {
     let search = Search { dirs: vec!["/nowhere".into()] };
     let found: Vec<_> = search.candidates("api-ms-win-crt-math-l1-1-0.dll", &requester(None)).collect();
     assert_eq!(found, [Path::new("/nowhere/ucrtbase.dll")]);
+}
+
+#[test]
+fn a_path_has_no_case_and_what_is_not_there_stays_as_it_is() {
+    let held = tempfile::tempdir().unwrap();
+    let at = |path: &str| held.path().join(path);
+    fs::create_dir_all(at("Some/Folder")).unwrap();
+    fs::write(at("Some/Folder/A.dll"), "").unwrap();
+    for (asked, found) in [
+        ("Some/Folder/A.dll", "Some/Folder/A.dll"),
+        ("SOME/folder/a.DLL", "Some/Folder/A.dll"),
+        ("some/../SOME/folder", "Some/../Some/Folder"),
+        ("some/folder/New.txt", "Some/Folder/New.txt"),
+        ("nowhere/A.dll", "nowhere/A.dll"),
+    ] {
+        assert_eq!(on_disk(&at(asked)), at(found), "{asked}");
+    }
 }
