@@ -219,6 +219,8 @@ pub struct LoadSet {
     caller: Arc<dyn Caller>,
     locator: Box<dyn Locator>,
     observers: RwLock<Vec<Arc<dyn Observer>>>,
+    /// Whether there are any: nearly never, and quicker to ask than the list.
+    observed: AtomicBool,
     tools: RwLock<Arc<Vec<Arc<dyn Tools>>>>,
     /// How often handles were closed.
     closes: AtomicU64,
@@ -257,6 +259,7 @@ impl LoadSet {
             caller,
             locator: Box::new(locator),
             observers: RwLock::default(),
+            observed: AtomicBool::default(),
             tools: RwLock::default(),
             closes: AtomicU64::default(),
             ending: AtomicBool::default(),
@@ -318,6 +321,7 @@ impl LoadSet {
     /// Adds an observer; it hears of everything from now on.
     pub fn observe(&self, observer: impl Observer + 'static) {
         self.observers.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(observer));
+        self.observed.store(true, Release);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -346,8 +350,10 @@ impl LoadSet {
 
     /// Tells the observers, and the log what `verbose` lets through.
     pub(crate) fn emit(&self, verbose: Topics, event: &Event<'_>) {
-        for observer in self.observers.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            observer.event(event);
+        if self.observed.load(Acquire) {
+            for observer in self.observers.read().unwrap_or_else(PoisonError::into_inner).iter() {
+                observer.event(event);
+            }
         }
         if verbose.contains(event.topic()) {
             log(event);
@@ -356,9 +362,8 @@ impl LoadSet {
 
     /// The topics that anybody would hear of: events of others need not be made.
     pub(crate) fn told(&self, verbose: Topics) -> Topics {
-        let observed = !self.observers.read().unwrap_or_else(PoisonError::into_inner).is_empty();
         match log::max_level() {
-            _ if observed => Topics::all(),
+            _ if self.observed.load(Acquire) => Topics::all(),
             log::LevelFilter::Trace => verbose,
             log::LevelFilter::Debug => verbose & !(Topics::SYMBOL_SEARCH | Topics::FILE_SEARCH),
             _ => verbose & (Topics::TROUBLE | Topics::FILES),

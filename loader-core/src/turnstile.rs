@@ -8,6 +8,14 @@ use std::{
     thread::{self, ThreadId},
 };
 
+/// The calling thread. The standard library counts who has its handle; a number is not counted.
+pub(crate) fn this_thread() -> ThreadId {
+    thread_local! {
+        static ID: ThreadId = thread::current().id();
+    }
+    ID.with(|id| *id)
+}
+
 /// A condition variable that costs no system call while nobody waits for it.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
@@ -54,7 +62,7 @@ impl Turnstile {
 
     /// Waits until no other thread holds it; `waiting` is told before that.
     pub(crate) fn enter(&self, waiting: impl FnOnce()) -> Pass<'_> {
-        let me = thread::current().id();
+        let me = this_thread();
         let taken = |h: &mut Option<(ThreadId, usize)>| h.is_some_and(|(holder, _)| holder != me);
         let mut holder = self.lock();
         if taken(&mut holder) {
@@ -71,7 +79,7 @@ impl Turnstile {
 impl Turnstile {
     /// Whether the calling thread holds it.
     pub(crate) fn is_mine(&self) -> bool {
-        self.lock().is_some_and(|(holder, _)| holder == thread::current().id())
+        self.lock().is_some_and(|(holder, _)| holder == this_thread())
     }
 }
 
@@ -99,7 +107,7 @@ impl Turnstile {
 impl Frozen<'_> {
     /// In a child of `fork`: another thread that was inside is no more.
     pub(crate) fn forget_others(&mut self) {
-        let me = thread::current().id();
+        let me = this_thread();
         *self.holder = self.holder.filter(|&(holder, _)| holder == me);
     }
 }

@@ -4,12 +4,12 @@ use super::{
     LoadSet, State,
     lifecycle::{Afterlife, Entered},
 };
-use crate::{Addr, turnstile::Frozen};
-use ahash::AHashMap;
-use std::{
-    sync::{MutexGuard, PoisonError},
-    thread,
+use crate::{
+    Addr,
+    turnstile::{Frozen, this_thread},
 };
+use ahash::AHashMap;
+use std::sync::{MutexGuard, PoisonError};
 
 /// A load set that stands still: no other thread is in the middle of anything. Dropped, it goes on.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl LoadSet {
 impl Pause<'_> {
     /// Goes on in a child of `fork`: what other threads were in the middle of will never be done.
     pub fn resume_in_child(mut self) {
-        let me = thread::current().id();
+        let me = this_thread();
         self.inside.retain(|entered| entered.is_of(me));
         self.set.rest.count_again(self.inside.len());
         self.entry_points.forget_others();

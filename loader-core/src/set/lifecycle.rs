@@ -6,8 +6,12 @@ use super::{
     state::{Info, Loaded, Phase},
 };
 use crate::{
-    Entry, Error, ErrorKind, Event, Format, InMemory, Lifecycle, Result, Stage, call::Occasion,
-    event::Topics, quarantine::Quarantine, threads, tls, turnstile::Pass,
+    Entry, Error, ErrorKind, Event, Format, InMemory, Lifecycle, Result, Stage,
+    call::Occasion,
+    event::Topics,
+    quarantine::Quarantine,
+    threads, tls,
+    turnstile::{Pass, this_thread},
 };
 use std::{
     mem,
@@ -15,7 +19,7 @@ use std::{
         Arc, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    thread::{self, ThreadId},
+    thread::ThreadId,
 };
 
 impl LoadSet {
@@ -38,7 +42,7 @@ impl LoadSet {
 
     /// Waits until the module is live, or makes it this thread's to initialise.
     fn claim(&self, id: ModuleId, verbose: Topics) -> Result<Option<Arc<Info>>> {
-        let me = thread::current().id();
+        let me = this_thread();
         let mut state = self.lock();
         let mut told = false;
         loop {
@@ -101,7 +105,7 @@ impl LoadSet {
 
     /// What this thread was to initialise will not be.
     fn give_up(&self, order: &[ModuleId]) {
-        let me = thread::current().id();
+        let me = this_thread();
         let mut state = self.lock();
         for &id in order {
             if let Some(m) = state.modules.get_mut(id)
@@ -155,7 +159,7 @@ impl LoadSet {
     /// The module whose entry another thread is in.
     fn entered_by_others(&self) -> Option<Arc<Info>> {
         let inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        let me = thread::current().id();
+        let me = this_thread();
         inside.iter().rfind(|i| i.thread != me).map(|i| i.info.clone())
     }
 
@@ -170,7 +174,7 @@ impl LoadSet {
             return None; // nearly always, and quicker than to ask who asks
         }
         let inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        let me = thread::current().id();
+        let me = this_thread();
         inside.iter().rfind(|i| i.thread == me).map(|i| (i.info.clone(), i.occasion))
     }
 
@@ -337,7 +341,7 @@ impl LoadSet {
     /// Whether the calling thread runs the initialisers of a module that is the root of its open.
     #[must_use]
     pub fn is_attaching(&self, id: ModuleId) -> bool {
-        let me = thread::current().id();
+        let me = this_thread();
         self.lock().modules.get(id).is_some_and(|m| m.phase == Phase::Running(me) && m.opens() > 0)
     }
 
@@ -477,7 +481,7 @@ struct Inside<'s>(&'s LoadSet);
 
 impl<'s> Inside<'s> {
     fn enter(set: &'s LoadSet, info: &Arc<Info>, occasion: Occasion) -> Self {
-        let entered = Entered { thread: thread::current().id(), info: info.clone(), occasion };
+        let entered = Entered { thread: this_thread(), info: info.clone(), occasion };
         set.rest.disturb();
         set.inside.lock().unwrap_or_else(PoisonError::into_inner).push(entered);
         Self(set)
@@ -486,7 +490,7 @@ impl<'s> Inside<'s> {
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        let me = thread::current().id();
+        let me = this_thread();
         let mut list = self.0.inside.lock().unwrap_or_else(PoisonError::into_inner);
         let mine = list.iter().rposition(|i| i.thread == me);
         mine.map(|nth| list.remove(nth));

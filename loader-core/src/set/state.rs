@@ -9,6 +9,7 @@ use crate::{
     session::{Link, Node},
     space::Block,
     tools::InMemory,
+    turnstile::this_thread,
 };
 use ahash::{AHashMap, AHashSet};
 use slotmap::SlotMap;
@@ -493,7 +494,7 @@ impl State {
                 });
             }
         }
-        let me = std::thread::current().id();
+        let me = this_thread();
         let ids: Vec<ModuleId> = modules
             .into_iter()
             .map(|(module, info)| {
