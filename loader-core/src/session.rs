@@ -460,7 +460,8 @@ impl<'s> Session<'s> {
                 continue;
             }
             let lazy = lazy.as_ref();
-            let mut importer = Importer { session: self, n, lazy, calls: None, stubs: None };
+            let place = self.local.iter().position(|(node, _)| *node == Node::New(n));
+            let mut importer = Importer { session: self, n, place, lazy, calls: None, stubs: None };
             let mut module = module.bind(&mut importer)?;
             module.keep(importer.stubs, importer.calls);
             bound.push(module);
@@ -475,16 +476,16 @@ impl<'s> Session<'s> {
         lazy.flatten()
     }
 
-    /// Who is asked before the n-th module itself, as `ask_list` has it; `None` where observers want to hear of it.
-    fn rivals(&self, n: usize) -> Option<Rivals<'_>> {
+    /// Who is asked before the n-th module itself, as `ask_list` has it, whose place in the root's loadList is `place`; `None`
+    /// where observers want to hear of it.
+    fn rivals(&self, n: usize, place: Option<usize>) -> Option<Rivals<'_>> {
         if self.told.intersects(Topics::SYMBOLS | Topics::SYMBOL_SEARCH) {
             return None;
         }
         match self.control(n) {
             ImportControl::Localized | ImportControl::SemiGlobalized => Some(Rivals::NOBODY),
             ImportControl::Globalized => {
-                let before = self.local.iter().position(|(node, _)| *node == Node::New(n))?;
-                Some(Rivals { globals: Some(&self.globals), local: &self.local[..before] })
+                Some(Rivals { globals: Some(&self.globals), local: &self.local[..place?] })
             }
         }
     }
@@ -800,6 +801,8 @@ impl<'s> Session<'s> {
 struct Importer<'i, 's> {
     session: &'i mut Session<'s>,
     n: usize,
+    /// Its place in the root's loadList.
+    place: Option<usize>,
     lazy: Option<&'i LazyScope>,
     calls: Option<Box<LazyCalls>>,
     stubs: Option<Box<dyn Stubs>>,
@@ -838,7 +841,7 @@ impl Resolver for Importer<'_, '_> {
     }
 
     fn rivals(&self) -> Option<Rivals<'_>> {
-        self.session.rivals(self.n)
+        self.session.rivals(self.n, self.place)
     }
 
     fn lazy_calls(&mut self) -> Option<Addr> {
