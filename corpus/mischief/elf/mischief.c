@@ -121,9 +121,9 @@ EXPORT i64 prints(void)
 EXPORT i64 breaks_heap(void)
 {
     char *block = hidden(malloc(24));
-    volatile char *around = block - 16;
-    for (unsigned i = 0; i < 4096; i++)
-        around[i] = 0x41;
+    volatile char *header = block - 16; /* no further: behind it is whatever the loader has there */
+    for (unsigned i = 0; i < 16; i++)
+        header[i] = 0x41;
     free(block);
     for (unsigned i = 1; i < 64; i++)
         free(hidden(malloc(i * 24)));

@@ -97,9 +97,9 @@ EXPORT i64 breaks_heap(void)
 {
     void *heap = GetProcessHeap();
     char *block = HeapAlloc(heap, 0, 24);
-    volatile char *around = block - 16;
-    for (unsigned i = 0; i < PAGE; i++)
-        around[i] = 0x41;
+    volatile char *header = block - 16; /* no further: behind it is whatever the loader has there */
+    for (unsigned i = 0; i < 16; i++)
+        header[i] = 0x41;
     HeapFree(heap, 0, block);
     for (unsigned i = 1; i < 64; i++)
         HeapFree(heap, 0, HeapAlloc(heap, 0, i * 24));
