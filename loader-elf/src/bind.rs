@@ -116,6 +116,7 @@ struct Binding<'a, 'm, 'w, 'r> {
 struct Own<'o> {
     symbols: Hashed<'o>,
     rivals: Rivals<'o>,
+    plan: &'o MapPlan,
     at: Placement,
 }
 
@@ -124,11 +125,9 @@ impl Own<'_> {
     /// looked at.
     #[inline]
     fn address(&self, index: u32) -> Option<u64> {
-        let (entry, hash) = self.symbols.get(index)?;
-        let rva = Rva(Symbol::plain(entry)?.wrapping_sub(self.at.link_base.0));
-        // `_end` and its like stand one byte after the image.
-        let is_own = rva.0 <= self.at.len && !self.rivals.may_have(hash);
-        is_own.then(|| self.at.addr(rva).0)
+        let (symbol, hash) = self.symbols.get(index)?;
+        let is_own = symbol.is_plain() && !self.rivals.may_have(hash);
+        symbol.rva(self.plan).filter(|_| is_own).map(|rva| self.at.addr(rva).0)
     }
 }
 
@@ -136,9 +135,9 @@ impl Binding<'_, '_, '_, '_> {
     /// Writes the first pointers of a table as long as they are to the image's own symbols or to others that were asked
     /// for, and returns how many that were. Most are, and nothing is called for one.
     fn pointers(&mut self, table: &[Entry]) -> usize {
-        let at = self.mem.at;
-        let own =
-            self.symbols.zip(self.resolve.rivals()).map(|(symbols, rivals)| Own { symbols, rivals, at });
+        let (plan, at) = (self.parts.plan, self.mem.at);
+        let own = self.symbols.zip(self.resolve.rivals());
+        let own = own.map(|(symbols, rivals)| Own { symbols, rivals, plan, at });
         let address = |symbol: u32| match self.imports.get(symbol as usize) {
             Some(&address) => Some(address).filter(|&address| address != 0),
             None => own.as_ref()?.address(symbol),
@@ -279,9 +278,8 @@ impl Binding<'_, '_, '_, '_> {
 
     /// What a symbol is. Asked once for each.
     fn answer(&mut self, index: u32) -> Result<Resolution, ErrorKind> {
-        match self.imports.get(index as usize) {
-            Some(&address) if address != 0 => return Ok(Resolution::At(Addr(address))),
-            _ => {}
+        if let Some(&address @ 1..) = self.imports.get(index as usize) {
+            return Ok(Resolution::At(Addr(address)));
         }
         if let Some(&known) = self.others.get(&index) {
             return Ok(known);

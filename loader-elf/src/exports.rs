@@ -51,12 +51,12 @@ pub(crate) struct Hashed<'a> {
     first: u32,
 }
 
-impl<'a> Hashed<'a> {
-    /// Symbol number `index` as the file has it, which can be found, and its hash but for the lowest bit.
+impl Hashed<'_> {
+    /// Symbol number `index`, which can be found, and its hash but for the lowest bit.
     #[inline]
-    pub(crate) fn get(&self, index: u32) -> Option<(&'a [u8; SYMBOL], u32)> {
+    pub(crate) fn get(&self, index: u32) -> Option<(Symbol, u32)> {
         let hash = self.chains.get(index.checked_sub(self.first)? as usize)?;
-        Some((self.symbols.get(index as usize)?, u32::from_le_bytes(*hash)))
+        Some((Symbol::parse(self.symbols.get(index as usize)?), u32::from_le_bytes(*hash)))
     }
 }
 
@@ -192,9 +192,11 @@ impl Tables {
         let (strings, table) = (self.strings(bytes), bytes.get(self.symbols.clone())?);
         let fits = |index| {
             let symbol = Symbol::read(table, index)?;
-            let is_it = is_text_at(strings, symbol.name, name) && symbol.is_exported();
-            let fit = |_| self.versions.accept(bytes, strings, index, query.version, query.purpose);
-            Some((symbol, Some(index).filter(|_| is_it).map_or(Match::No, fit)))
+            let fit = match is_text_at(strings, symbol.name, name) && symbol.is_exported() {
+                true => self.versions.accept(bytes, strings, index, query.version, query.purpose),
+                false => Match::No,
+            };
+            Some((symbol, fit))
         };
         let hinted = query.hint.and_then(|nth| fits(self.hash.first()?.checked_add(nth)?));
         if let Some((symbol, Match::Exact)) = hinted {

@@ -30,17 +30,21 @@ pub(crate) struct Symbol {
 impl Symbol {
     /// Reads symbol number `index` of a table.
     pub(crate) fn read(table: &[u8], index: u32) -> Option<Self> {
-        let e = table.as_chunks::<SYMBOL>().0.get(index as usize)?;
-        let [n0, n1, n2, n3, info, other, s0, s1, rest @ ..] = *e;
-        let (value, size) = rest.split_at(8);
-        Some(Self {
+        table.as_chunks().0.get(index as usize).map(Self::parse)
+    }
+
+    /// Reads an entry of a table.
+    #[inline]
+    pub(crate) fn parse(entry: &[u8; SYMBOL]) -> Self {
+        let [n0, n1, n2, n3, info, other, s0, s1, v0, v1, v2, v3, v4, v5, v6, v7, size @ ..] = *entry;
+        Self {
             name: u32::from_le_bytes([n0, n1, n2, n3]),
             info,
             other,
             section: u16::from_le_bytes([s0, s1]),
-            value: u64::from_le_bytes(*value.first_chunk()?),
-            size: u64::from_le_bytes(*size.first_chunk()?),
-        })
+            value: u64::from_le_bytes([v0, v1, v2, v3, v4, v5, v6, v7]),
+            size: u64::from_le_bytes(size),
+        }
     }
 
     /// A symbol of either class.
@@ -53,22 +57,6 @@ impl Symbol {
             value: symbol.st_value,
             size: symbol.st_size,
         })
-    }
-
-    /// The link-time address of a symbol as nearly all are: defined, global or weak, visible to everybody, a function or
-    /// data at a place of the image. `None` for others.
-    #[inline]
-    pub(crate) fn plain(entry: &[u8; SYMBOL]) -> Option<u64> {
-        const GLOBAL: u8 = STB_GLOBAL << 4;
-        const WEAK: u8 = STB_WEAK << 4;
-        let [_, _, _, _, info, other, s0, s1, value @ ..] = entry;
-        let (kind, section) = (info & 0xf, u32::from(u16::from_le_bytes([*s0, *s1])));
-        let plain = matches!(info & 0xf0, GLOBAL | WEAK)
-            && matches!(kind, STT_NOTYPE | STT_OBJECT | STT_FUNC | STT_COMMON)
-            && other & 3 == STV_DEFAULT
-            && !matches!(section, SHN_UNDEF | SHN_ABS);
-        let value = u64::from_le_bytes(*value.first_chunk()?);
-        (plain && value != 0).then_some(value)
     }
 
     /// The binding: `STB_GLOBAL` and so on.
@@ -131,6 +119,18 @@ impl Symbol {
             && (self.value != 0 || self.is_absolute() || self.is_tls())
     }
 
+    /// Whether it is as nearly all that are exported: code or data at a place of the image, whose references in the same
+    /// image may mean another library's definition.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self.kind(), STT_NOTYPE | STT_OBJECT | STT_FUNC | STT_COMMON)
+            && matches!(self.binding(), STB_GLOBAL | STB_WEAK)
+            && self.visibility() == STV_DEFAULT
+            && self.is_defined()
+            && !self.is_absolute()
+            && self.value != 0
+    }
+
     /// Whether the process is to have one definition of it only.
     fn is_unique(&self) -> bool {
         self.binding() == STB_GNU_UNIQUE
@@ -147,11 +147,16 @@ impl Symbol {
         if self.is_ifunc() {
             return code(plan, self.value).map(Export::Resolver);
         }
-        // `_end` and its like stand one byte after the image.
-        let rva = self.value.checked_sub(plan.link_base().0);
-        rva.filter(|&r| r <= plan.len().get())
-            .map(|r| if self.is_unique() { Export::Unique(Rva(r)) } else { Export::At(Rva(r)) })
+        self.rva(plan)
+            .map(|rva| if self.is_unique() { Export::Unique(rva) } else { Export::At(rva) })
             .ok_or_else(|| malformed("symbol outside the image", self.value))
+    }
+
+    /// Its place in the image that `plan` describes. `_end` and its like stand one byte after the image.
+    #[inline]
+    pub(crate) fn rva(&self, plan: &MapPlan) -> Option<Rva> {
+        let rva = self.value.checked_sub(plan.link_base().0).map(Rva);
+        rva.filter(|rva| rva.0 <= plan.len().get())
     }
 }
 
