@@ -44,7 +44,8 @@ pub enum Load {
 /// Who sees the symbols of what an open brings in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Visibility {
-    /// Every globalized loadfile that is loaded later.
+    /// Every globalized loadfile that is loaded later. Under the POSIX rules they join the global list when their
+    /// initialisers have run: what these opened for all to see comes before them, as with glibc.
     Global,
     /// Only the loadfiles that this open brings in. Under the TNS/R rules this acts as `Global`.
     Local,

@@ -394,8 +394,9 @@ impl<'s> Session<'s> {
                 Ok(m)
             })
             .collect::<Result<Vec<_>>>()?;
-        self.fresh =
-            mapped.iter().map(|m| Info::new(m.identity.clone(), m.image.clone(), m.at(), m.tls())).collect();
+        let info =
+            |m: &Module<Mapped>| Info::new(m.identity.clone(), m.image.clone(), m.at(), m.tls(), self.scope);
+        self.fresh = mapped.iter().map(info).collect();
         // Taken together: an observer may have opened something that one of them has.
         self.globals = self.set.lock().searched();
         self.local = self.local_list();
@@ -451,10 +452,12 @@ impl<'s> Session<'s> {
             .collect()
     }
 
+    /// The last of the loadList is bound first: a definition of which there is to be one only is most often that of a
+    /// module that others need.
     pub(crate) fn bind(&mut self, modules: Vec<Module<Relocated>>) -> Result<Vec<Module<Bound>>> {
         let lazy = self.lazy_scope();
         let mut bound = Vec::with_capacity(modules.len());
-        for (n, module) in modules.into_iter().enumerate() {
+        for (n, module) in modules.into_iter().enumerate().rev() {
             if self.stays_bare(&*module.image) {
                 bound.push(module.leave_unbound()?);
                 continue;
@@ -466,6 +469,7 @@ impl<'s> Session<'s> {
             module.keep(importer.stubs, importer.calls);
             bound.push(module);
         }
+        bound.reverse();
         Ok(bound)
     }
 

@@ -26,7 +26,7 @@ use crate::{
     Placement, Query, Reach, Result, Source, Stage, Symbol, TlsHome,
     call::{Caller, MissingImport},
     event::{Observer, Topics, log},
-    mode::{Binding, Dialect, Load, MissingPolicy, Mode, Rules, Visibility},
+    mode::{Binding, Dialect, Load, MissingPolicy, Mode, Rules, Scope, Visibility},
     module::Identity,
     quarantine::Unloaded,
     session::{FORWARDS, Root, Session, query_of},
@@ -401,7 +401,7 @@ impl LoadSet {
         };
         let global = module.reach() == Reach::Global;
         let at = Placement { base: block.base(), len: module.plan().len().get(), ..Placement::default() };
-        let info = Info::new(Arc::new(identity), Arc::new(module), at, None);
+        let info = Info::new(Arc::new(identity), Arc::new(module), at, None, Scope::default());
         Ok(self.lock().insert_host(info, Some(block), global))
     }
 
@@ -416,7 +416,7 @@ impl LoadSet {
                 let name = m.path.to_string_lossy().into();
                 let identity =
                     Identity { name, keys: m.keys, path: Some(m.path), file: m.file, source: None };
-                let info = Info::new(Arc::new(identity), m.image, m.at, m.tls);
+                let info = Info::new(Arc::new(identity), m.image, m.at, m.tls, Scope::default());
                 fresh.push(state.insert_host(info, None, true));
             }
         }
@@ -452,29 +452,23 @@ impl LoadSet {
             }
         };
         let handle = self.hand_out(root, request.mode.verbose);
-        let promoted = self.apply_mode(root, request);
+        if request.mode.no_delete {
+            self.lock().pin(root, Pins::NODELETE);
+        }
         drop(building);
         self.came(&fresh, request.mode.verbose);
-        let mut undo = lifecycle::Undo::of(self, root, handle, &promoted);
+        let mut undo = lifecycle::Undo::of(self, root, handle);
         // From here on foreign code runs, and no lock is held that others wait for. It may unwind out of this call.
-        let attached = self.attach(root, request);
+        let attached = self.attach(root, &fresh, request);
         undo.memory = Memory::Unmapped;
         attached?;
         undo.not_needed();
+        // As glibc has it: what its initialisers opened for all to see comes before it.
+        if let (Dialect::Posix, Visibility::Global) = (request.rules.dialect, request.mode.visibility) {
+            self.lock().promote(root);
+        }
         self.collect(); // what was closed while it could not go
         Ok(handle)
-    }
-
-    /// What a mode asks for whether the root was loaded before or not. Returns who joined the global list for it.
-    fn apply_mode(&self, root: ModuleId, request: &Request<'_>) -> Vec<ModuleId> {
-        let mut state = self.lock();
-        if request.mode.no_delete {
-            state.pin(root, Pins::NODELETE);
-        }
-        match (request.rules.dialect, request.mode.visibility) {
-            (Dialect::Posix, Visibility::Global) => state.promote(root),
-            _ => Vec::new(),
-        }
     }
 
     /// Brings in what is not loaded, up to the point where only foreign code is left to run; returns the root, and all

@@ -521,6 +521,20 @@ fn a_windows_program_has_arguments_input_output_and_an_exit_code() {
 }
 
 #[test]
+fn however_a_windows_program_ends_its_dlls_are_told_unless_it_is_terminated() {
+    let program = image("pe/program/with-dll.exe");
+    let ends = |how| {
+        let ran = with_input("", ["run", &program, how]);
+        (ran.code, ran.out.replace('\r', ""))
+    };
+    let told = |code, said: &str| (Some(code), said.to_owned());
+    assert_eq!(ends("_exit"), told(2, "the process ends\n"));
+    assert_eq!(ends("ExitProcess"), told(3, "the process ends\n"));
+    assert_eq!(ends("TerminateProcess"), told(4, ""));
+    assert_eq!(ends("return"), told(5, "at exit\nthe process ends\n"));
+}
+
+#[test]
 fn sandbox_says_of_each_measure_how_far_it_goes() {
     let lines = loader(["sandbox"]).fine();
     let json: Value = serde_json::from_str(&loader(["sandbox", "--json"]).fine()).unwrap();

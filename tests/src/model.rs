@@ -56,9 +56,12 @@ impl Model {
         }
         self.handles.push(Some(Some(name.into())));
         let handle = self.handles.len() - 1;
-        let mut order = Vec::new();
-        self.depth_first(name, &mut BTreeSet::new(), &mut order);
-        for name in order {
+        let added: Vec<String> = self.loaded[before..].iter().map(|m| m.name.clone()).collect();
+        for name in self.start_order(name) {
+            // Begun by an outer open: what needs a module that is at it waits for that one, and is the outer open's to start.
+            if !added.contains(&name) && self.start_order(&name).iter().any(|needed| self.is_at_it(needed)) {
+                continue;
+            }
             if let Err(error) = self.start(&name) {
                 self.handles[handle] = None;
                 self.unload(|nth, _| nth >= before, Occasion::Unloaded); // nothing of it stays
@@ -80,11 +83,11 @@ impl Model {
         self.say(added.iter().map(|n| format!("mapped {n}")));
         let scope: Vec<String> = self.names().into_iter().chain(added.iter().cloned()).collect();
         let mut bound = Vec::new();
-        for name in added {
+        for name in added.into_iter().rev() {
             let uses = self.bind(&name, &scope)?;
             bound.push(Loaded { name, with_program, uses, starting: false, started: None, opened: None });
         }
-        self.loaded.extend(bound);
+        self.loaded.extend(bound.into_iter().rev());
         Ok(())
     }
 
@@ -164,6 +167,17 @@ impl Model {
     }
 
     /// Dependencies before dependents; a cycle is entered where it is first met.
+    fn start_order(&self, root: &str) -> Vec<String> {
+        let mut order = Vec::new();
+        self.depth_first(root, &mut BTreeSet::new(), &mut order);
+        order
+    }
+
+    /// Whether a module's initialiser is running.
+    fn is_at_it(&self, name: &str) -> bool {
+        self.loaded.iter().any(|m| m.name == name && m.starting && m.started.is_none())
+    }
+
     fn depth_first(&self, name: &str, seen: &mut BTreeSet<String>, order: &mut Vec<String>) {
         if seen.insert(name.into()) {
             for need in &self.files[name].needs {

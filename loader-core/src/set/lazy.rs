@@ -14,9 +14,12 @@ use crate::{
     event::Topics,
     registers,
 };
-use std::sync::{
-    Arc, Mutex, PoisonError, Weak,
-    atomic::{AtomicU64, Ordering::Release},
+use std::{
+    iter,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering::Release},
+    },
 };
 
 /// What the calls of all modules that one open brings in have in common.
@@ -118,7 +121,8 @@ impl LoadSet {
         let before = calls.scope.local_first.then(|| engine.chain(local.clone()));
         let itself = calls.itself_first.then(|| calls.caller.clone());
         let list = itself.into_iter().chain(before.into_iter().flatten()).chain(global).chain(local);
-        for info in list.filter(|info| info.names.may_have(query.hash)) {
+        let later = iter::once_with(|| self.lock().groups(&calls.caller)).flatten();
+        for info in list.chain(later).filter(|info| info.names.may_have(query.hash)) {
             let Some(export) = info.image.export(query)? else { continue };
             // Before anything of it is called: from here on it stays.
             let reliance = self.lock().rely(&calls.caller, &info);

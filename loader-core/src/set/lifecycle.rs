@@ -25,9 +25,9 @@ use std::{
 impl LoadSet {
     /// Runs the initialisers of everything that `root` needs and that has not had them, dependencies first. Returns
     /// when all of it is live, whoever ran it.
-    pub(super) fn attach(&self, root: ModuleId, request: &Request<'_>) -> Result<()> {
+    pub(super) fn attach(&self, root: ModuleId, fresh: &[Arc<Info>], request: &Request<'_>) -> Result<()> {
         let verbose = request.mode.verbose;
-        let order = self.lock().attach_order(root);
+        let order = self.lock().ready_order(root, fresh);
         for (nth, &id) in order.iter().enumerate() {
             // Before the claim: who is in an entry point meanwhile may need this very module first.
             let _entry = self.entry_point_of(id, verbose);
@@ -408,14 +408,12 @@ pub(super) struct Undo<'s> {
     set: &'s LoadSet,
     root: ModuleId,
     handle: Handle,
-    /// Who joined the global list for it.
-    promoted: &'s [ModuleId],
     pub(super) memory: Memory,
 }
 
 impl<'s> Undo<'s> {
-    pub(super) fn of(set: &'s LoadSet, root: ModuleId, handle: Handle, promoted: &'s [ModuleId]) -> Self {
-        Self { set, root, handle, promoted, memory: Memory::Kept }
+    pub(super) fn of(set: &'s LoadSet, root: ModuleId, handle: Handle) -> Self {
+        Self { set, root, handle, memory: Memory::Kept }
     }
 
     pub(super) fn not_needed(self) {
@@ -426,10 +424,7 @@ impl<'s> Undo<'s> {
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
         self.set.take_back(self.handle);
-        let mut state = self.set.lock();
-        state.disown(self.root); // what no handle holds
-        state.demote(self.promoted);
-        drop(state);
+        self.set.lock().disown(self.root); // what no handle holds
         match self.memory {
             Memory::Unmapped => _ = self.set.collect(),
             Memory::Kept => self.set.collect_but_keep_memory(),

@@ -1,10 +1,11 @@
 //! Lookups on behalf of a loaded module: what its code sees when it asks for a name at run time.
 
-use super::{FoundSymbol, Info, LoadSet, ModuleId};
+use super::{FoundSymbol, Info, LoadSet, ModuleId, Seen, state::Reliance};
 use crate::{
-    Addr, Error, ErrorKind, FileId, Format, Placement, Query, Requester, Result, Rights, Rva, Stage,
+    Addr, Error, ErrorKind, FileId, Format, ImportControl, Placement, Query, Requester, Result, Rights, Rva,
+    Stage, mode::Scope,
 };
-use std::{ops::Range, path::Path, sync::Arc};
+use std::{iter, ops::Range, path::Path, slice, sync::Arc};
 
 /// The module that some code is part of.
 #[derive(Clone, Debug)]
@@ -89,15 +90,40 @@ impl LoadSet {
     }
 
     /// Looks a symbol up as a module's own code sees it: in the globalized searchList, then in the group that the
-    /// module was loaded with. Nobody's code sees only the former.
+    /// module was loaded with; with [`Scope::OwnFirst`] the other way round. A semi-globalized module, but for that, is
+    /// asked itself before anybody else. Last come the groups of what was opened later and needs it. Nobody's code sees
+    /// only the globalized searchList.
+    ///
+    /// As with glibc's `RTLD_DEFAULT`, whoever has the symbol stays as long as the module from then on.
     ///
     /// # Errors
     /// As [`LoadSet::symbol`].
     pub fn symbol_seen_by(&self, owner: Option<&Owner>, query: &Query<'_>) -> Result<FoundSymbol> {
         let members = self.lock().searched();
-        let mut list: Vec<_> = members.iter().map(|m| m.info.clone()).collect();
-        list.extend(owner.into_iter().flat_map(|owner| self.group(owner)));
-        self.first_in(&list, query).map_err(|error| blame(owner, error))
+        let globals = members.iter().map(|m| m.info.clone());
+        let Some(owner) = owner else {
+            let list: Vec<_> = globals.collect();
+            return self.first_in(&list, query).map_err(|error| blame(None, error));
+        };
+        let (itself, group) = (&owner.info, self.group(owner));
+        let list: Vec<_> = match (itself.scope, itself.image.import_control()) {
+            (Scope::OwnFirst, _) => group.into_iter().chain(globals).collect(),
+            (Scope::GlobalFirst, ImportControl::SemiGlobalized) => {
+                iter::once(itself.clone()).chain(globals).chain(group).collect()
+            }
+            (Scope::GlobalFirst, _) => globals.chain(group).collect(),
+        };
+        let later = iter::once_with(|| self.lock().groups(itself)).flatten();
+        for info in list.into_iter().chain(later) {
+            let found =
+                self.seek(slice::from_ref(&info), query).map_err(|error| blame(Some(owner), error))?;
+            let Some(Seen { at, module, format }) = found else { continue };
+            if self.lock().rely(itself, &info) != Reliance::Gone {
+                return Ok(FoundSymbol { at, module: module.into(), format });
+            }
+        }
+        let symbol = query.symbol.to_name();
+        Err(Error::new(owner.name(), Stage::Symbol, ErrorKind::SymbolNotFound { symbol }))
     }
 
     /// Looks for the next definition behind a module's own, in the group that the module was loaded with.

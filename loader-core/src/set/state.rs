@@ -4,7 +4,7 @@ use super::{Globals, Handle, Hold, Member, ModuleId, Owner, Stayed};
 use crate::{
     Addr, ErrorKind, FileId, Format, Image, Lifecycle, NameFilter, Placement, Rights, Rva, ThreadDestructors,
     TlsHome,
-    mode::{Dialect, StayPolicy},
+    mode::{Dialect, Scope, StayPolicy},
     module::{Body, Identity, Module, Sealed},
     session::{Link, Node},
     space::Block,
@@ -58,6 +58,8 @@ pub(crate) struct Info {
     pub(crate) image: Arc<dyn Image>,
     pub(crate) at: Placement,
     pub(crate) tls: Option<TlsHome>,
+    /// Where the names that its code asks for are looked for first.
+    pub(crate) scope: Scope,
     /// The names that `image` may define.
     pub(crate) names: NameFilter,
 }
@@ -68,9 +70,10 @@ impl Info {
         image: Arc<dyn Image>,
         at: Placement,
         tls: Option<TlsHome>,
+        scope: Scope,
     ) -> Arc<Self> {
         let names = image.names();
-        Arc::new(Self { identity, image, at, tls, names })
+        Arc::new(Self { identity, image, at, tls, scope, names })
     }
 
     /// As tools see it.
@@ -279,6 +282,16 @@ impl State {
             .collect()
     }
 
+    /// The groups that a module is in because what was opened needs it, first opened first.
+    pub(crate) fn groups(&self, info: &Arc<Info>) -> Vec<Arc<Info>> {
+        let roots = self.order.values().filter(|&&root| self.modules[root].first == root);
+        let groups = roots.map(|&root| self.load_list(root));
+        groups
+            .filter(|list| list.iter().any(|i| Arc::ptr_eq(i, info)))
+            .flat_map(|l| l.iter().cloned())
+            .collect()
+    }
+
     /// What a module, loaded or leaving, is, came with and needs.
     fn seen(&self, id: ModuleId) -> Option<(&Arc<Info>, ModuleId, &[ModuleId])> {
         let loaded = self.modules.get(id).map(|m| (&m.info, m.first, &*m.needs));
@@ -403,6 +416,24 @@ impl State {
     /// Dependencies before dependents; a cycle is entered where it was first met.
     pub(crate) fn attach_order(&self, root: ModuleId) -> Vec<ModuleId> {
         post_order(root, |&id, nth| self.modules[id].needs.get(nth).map(|&n| Some(n)))
+    }
+
+    /// The same for an open that has brought in `fresh`, less what must wait: an open from inside an initialiser leaves to
+    /// the outer open what that has brought and what needs the very module that is not initialised yet. So glibc and
+    /// Windows have it.
+    pub(crate) fn ready_order(&self, root: ModuleId, fresh: &[Arc<Info>]) -> Vec<ModuleId> {
+        let mut order = self.attach_order(root);
+        let me = this_thread();
+        let is_at_it = |id: &ModuleId| self.modules[*id].phase == Phase::Running(me);
+        if order.iter().any(is_at_it) {
+            order.retain(|&id| {
+                let m = &self.modules[id];
+                let is_outer =
+                    m.phase == Phase::Pending(me) && !fresh.iter().any(|f| Arc::ptr_eq(f, &m.info));
+                !is_outer || !self.attach_order(id).iter().any(is_at_it)
+            });
+        }
+        order
     }
 
     /// A module, and those that it keeps and that keep it: they come and go together.
@@ -586,27 +617,16 @@ impl State {
         }
     }
 
-    /// The module and its loadList join the globalized searchList, in order. Returns those that did.
-    pub(crate) fn promote(&mut self, root: ModuleId) -> Vec<ModuleId> {
-        let mut list = self.load_list_ids(root);
-        list.retain(|&id| !self.modules[id].global && self.info(id).image.format() == Format::Elf);
-        for &id in &list {
+    /// The module and its loadList join the globalized searchList, in order.
+    pub(crate) fn promote(&mut self, root: ModuleId) {
+        for id in self.load_list_ids(root) {
             let m = &mut self.modules[id];
-            m.global = true;
-            let member = Member { id, origin: m.origin, info: m.info.clone() };
-            Arc::make_mut(&mut self.globals).push(member);
-        }
-        list
-    }
-
-    /// Takes back what [`State::promote`] did.
-    pub(crate) fn demote(&mut self, promoted: &[ModuleId]) {
-        for &id in promoted {
-            if let Some(m) = self.modules.get_mut(id) {
-                m.global = false;
+            if !m.global && m.info.image.format() == Format::Elf {
+                m.global = true;
+                let member = Member { id, origin: m.origin, info: m.info.clone() };
+                Arc::make_mut(&mut self.globals).push(member);
             }
         }
-        Arc::make_mut(&mut self.globals).remove(|id| promoted.contains(&id));
     }
 
     fn add(&mut self, mut loaded: Loaded) -> ModuleId {

@@ -163,12 +163,12 @@ extern "win64" fn _cexit() {
 
 extern "win64" fn exit(code: i32) {
     _cexit();
-    std::process::exit(code)
+    _exit(code)
 }
 
+/// Without the functions that wait for the end. Libraries are told all the same, as by `ExitProcess`.
 extern "win64" fn _exit(code: i32) {
-    // SAFETY: ends the process; nothing runs afterwards.
-    unsafe { libc::_exit(code) }
+    teb::process().exit(code.cast_unsigned())
 }
 
 extern "win64" fn abort() {

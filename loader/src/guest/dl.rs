@@ -173,15 +173,20 @@ impl Guest {
         let Some(name) = name else {
             return Ok(keep(&self.set, self.set.main_program(Dialect::Posix)));
         };
-        let handle = self.set.open(&Request {
+        let opened = self.set.open(&Request {
             need: need(name.map_err(|_| blame(ErrorKind::BadName))?),
             source: None,
             mode,
             rules: Rules { dialect: Dialect::Posix, ..self.engine.rules },
             origin: Origin::Open,
             by: self.module.as_ref(),
-        })?;
-        Ok(keep(&self.set, handle))
+        });
+        match opened {
+            Ok(handle) => Ok(keep(&self.set, handle)),
+            // `RTLD_NOLOAD` asked whether it is loaded: no is an answer.
+            Err(Error { kind: ErrorKind::NotLoaded, .. }) => Ok(null_mut()),
+            Err(error) => Err(error),
+        }
     }
 
     fn symbol(&self, handle: *mut c_void, query: &Query<'_>) -> Result<*mut c_void, Error> {

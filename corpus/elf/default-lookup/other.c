@@ -1,0 +1,3 @@
+#include "../common.h"
+
+EXPORT int who(void) { return NUMBER; }

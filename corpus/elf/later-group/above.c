@@ -1,0 +1,3 @@
+#include "../common.h"
+
+EXPORT int above_value(void) { return 5; }
