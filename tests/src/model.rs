@@ -29,6 +29,8 @@ pub struct Model {
     files: Files,
     /// The operating load set, in load order [3-2].
     loaded: Vec<Loaded>,
+    /// What is no member any more and whose terminators have not all run.
+    leaving: Vec<Loaded>,
     /// Every handle that was ever given out, and its target while it is open; the main program has no name.
     handles: Vec<Option<Option<String>>>,
     starts: usize,
@@ -65,6 +67,7 @@ impl Model {
             if let Err(error) = self.start(&name) {
                 self.handles[handle] = None;
                 self.unload(|nth, _| nth >= before, Occasion::Unloaded); // nothing of it stays
+                self.collect();
                 return Err(error);
             }
         }
@@ -231,15 +234,25 @@ impl Model {
         if self.handles.get_mut(handle).and_then(Option::take).is_none() {
             return Err(Error::new("", Stage::Close, ErrorKind::InvalidHandle));
         }
+        Ok(self.collect())
+    }
+
+    /// Unloads what nothing leads to any more; while the terminators of what goes run, they lead to what it uses.
+    fn collect(&mut self) -> Vec<String> {
         let held = self.loaded.iter().filter(|m| m.with_program || self.handle_count(&m.name) > 0);
-        let mut todo: Vec<String> = held.map(|m| m.name.clone()).collect();
+        let used = self.leaving.iter().flat_map(|m| &m.uses);
+        let mut todo: Vec<String> = held.map(|m| &m.name).chain(used).cloned().collect();
         let mut stay = BTreeSet::new();
         while let Some(name) = todo.pop() {
             if stay.insert(name.clone()) {
                 todo.extend(self.loaded.iter().filter(|m| m.name == name).flat_map(|m| m.uses.clone()));
             }
         }
-        Ok(self.unload(|_, m| !stay.contains(&m.name), Occasion::Unloaded))
+        let mut gone = self.unload(|_, m| !stay.contains(&m.name), Occasion::Unloaded);
+        if !gone.is_empty() {
+            gone.extend(self.collect());
+        }
+        gone
     }
 
     /// The program ends: all that is loaded ends with it, whoever holds it.
@@ -257,11 +270,13 @@ impl Model {
         self.loaded.retain(|m| !gone.iter().any(|g| g.name == m.name));
         gone.reverse();
         gone.sort_by_key(|m| std::cmp::Reverse(m.started));
+        self.leaving.extend(gone.iter().cloned());
         for m in gone.iter().filter(|m| m.started.is_some()) {
             self.say([line(&m.name, why)]);
             let _ = m.opened.map(|handle| self.close(handle)); // refused when the program ends: all are closed
             self.say([format!("detached {}", m.name)]);
         }
+        self.leaving.retain(|m| !gone.iter().any(|g| g.name == m.name));
         self.say(gone.iter().map(|m| format!("unmapped {}", m.name)));
         gone.into_iter().map(|m| m.name).collect()
     }

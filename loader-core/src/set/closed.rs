@@ -12,9 +12,10 @@ pub struct Closed {
 }
 
 impl Closed {
-    /// What came later: some of what stayed may have gone.
+    /// What came later: some of what stayed may have gone, or stays for fewer reasons.
     pub(super) fn then(&mut self, later: Self) {
-        self.stayed.retain(|stayed| !later.gone.contains(&stayed.name));
+        let again = |name: &str| later.stayed.iter().any(|stayed| *stayed.name == *name);
+        self.stayed.retain(|stayed| !later.gone.contains(&stayed.name) && !again(&stayed.name));
         self.gone.extend(later.gone);
         self.stayed.extend(later.stayed);
     }

@@ -199,12 +199,21 @@ impl LoadSet {
         mem::forget(returns);
     }
 
-    /// Takes out what nothing holds any more, terminates all of it, the last attached first, then unmaps it. In the
-    /// middle of an open of this thread nothing goes: that open may rely on it, and collects when it is done.
+    /// Takes out what nothing holds any more, terminates all of it, the last attached first, then unmaps it; then what
+    /// was kept by its terminators only. In the middle of an open of this thread nothing goes: that open may rely on it,
+    /// and collects when it is done.
     pub(super) fn collect(&self) -> Closed {
-        if self.building.is_mine() {
-            return Closed::default();
+        let mut closed = Closed::default();
+        if !self.building.is_mine() {
+            closed = self.collect_once();
+            while self.lock().has_suspects() {
+                closed.then(self.collect_once());
+            }
         }
+        closed
+    }
+
+    fn collect_once(&self) -> Closed {
         let building = self.building.enter(|| {});
         let taken = self.lock().take_dead();
         drop(building);

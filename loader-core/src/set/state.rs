@@ -15,6 +15,7 @@ use ahash::{AHashMap, AHashSet};
 use slotmap::SlotMap;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     ops::Range,
     path::PathBuf,
     sync::{Arc, OnceLock},
@@ -197,12 +198,14 @@ enum Home {
     Stub(#[expect(dead_code, reason = "held to be dropped with the module")] Option<Box<dyn Block>>),
 }
 
-/// What must be known of a module while its terminators run: they may ask on its behalf.
+/// What must be known of a module while its terminators run: they may ask on its behalf, and what it is bound to is there
+/// for as long as they do.
 #[derive(Debug)]
 struct Leaving {
     info: Arc<Info>,
     first: ModuleId,
     needs: Vec<ModuleId>,
+    edges: Vec<ModuleId>,
 }
 
 #[derive(Debug, Default)]
@@ -298,9 +301,18 @@ impl State {
         loaded.or_else(|| self.leaving.get(&id).map(|m| (&m.info, m.first, &*m.needs)))
     }
 
-    /// The terminators of these have run.
+    /// The terminators of these have run: they use nothing any more.
     pub(crate) fn left(&mut self, gone: &[Loaded]) {
-        self.leaving.retain(|_, m| !gone.iter().any(|g| Arc::ptr_eq(&g.info, &m.info)));
+        let left = |_: &ModuleId, m: &mut Leaving| gone.iter().any(|g| Arc::ptr_eq(&g.info, &m.info));
+        for (id, m) in self.leaving.extract_if(left) {
+            for to in m.edges {
+                let used = self.modules.get_mut(to).filter(|to| to.origin != Origin::Host);
+                if let Some(used) = used {
+                    used.users.retain(|&u| u != id);
+                    self.suspects.push(to);
+                }
+            }
+        }
     }
 
     pub(crate) fn info(&self, id: ModuleId) -> &Arc<Info> {
@@ -766,10 +778,15 @@ impl State {
         self.suspects.push(id);
     }
 
+    /// Whether something lost a hold since the dead were taken out.
+    pub(crate) fn has_suspects(&self) -> bool {
+        !self.suspects.is_empty()
+    }
+
     /// Takes out what nothing holds: no open handle, no pin, no running initialiser and not the main program's load
     /// set leads to it.
     pub(crate) fn take_dead(&mut self) -> Taken {
-        let suspects = std::mem::take(&mut self.suspects);
+        let suspects = mem::take(&mut self.suspects);
         if suspects.is_empty() {
             return Taken::default();
         }
@@ -795,7 +812,7 @@ impl State {
         stayed.sort_unstable();
         stayed.dedup();
         let dead = self.take_out(gone);
-        Taken { dead, stayed: stayed.into_iter().map(|id| self.stayed(id)).collect() }
+        Taken { dead, stayed: stayed.into_iter().filter_map(|id| self.stayed(id)).collect() }
     }
 
     /// What can be reached from the suspects: nothing else can have died. What is held keeps what it leads to.
@@ -814,8 +831,9 @@ impl State {
         cone
     }
 
-    /// Why a module is still there. Of many clients the first few are named.
-    fn stayed(&self, id: ModuleId) -> Stayed {
+    /// Why a module is still there; `None` where only those use it that are leaving. Of many clients the first few are
+    /// named.
+    fn stayed(&self, id: ModuleId) -> Option<Stayed> {
         const NAMED: usize = 8;
         let m = &self.modules[id];
         let own = [
@@ -827,14 +845,14 @@ impl State {
             (m.pins.contains(Pins::NODELETE), Hold::NoDelete),
             (m.pins.contains(Pins::UNIQUE), Hold::UniqueSymbol),
         ];
-        let client = |&by: &ModuleId| {
-            let m = &self.modules[by];
-            let name = m.info.identity.name.clone();
-            if m.needs.contains(&id) { Hold::NeededBy(name) } else { Hold::BoundBy(name) }
+        let client = |by: &Loaded| {
+            let name = by.info.identity.name.clone();
+            if by.needs.contains(&id) { Hold::NeededBy(name) } else { Hold::BoundBy(name) }
         };
+        let clients = m.users.iter().filter(|&&by| by != id).filter_map(|&by| self.modules.get(by));
         let own = own.into_iter().filter_map(|(applies, hold)| applies.then_some(hold));
-        let holds = own.chain(m.users.iter().filter(|&&by| by != id).take(NAMED).map(client)).collect();
-        Stayed { name: m.info.identity.name.clone(), holds }
+        let holds: Vec<_> = own.chain(clients.take(NAMED).map(client)).collect();
+        (!holds.is_empty()).then(|| Stayed { name: m.info.identity.name.clone(), holds })
     }
 
     /// Takes out everything but what the host has; all handles are invalid afterwards.
@@ -856,10 +874,10 @@ impl State {
         }
         let mut taken = Vec::with_capacity(gone.len());
         taken.extend(gone.iter().filter_map(|&id| self.modules.remove(id)));
-        for (&id, m) in gone.iter().zip(&taken) {
+        for (&id, m) in gone.iter().zip(&mut taken) {
             self.forget(id, m);
-            let leaving = Leaving { info: m.info.clone(), first: m.first, needs: m.needs.clone() };
-            self.leaving.insert(id, leaving);
+            let (needs, edges) = (mem::take(&mut m.needs), mem::take(&mut m.edges));
+            self.leaving.insert(id, Leaving { info: m.info.clone(), first: m.first, needs, edges });
         }
         taken
     }
@@ -883,11 +901,6 @@ impl State {
         self.by_base.remove(&m.info.at.base);
         for name in &m.singles {
             self.singles.remove(name);
-        }
-        for to in &m.edges {
-            if let Some(to) = self.modules.get_mut(*to) {
-                to.users.retain(|&u| u != id);
-            }
         }
     }
 }
