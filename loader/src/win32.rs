@@ -24,6 +24,7 @@ use std::{
     collections::HashSet,
     convert::Infallible,
     ops::Range,
+    os::unix::ffi::OsStrExt,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError, Weak,
@@ -157,6 +158,10 @@ impl Tools for Lists {
 /// A module's file as Windows tells it: in its folder, by the name that was asked for.
 fn told<'m>(name: &'m str, path: Option<&'m Path>) -> Cow<'m, Path> {
     let Some(path) = path else { return Path::new(name).into() };
+    let folder = path.as_os_str().as_bytes().strip_suffix(name.as_bytes());
+    if folder.is_some_and(|folder| folder.is_empty() || folder.ends_with(b"/")) {
+        return path.into();
+    }
     let asked = loader_pe::file_name(name);
     let asked = Path::new(&asked).file_name().unwrap_or_default();
     match path.file_name().is_some_and(|file| file.eq_ignore_ascii_case(asked)) {
