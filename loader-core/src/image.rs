@@ -297,18 +297,8 @@ impl<'a> Query<'a> {
     #[inline]
     #[must_use]
     pub fn terminated(bytes: &'a [u8]) -> Option<Self> {
-        let (mut hash, mut len) = (START, 0);
-        let rest = loop {
-            let Some(eight) = bytes[len..].first_chunk() else {
-                break bytes[len..].iter().position(|&b| b == 0)?;
-            };
-            match first_zero(eight) {
-                Some(nth) => break nth,
-                None => (hash, len) = (hash_eight(hash, eight), len + 8),
-            }
-        };
-        let name = &bytes[..len + rest];
-        Some(Self::hashed(name, hash_rest(hash, &name[len..])))
+        let (name, hash) = terminated(bytes)?;
+        Some(Self::hashed(name, hash))
     }
 
     #[inline]
@@ -365,6 +355,22 @@ fn hash_eight(hash: u32, eight: &[u8; 8]) -> u32 {
     };
     let terms = eight.iter().zip(&POWERS[1..]).map(|(&b, power)| power.wrapping_mul(b.into()));
     terms.fold(hash.wrapping_mul(POWERS[0]), u32::wrapping_add)
+}
+
+/// The name at the start of `bytes`, and its hash.
+fn terminated(bytes: &[u8]) -> Option<(&[u8], u32)> {
+    let (mut hash, mut len) = (START, 0);
+    let rest = loop {
+        let Some(eight) = bytes[len..].first_chunk() else {
+            break bytes[len..].iter().position(|&b| b == 0)?;
+        };
+        match first_zero(eight) {
+            Some(nth) => break nth,
+            None => (hash, len) = (hash_eight(hash, eight), len + 8),
+        }
+    };
+    let name = &bytes[..len + rest];
+    Some((name, hash_rest(hash, &name[len..])))
 }
 
 #[inline]

@@ -40,12 +40,13 @@ pub(crate) fn imports(
         let home = view.home(table.names).map(|home| view.span(&home));
         for import in thunks(view, table)? {
             let (thunk, slot) = import?;
-            let query = query(view, home, thunk, key)?;
-            room = match room.checked_sub(8 + name_len(&query)) {
-                Some(rest) => rest,
-                None => return malformed("more imports than the image has room for", slot.0),
-            };
-            each(&query, slot)?;
+            asked(view, home, thunk, key, |query| {
+                room = match room.checked_sub(8 + name_len(query)) {
+                    Some(rest) => rest,
+                    None => return malformed("more imports than the image has room for", slot.0),
+                };
+                each(query, slot)
+            })?;
             done += 1;
         }
     }
@@ -77,16 +78,17 @@ fn thunks<'a>(
     }))
 }
 
-/// What a lookup entry asks for: an ordinal, or a name behind a hint, most likely in `home`.
-#[inline] // a query is made where it stays: copying what was just written in parts waits for the writes
-fn query<'a>(
-    view: View<'a>,
-    home: Option<Span<'a>>,
+/// Shows `each` what a lookup entry asks for: an ordinal, or a name behind a hint, most likely in `home`. A query stays where
+/// it is made: copying what was just written in parts waits for the writes.
+fn asked(
+    view: View<'_>,
+    home: Option<Span<'_>>,
     thunk: u64,
-    from: &'a str,
-) -> Result<Query<'a>, ErrorKind> {
+    from: &str,
+    each: impl FnOnce(&Query<'_>) -> Result<(), ErrorKind>,
+) -> Result<(), ErrorKind> {
     if thunk & IMAGE_ORDINAL_FLAG64 != 0 {
-        return Ok(Query::ordinal(thunk as u16).of(from));
+        return each(&Query::ordinal(thunk as u16).of(from));
     }
     let Some(at) = u32::try_from(thunk).ok().filter(|at| at.checked_add(2).is_some()) else {
         return malformed("lookup entry of an import", thunk);
@@ -98,7 +100,7 @@ fn query<'a>(
     let named =
         span.and_then(|span| Query::terminated(span.window()).or_else(|| span.name().map(Query::name)));
     match named {
-        Some(named) => Ok(Query { hint, from: Some(from), ..named }),
+        Some(named) => each(&Query { hint, from: Some(from), ..named }),
         None => malformed("name of an import", at + 2),
     }
 }

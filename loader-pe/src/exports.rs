@@ -7,13 +7,14 @@ use crate::{
     image::{Directory, need},
     malformed,
     search::plain_key,
-    view::{Home, Span, View},
+    view::{Home, View},
 };
 use loader_core::{ErrorKind, Export, Forward, Need, Query, Rva, Symbol, SymbolName, gnu_hash};
 use object::{LittleEndian as LE, pe};
 use std::{
     cmp::Ordering,
     collections::HashSet,
+    num::NonZeroU32,
     ops::Range,
     sync::{
         OnceLock,
@@ -48,28 +49,40 @@ pub(crate) struct Exports {
     ordinals: Range<usize>,
     /// How many names were looked up without the index.
     asked: AtomicU32,
-    index: OnceLock<Index>,
+    index: OnceLock<Option<Index>>,
 }
 
-/// The names by hash.
+/// The names by hash, for files whose names all lie in the file.
 #[derive(Debug)]
 struct Index {
-    /// A name's hash and its number plus 1, at home or where there was room after it; 0 is room. A power of two of them,
-    /// at least twice as many as there are names.
-    slots: Box<[(u32, u32)]>,
+    /// The names at home or where there was room after it, and room: a power of two of them, at least twice as many as there
+    /// are names.
+    slots: Box<[Slot]>,
+}
+
+/// All that a lookup needs to know of a name, so that it reads nothing else but the name itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Slot {
+    hash: u32,
+    /// Where the file has the name, which never begins with one; `None` is room.
+    name: Option<NonZeroU32>,
+    /// What the table of functions has for it.
+    function: u32,
 }
 
 impl Index {
-    fn new(names: impl ExactSizeIterator<Item = u32>) -> Self {
-        let mut index = Self { slots: vec![(0, 0); (2 * names.len()).next_power_of_two().max(2)].into() };
-        for (hash, number) in names.zip(1..) {
-            let mut at = index.home(hash);
-            while index.slots[at].1 != 0 {
+    fn new(len: usize, slots: impl Iterator<Item = Option<Slot>>) -> Option<Self> {
+        let room = (2 * len).next_power_of_two().max(2);
+        let mut index = Self { slots: vec![Slot::default(); room].into() };
+        for slot in slots {
+            let slot = slot?;
+            let mut at = index.home(slot.hash);
+            while index.slots[at].name.is_some() {
                 at = index.after(at);
             }
-            index.slots[at] = (hash, number);
+            index.slots[at] = slot;
         }
-        index
+        Some(index)
     }
 
     /// Names that are alike have hashes that are alike; their products with this number are not (Fibonacci hashing).
@@ -82,17 +95,16 @@ impl Index {
         (at + 1) & (self.slots.len() - 1)
     }
 
-    /// The number of the name with this hash that is it.
-    fn find(&self, hash: u32, is_it: impl Fn(usize) -> bool) -> Option<usize> {
+    /// The function of the name with this hash that is it.
+    fn find(&self, hash: u32, is_it: impl Fn(usize) -> bool) -> Option<u32> {
         let mut at = self.home(hash);
         loop {
-            match self.slots[at] {
-                (_, 0) => return None,
-                (same, number) if same == hash && is_it(number as usize - 1) => {
-                    return Some(number as usize - 1);
-                }
-                _ => at = self.after(at),
+            let slot = self.slots[at];
+            let name = slot.name?.get() as usize;
+            if slot.hash == hash && is_it(name) {
+                return Some(slot.function);
             }
+            at = self.after(at);
         }
     }
 }
@@ -145,12 +157,11 @@ fn entries<'a, const N: usize>(view: View<'a>, table: &Range<usize>) -> &'a [[u8
 impl Exports {
     /// Looks a symbol up.
     pub(crate) fn export(&self, view: View<'_>, query: &Query<'_>) -> Result<Option<Export>, ErrorKind> {
-        let index = match query.symbol {
-            Symbol::Name(name) => self.index_of(view, name, query),
-            Symbol::Ordinal(n) => u32::from(n).checked_sub(self.base).map(|i| i as usize),
+        let function = match query.symbol {
+            Symbol::Name(name) => self.named(view, name, query),
+            Symbol::Ordinal(n) => u32::from(n).checked_sub(self.base).and_then(|i| self.function(view, i)),
         };
-        let entry = index.and_then(|i| entries::<4>(view, &self.functions).get(i));
-        match entry.map_or(0, |&e| u32::from_le_bytes(e)) {
+        match function.unwrap_or(0) {
             0 => Ok(None),
             at if self.forwards_at(at) => forward(view, at).map(Some),
             at if u64::from(at) < view.len() => Ok(Some(Export::At(Rva(at.into())))),
@@ -158,39 +169,80 @@ impl Exports {
         }
     }
 
-    /// The index of a name's function.
-    fn index_of(&self, view: View<'_>, name: &[u8], query: &Query<'_>) -> Option<usize> {
+    /// What the table of functions has for a name.
+    fn named(&self, view: View<'_>, name: &[u8], query: &Query<'_>) -> Option<u32> {
+        if let Some(found) = query.hint.and_then(|hint| self.hinted(view, hint as usize, name)) {
+            return Some(found);
+        }
+        match self.index(view).filter(|_| name.len() <= LONGEST_INDEXED) {
+            Some(index) => {
+                index.find(query.hash, |at| view.bytes().get(at..).is_some_and(|there| is(there, name)))
+            }
+            None => self.sought(view, name),
+        }
+    }
+
+    /// The same, where that name has this number.
+    fn hinted(&self, view: View<'_>, number: usize, name: &[u8]) -> Option<u32> {
+        let at = entries(view, &self.names).get(number)?;
+        is(self.name(view, at)?, name).then(|| self.numbered(view, number))?
+    }
+
+    /// The same in any case.
+    #[inline(never)] // and so no part of what is quick
+    fn sought(&self, view: View<'_>, name: &[u8]) -> Option<u32> {
+        if name.contains(&0) {
+            return None; // that is no name, though it may be one and what follows it
+        }
+        let order = |at: &[u8; 4]| self.name(view, at).map_or(Ordering::Less, |there| compare(there, name));
+        self.numbered(view, entries(view, &self.names).binary_search_by(order).ok()?)
+    }
+
+    /// What the file has from a name on, which is nearly always at home.
+    fn name<'a>(&self, view: View<'a>, at: &[u8; 4]) -> Option<&'a [u8]> {
+        let at = u32::from_le_bytes(*at);
         let home = self.home.as_ref().map(|home| view.span(home));
-        let names = entries::<4>(view, &self.names);
-        let at = |at: &[u8; 4]| {
-            let at = u32::from_le_bytes(*at);
-            home.and_then(|h| h.from(at)).or_else(|| view.at(at, "export name").ok())
-        };
-        let is_it = |n: &usize| names.get(*n).and_then(at).is_some_and(|there| is(there, name));
-        let index = || {
-            let short = name.len() <= LONGEST_INDEXED;
-            short.then(|| self.index(names.len(), || names.iter().map(|n| hash_of(at(n))))).flatten()
-        };
-        let order = |there: &[u8; 4]| at(there).map_or(Ordering::Less, |there| compare(there, name));
-        let sought = || match index() {
-            Some(index) => index.find(query.hash, |n| is_it(&n)), // which has no hash of a name with a zero in it
-            None if name.contains(&0) => None, // that is no name, though it may be one and what follows it
-            None => names.binary_search_by(order).ok().filter(is_it),
-        };
-        let found = query.hint.map(|hint| hint as usize).filter(is_it).or_else(sought);
-        let ordinal = entries::<2>(view, &self.ordinals).get(found?)?;
-        Some(u16::from_le_bytes(*ordinal).into())
+        home.and_then(|home| home.from(at)).or_else(|| view.find(at)).map(|there| there.raw)
+    }
+
+    /// What the table of functions has for the name of this number.
+    fn numbered(&self, view: View<'_>, name: usize) -> Option<u32> {
+        let ordinal = entries(view, &self.ordinals).get(name)?;
+        self.function(view, u16::from_le_bytes(*ordinal).into())
+    }
+
+    fn function(&self, view: View<'_>, index: u32) -> Option<u32> {
+        let entry = entries(view, &self.functions).get(index as usize)?;
+        Some(u32::from_le_bytes(*entry))
     }
 
     /// The index, from when enough names were asked for to be worth its making.
-    fn index<H: ExactSizeIterator<Item = u32>>(
-        &self,
-        names: usize,
-        hashes: impl FnOnce() -> H,
-    ) -> Option<&Index> {
-        self.index.get().or_else(|| {
-            let asked = self.asked.fetch_add(1, Relaxed) as usize;
-            (asked > FEW + names / 8).then(|| self.index.get_or_init(|| Index::new(hashes())))
+    fn index(&self, view: View<'_>) -> Option<&Index> {
+        self.index.get().or_else(|| self.index_by_now(view))?.as_ref()
+    }
+
+    #[cold]
+    fn index_by_now(&self, view: View<'_>) -> Option<&Option<Index>> {
+        let names = entries(view, &self.names);
+        let asked = self.asked.fetch_add(1, Relaxed) as usize;
+        let slots = names.iter().enumerate().map(|(number, at)| self.slot(view, number, at));
+        (asked > FEW + names.len() / 8).then(|| self.index.get_or_init(|| Index::new(names.len(), slots)))
+    }
+
+    /// What the index has of a name; `None` where the file does not have all of it.
+    fn slot(&self, view: View<'_>, number: usize, at: &[u8; 4]) -> Option<Slot> {
+        let there = self.name(view, at)?;
+        let near = &there[..there.len().min(LONGEST_INDEXED + 1)];
+        let hash = match near.iter().position(|&b| b == 0) {
+            Some(len) => gnu_hash(&near[..len]),
+            None if near.len() > LONGEST_INDEXED => 0, // nobody looks for it here
+            None => return None,
+        };
+        let place = view.file_range(u32::from_le_bytes(*at), 1)?.start;
+        Some(Slot {
+            hash,
+            name: Some(NonZeroU32::new(place.try_into().ok()?)?),
+            function: self.numbered(view, number).unwrap_or(0),
         })
     }
 
@@ -214,22 +266,15 @@ impl Exports {
     }
 }
 
-/// The hash of the name at the start of a span; of one that cannot be read, or is too long for the index, any.
-fn hash_of(there: Option<Span<'_>>) -> u32 {
-    let near = there.and_then(|there| there.first((LONGEST_INDEXED + 1).min(there.raw.len())));
-    let len = near.and_then(|bytes| bytes.iter().position(|&b| b == 0));
-    near.zip(len).map_or(0, |(bytes, len)| gnu_hash(&bytes[..len]))
+/// Whether bytes begin with this name, which has no zero in it: one with a hint comes from a file.
+fn is(there: &[u8], name: &[u8]) -> bool {
+    there.get(..name.len()) == Some(name) && there.get(name.len()).is_none_or(|&end| end == 0)
 }
 
-/// Whether the name at the start of a span is this one, which has no zero in it: one with a hint comes from a file.
-fn is(there: Span<'_>, name: &[u8]) -> bool {
-    there.raw.get(..name.len()) == Some(name) && there.raw.get(name.len()).is_none_or(|&end| end == 0)
-}
-
-/// Compares the name at the start of a span with one that has no zero in it.
-fn compare(there: Span<'_>, name: &[u8]) -> Ordering {
-    let shared = there.raw.len().min(name.len());
-    there.raw[..shared].cmp(&name[..shared]).then_with(|| match there.raw.get(name.len()) {
+/// Compares the name that bytes begin with and one that has no zero in it.
+fn compare(there: &[u8], name: &[u8]) -> Ordering {
+    let shared = there.len().min(name.len());
+    there[..shared].cmp(&name[..shared]).then_with(|| match there.get(name.len()) {
         _ if shared < name.len() => Ordering::Less,
         None | Some(0) => Ordering::Equal,
         Some(_) => Ordering::Greater,
@@ -237,6 +282,7 @@ fn compare(there: Span<'_>, name: &[u8]) -> Ordering {
 }
 
 /// Reads `KERNEL32.HeapAlloc` or `OTHER.#12`.
+#[inline(never)]
 fn forward(view: View<'_>, at: u32) -> Result<Export, ErrorKind> {
     let parts = forward_parts(view, at).and_then(|(library, symbol)| Some((need(library)?, symbol)));
     let Some((need, symbol)) = parts else {
@@ -269,9 +315,10 @@ mod tests {
         for hashes in
             [vec![], vec![7], vec![0; 40], (0..1000).collect(), (0..1000).map(|n| n << 22).collect()]
         {
-            let index = Index::new(hashes.iter().copied());
-            for (nth, &hash) in hashes.iter().enumerate() {
-                assert_eq!(index.find(hash, |n| n == nth), Some(nth));
+            let slot = |(&hash, n)| Some(Slot { hash, name: NonZeroU32::new(n), function: n });
+            let index = Index::new(hashes.len(), hashes.iter().zip(1..).map(slot)).expect("it has all names");
+            for (&hash, n) in hashes.iter().zip(1..) {
+                assert_eq!(index.find(hash, |at| at == n as usize), Some(n));
             }
             assert_eq!(index.find(0xdead_beef, |_| true), None);
         }

@@ -101,8 +101,8 @@ pub fn key(name: &str) -> Box<str> {
 
 /// A [`key`] that leaves API sets alone: the name that a file has for itself.
 pub(crate) fn plain_key(name: &str) -> Box<str> {
-    let last = name.rsplit(['/', '\\']).next().unwrap_or(name);
-    let mut key = with_extension(last);
+    let folders = name.bytes().rposition(|b| matches!(b, b'/' | b'\\')).map_or(0, |at| at + 1);
+    let mut key = with_extension(&name[folders..]);
     key.make_ascii_lowercase();
     key.into()
 }

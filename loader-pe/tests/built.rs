@@ -78,6 +78,28 @@ fn exports_by_name_and_ordinal() {
     }
 }
 
+/// From some number of questions on there is an index, unless a name is not in the file.
+#[test]
+fn exports_are_found_however_often_they_are_asked_for() {
+    let (bytes, image) = built();
+    let in_file = image.plan().regions()[2].fill.as_ref().unwrap().file.start.0 as u32;
+    let offset = bytes.windows(7).position(|text| text == b"number\0").unwrap() as u32;
+    let name = (offset - in_file + RDATA).to_le_bytes();
+    let entry = bytes.windows(4).position(|word| word == name).unwrap();
+    let mut nowhere = bytes.clone();
+    nowhere[entry..][..4].copy_from_slice(&0xffff_0000_u32.to_le_bytes());
+    for (bytes, whole) in [(bytes, true), (nowhere, false)] {
+        let image = parse(&bytes).unwrap();
+        let by_name = |n: &str| image.export(&Query::name(n.as_bytes())).unwrap();
+        for nth in 0..100 {
+            assert_eq!(by_name("alpha"), Some(Export::At(rva(ALPHA))), "{nth}");
+            assert_eq!(["alph", "alphaa", "zeta"].map(by_name), [None, None, None], "{nth}");
+            let forwards = ["heap", "number"].map(by_name);
+            assert!(!whole || forwards.iter().all(|f| matches!(f, Some(Export::Forward(_)))), "{nth}");
+        }
+    }
+}
+
 #[test]
 fn forwarders_name_library_and_symbol() {
     let (_, image) = built();

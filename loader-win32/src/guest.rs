@@ -5,7 +5,7 @@
 //! `unsafe` to use it; that promise is the whole reason why this module may allow it.
 #![allow(unsafe_code)]
 
-use std::{ffi::CStr, mem::size_of, slice};
+use std::{borrow::Cow, ffi::CStr, mem::size_of, slice};
 
 /// A pointer from guest code: null, or valid for what the called function is documented to do with it.
 #[repr(transparent)]
@@ -137,9 +137,15 @@ impl Ptr<u8> {
         unsafe { CStr::from_ptr(self.0.cast()) }.to_bytes()
     }
 
-    /// A zero-terminated text as a `String`; what is not UTF-8 is replaced.
+    /// A zero-terminated text; what is not UTF-8 is replaced.
+    pub(crate) fn lossy(&self) -> Cow<'_, str> {
+        // Whether there is anything to replace is found out quicker than what.
+        str::from_utf8(self.text()).map_or_else(|_| String::from_utf8_lossy(self.text()), Cow::Borrowed)
+    }
+
+    /// The same as a `String`.
     pub(crate) fn string(&self) -> String {
-        String::from_utf8_lossy(self.text()).into_owned()
+        self.lossy().into_owned()
     }
 }
 

@@ -129,9 +129,8 @@ impl Entry {
             rva => module.base.0 as usize + rva as usize,
         };
         let full = drives.to_guest(&module.file.to_string_lossy());
-        let name_at = full.rfind('\\').map_or(0, |n| n + 1);
         let full_text: Box<[u16]> = text::wide_z(&full).into();
-        let name_at = full[..name_at].encode_utf16().count();
+        let name_at = full_text.iter().rposition(|&unit| unit == u16::from(b'\\')).map_or(0, |n| n + 1);
         Box::new(Self {
             links: Default::default(),
             base: module.base.0 as usize,

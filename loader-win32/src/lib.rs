@@ -57,7 +57,7 @@ pub use memory::Info as MemoryInfo;
 pub use memory::book::MemoryUse;
 pub use path::Drives;
 pub use process::{Process, program, run_as, substitutes};
-pub use services::{Advice, DllFolders, ImagePages, Services};
+pub use services::{Advice, Counts, DllFolders, ImagePages, Services};
 
 /// Locks a mutex; what a panicking holder left behind is taken as it is, because guest code cannot be told.
 fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -1,7 +1,7 @@
 //! One process, as Windows images see it: what [`Process::enter`] puts behind GS and what the functions keep.
 
 use crate::{
-    Advice, Services, bcrypt, crt,
+    Advice, Counts, Services, bcrypt, crt,
     exception::{self, vectored::Handlers},
     heap::Heaps,
     kernel32::{
@@ -32,6 +32,7 @@ use std::{
 /// A thread that has entered keeps its process alive until it ends or enters another one.
 pub struct Process {
     services: Weak<dyn Services>,
+    counts: Arc<dyn Counts>,
     /// What calls the code of this process's modules has this number.
     caller: u64,
     peb: peb::Block,
@@ -55,12 +56,17 @@ impl fmt::Debug for Process {
 }
 
 impl Process {
-    /// A process whose functions ask `services` for what only the engine knows; its modules are listed under the number
-    /// `caller`, and of the host's files it sees what `drives` says.
+    /// A process whose functions ask `services` for what only the engine knows, and `counts` for references; its modules are
+    /// listed under the number `caller`, and of the host's files it sees what `drives` says.
     ///
     /// # Errors
     /// [`ErrorKind::Space`] where the system gives no pages for the process block.
-    pub fn new(services: Weak<dyn Services>, caller: u64, drives: Drives) -> Result<Arc<Self>, ErrorKind> {
+    pub fn new(
+        services: Weak<dyn Services>,
+        counts: Arc<dyn Counts>,
+        caller: u64,
+        drives: Drives,
+    ) -> Result<Arc<Self>, ErrorKind> {
         let environment = Environment::of_host();
         let texts = [
             text::wide_z(&program_path()).into(),
@@ -69,6 +75,7 @@ impl Process {
         ];
         Ok(Arc::new(Self {
             services,
+            counts,
             caller,
             peb: peb::Block::new(texts)?,
             drives,
@@ -204,6 +211,11 @@ impl Process {
     /// The number under which its modules are listed.
     pub(crate) fn caller(&self) -> u64 {
         self.caller
+    }
+
+    /// References, as far as they are counted only.
+    pub(crate) fn counts(&self) -> &dyn Counts {
+        &*self.counts
     }
 
     /// The engine, while it exists.

@@ -1,7 +1,7 @@
 //! What the Windows functions ask of the engine.
 
 use loader_core::{Addr, Error, ErrorKind, Found, Rights, Symbol};
-use std::{ops::Range, path::PathBuf};
+use std::{fmt, ops::Range, path::PathBuf};
 
 /// Where a loaded image is, and what its pages were mapped with.
 #[derive(Clone, Debug)]
@@ -76,13 +76,6 @@ pub trait Services: Send + Sync {
     /// The Win32 error number.
     fn free_library(&self, base: Addr) -> Result<(), u32>;
 
-    /// `LoadLibrary` without flags, of a library that a reference was taken to by just this name: one more reference, and
-    /// nothing else. `None` where there may be more to do.
-    fn load_again(&self, name: &str) -> Option<Addr>;
-
-    /// `FreeLibrary`, where that takes a reference away and does nothing else; false where there may be more to do.
-    fn free_spare(&self, base: Addr) -> bool;
-
     /// `GetProcAddress`: an export of one loaded library.
     ///
     /// # Errors
@@ -141,4 +134,15 @@ pub trait Services: Send + Sync {
     /// # Errors
     /// The Win32 error number, where the call is to fail.
     fn note(&self, function: &'static str, advice: Advice) -> Result<(), u32>;
+}
+
+/// References to loaded libraries, as far as taking one and giving it back is nothing but counting. Who asks keeps nothing
+/// alive: this may outlive the engine.
+pub trait Counts: fmt::Debug + Send + Sync {
+    /// `LoadLibrary` without flags, of a library that a reference was taken to by just this name: one more reference, and
+    /// nothing else. `None` where there may be more to do.
+    fn load_again(&self, name: &str) -> Option<Addr>;
+
+    /// `FreeLibrary`, where that takes a reference away and does nothing else; false where there may be more to do.
+    fn free_spare(&self, base: Addr) -> bool;
 }

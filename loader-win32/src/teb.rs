@@ -8,7 +8,7 @@
 #![allow(unsafe_code)]
 
 use crate::{
-    Process, Services, lock,
+    Counts, Process, Services, lock,
     object::Object,
     peb::Peb,
     stack::{self, Stack},
@@ -373,22 +373,25 @@ pub(crate) fn process() -> Arc<Process> {
     })
 }
 
+/// Hands that process to `f`, which runs no guest code.
+fn with_process<R>(f: impl FnOnce(&Process) -> R) -> R {
+    // SAFETY: the block holds one count of the process, and the thread enters no other before this is over.
+    with(|t| f(unsafe { &*t.process.get() }))
+}
+
 /// The engine of the process that the calling thread runs code of, while it exists.
 pub(crate) fn services() -> Option<Arc<dyn Services>> {
-    with(|t| {
-        // SAFETY: the block holds one count of the process, and the thread enters no other before this is over.
-        let process = unsafe { &*t.process.get() };
-        process.services()
-    })
+    with_process(Process::services)
 }
 
 /// The number under which the modules of that process are listed.
 pub(crate) fn caller() -> u64 {
-    with(|t| {
-        // SAFETY: as for `services`.
-        let process = unsafe { &*t.process.get() };
-        process.caller()
-    })
+    with_process(Process::caller)
+}
+
+/// Counts references of that process.
+pub(crate) fn counts<R>(f: impl FnOnce(&dyn Counts) -> R) -> R {
+    with_process(|process| f(process.counts()))
 }
 
 /// The calling thread's table behind a table pointer of its block, made when first asked for.

@@ -2,7 +2,7 @@
 //! entered. The tables of single subjects are tested where they are.
 #![allow(unsafe_code)] // every call is a call of machine code by address
 
-use crate::{Advice, DllFolders, Drives, ImagePages, MemoryUse, Process, Services, teb};
+use crate::{Advice, Counts, DllFolders, Drives, ImagePages, MemoryUse, Process, Services, teb};
 use loader_core::{Addr, Error, ErrorKind, Found, HostModule, Image, Query, Stage, Symbol};
 use std::{
     arch::asm,
@@ -52,14 +52,6 @@ impl Services for Engine {
     fn free_library(&self, base: Addr) -> Result<(), u32> {
         if base == Addr(0x1000) { Ok(()) } else { Err(126) }
     }
-    fn load_again(&self, _: &str) -> Option<Addr> {
-        None
-    }
-
-    fn free_spare(&self, _: Addr) -> bool {
-        false
-    }
-
     fn get_proc_address(&self, _base: Addr, symbol: Symbol<'_>) -> Result<Addr, Error> {
         match symbol {
             Symbol::Name(b"f") | Symbol::Ordinal(7) => Ok(Addr(0x1234)),
@@ -120,6 +112,19 @@ impl Services for Engine {
     }
 }
 
+/// Nothing is loaded a second time.
+#[derive(Debug)]
+struct NoCounts;
+
+impl Counts for NoCounts {
+    fn load_again(&self, _: &str) -> Option<Addr> {
+        None
+    }
+    fn free_spare(&self, _: Addr) -> bool {
+        false
+    }
+}
+
 /// A process, its engine and its modules; the calling thread has entered.
 struct World {
     engine: Arc<Engine>,
@@ -134,7 +139,7 @@ fn world() -> World {
 fn world_with(drives: Drives) -> World {
     let engine = Arc::new(Engine::default());
     let services: Weak<Engine> = Arc::downgrade(&engine);
-    let process = Process::new(services, 0, drives).unwrap();
+    let process = Process::new(services, Arc::new(NoCounts), 0, drives).unwrap();
     process.enter().unwrap();
     let modules = process.modules();
     World { engine, process, modules }
@@ -590,7 +595,9 @@ fn entering_leaves_nothing() {
     // Other tests run at the same time, each with a handful of threads; 320 leaked blocks would show.
     assert!(teb::count() < before.1 + 40 && maps() < before.0 + 200);
     let engine = Arc::new(Engine::default());
-    let other = Process::new(Arc::downgrade(&engine) as Weak<dyn Services>, 0, Drives::Host).unwrap();
+    let other =
+        Process::new(Arc::downgrade(&engine) as Weak<dyn Services>, Arc::new(NoCounts), 0, Drives::Host)
+            .unwrap();
     let mine = gs(0x60);
     other.enter().unwrap();
     assert_ne!(gs(0x60), mine);

@@ -10,7 +10,11 @@ pub(crate) fn wide(text: &str) -> Vec<u16> {
 /// UTF-16 with a terminator.
 pub(crate) fn wide_z(text: &str) -> Vec<u16> {
     let mut wide = Vec::with_capacity(text.len() + 1); // a character never takes more units than bytes
-    wide.extend(text.encode_utf16().chain([0]));
+    match text.is_ascii() {
+        true => wide.extend(text.bytes().map(u16::from)), // many at a time
+        false => wide.extend(text.encode_utf16()),
+    }
+    wide.push(0);
     wide
 }
 

@@ -13,7 +13,7 @@ use crate::{
 };
 use loader_core::{
     Addr, EntryKind, FileId, Format, Found, FoundFile, InMemory, LoadSet, Need, Occasion, Owner, Query,
-    Request, Rest, Rights, Rva, Symbol, Tools, call::Native,
+    Request, Rights, Rva, Symbol, Tools, call::Native,
 };
 use loader_pe::{PeImage, search::on_disk};
 use loader_win32::{Advice, DllFolders, Drives, ImagePages, Listed, Process, Services};
@@ -24,6 +24,7 @@ use std::{
     collections::HashSet,
     convert::Infallible,
     ops::Range,
+    os::unix::ffi::OsStrExt,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError, Weak,
@@ -52,9 +53,7 @@ struct Modules {
     rules: Rules,
     drives: Drives,
     /// References that were taken by address.
-    references: References,
-    /// Whether the load set is at rest.
-    rest: Rest,
+    references: Arc<References>,
     /// Modules that were freed in their own PROCESS_ATTACH, before the load had a reference to give.
     spurned: Mutex<HashSet<Addr>>,
     program: AtomicU64,
@@ -69,18 +68,18 @@ impl Windows {
         rules: Rules,
         drives: Drives,
     ) -> Result<Arc<Self>, ErrorKind> {
+        let references = Arc::new(References::new(set.rest()));
         let services = Arc::new(Modules {
             set: Arc::downgrade(set),
             files: files.clone(),
             rules,
             drives: drives.clone(),
-            references: References::default(),
-            rest: set.rest(),
+            references: references.clone(),
             spurned: Mutex::default(),
             program: AtomicU64::new(0),
         });
         let dynamic: Arc<dyn Services> = services.clone();
-        let process = Process::new(Arc::downgrade(&dynamic), native.number(), drives)?;
+        let process = Process::new(Arc::downgrade(&dynamic), references.clone(), native.number(), drives)?;
         services.program.store(process.program().0, Relaxed);
         for module in process.modules() {
             set.add_host(module).map_err(|e| e.kind)?;
@@ -90,7 +89,7 @@ impl Windows {
             Some(process) => process.enter(),
             None => Err(ErrorKind::Inconsistent { what: "Windows code after its engine" }),
         });
-        set.tell(Lists { process: Arc::downgrade(&process), services: Arc::downgrade(&services) });
+        set.tell(Lists { process: Arc::downgrade(&process), references });
         Ok(Arc::new(Self { process, services }))
     }
 
@@ -124,7 +123,7 @@ impl std::fmt::Debug for Windows {
 #[derive(Debug)]
 struct Lists {
     process: Weak<Process>,
-    services: Weak<Modules>,
+    references: Arc<References>,
 }
 
 impl Tools for Lists {
@@ -152,13 +151,17 @@ impl Tools for Lists {
             return;
         }
         let _ = self.process.upgrade().map(|process| process.going(&bases));
-        let _ = self.services.upgrade().map(|s| bases.iter().for_each(|&base| s.references.forget(base)));
+        bases.iter().for_each(|&base| self.references.forget(base));
     }
 }
 
 /// A module's file as Windows tells it: in its folder, by the name that was asked for.
 fn told<'m>(name: &'m str, path: Option<&'m Path>) -> Cow<'m, Path> {
     let Some(path) = path else { return Path::new(name).into() };
+    let folder = path.as_os_str().as_bytes().strip_suffix(name.as_bytes());
+    if folder.is_some_and(|folder| folder.is_empty() || folder.ends_with(b"/")) {
+        return path.into();
+    }
     let asked = loader_pe::file_name(name);
     let asked = Path::new(&asked).file_name().unwrap_or_default();
     match path.file_name().is_some_and(|file| file.eq_ignore_ascii_case(asked)) {
@@ -314,11 +317,6 @@ impl Services for Modules {
         Ok(base)
     }
 
-    fn load_again(&self, name: &str) -> Option<Addr> {
-        // In an entry point there is more to say about it.
-        self.rest.is_kept().then(|| self.references.take_named(name))?
-    }
-
     fn bring_library(&self, importer: Addr, name: &str) -> Result<Addr, Error> {
         let gone = || Error::new(name, Stage::Request, ErrorKind::InvalidHandle);
         let set = self.set().map_err(|_| gone())?;
@@ -344,10 +342,6 @@ impl Services for Modules {
             GivenBack::Last(handle) => set.close(handle).map(drop).map_err(|e| e.win32()),
             GivenBack::NoneWasTaken => self.free_in_vain(base),
         }
-    }
-
-    fn free_spare(&self, base: Addr) -> bool {
-        self.rest.is_kept() && self.references.give_spare(base)
     }
 
     fn get_proc_address(&self, base: Addr, symbol: Symbol<'_>) -> Result<Addr, Error> {

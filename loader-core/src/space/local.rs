@@ -146,16 +146,15 @@ fn file_len(fill: &Fill) -> usize {
 }
 
 /// What the file has of a part of an image at `base`, cut where huge pages of memory begin.
-fn in_huge_pages(fill: &Fill, base: u64) -> impl Iterator<Item = Fill> {
+fn in_huge_pages(fill: &Fill, base: u64, mut each: impl FnMut(Fill)) {
     let Fill { file: mut rest, mut at } = fill.clone();
-    std::iter::from_fn(move || {
+    while rest.start < rest.end {
         let room = HUGE as u64 - (base + at.0) % HUGE as u64;
         let len = room.min(rest.end.0 - rest.start.0);
         let cut = FileOffset(rest.start.0 + len);
-        let piece = Fill { file: rest.start..cut, at };
+        each(Fill { file: rest.start..cut, at });
         (rest.start, at) = (cut, Rva(at.0 + len));
-        (len != 0).then_some(piece)
-    })
+    }
 }
 
 /// Fills all buffers from a place in a file on.
@@ -427,7 +426,7 @@ impl LocalBlock {
         const USUAL: usize = 16;
         let base = self.base as u64;
         let mut pieces = Vec::with_capacity(USUAL);
-        pieces.extend(fills.into_iter().flat_map(|fill| in_huge_pages(fill, base)));
+        fills.into_iter().for_each(|fill| in_huge_pages(fill, base, |piece| pieces.push(piece)));
         let huge_page = |piece: &Fill| (base + piece.at.0) / HUGE as u64;
         let mut pages = pieces.chunk_by(|a, b| huge_page(a) == huge_page(b));
         pages.try_for_each(|pieces| self.copy_together(pieces, from))

@@ -1,6 +1,6 @@
 //! Modules: everything here asks the engine.
 
-use super::{Bool, answer, datafile, error::code, fail, search};
+use super::{Bool, TRUE, answer, datafile, error::code, fail, search};
 use crate::{Advice, Services, guest::Ptr, path, teb, text};
 use loader_core::{Addr, Export, Format, Query, Symbol, index::Reading};
 use std::sync::Arc;
@@ -29,10 +29,10 @@ extern "win64" fn DisableThreadLibraryCalls(module: usize) -> Bool {
 }
 
 fn load(function: &'static str, name: &str, flags: u32) -> usize {
+    if let Some(base) = (flags == 0).then(|| teb::counts(|c| c.load_again(name))).flatten() {
+        return base.0 as usize;
+    }
     handle(ask(|s| {
-        if let Some(base) = (flags == 0).then(|| s.load_again(name)).flatten() {
-            return Ok(base);
-        }
         s.note(function, Advice::Never)?;
         if name.is_empty() {
             return Err(code::INVALID_PARAMETER);
@@ -50,7 +50,7 @@ fn load_ex(function: &'static str, name: &str, file: usize, flags: u32) -> usize
 }
 
 extern "win64" fn LoadLibraryA(name: Ptr<u8>) -> usize {
-    load("LoadLibraryA", &String::from_utf8_lossy(name.text()), 0)
+    load("LoadLibraryA", &name.lossy(), 0)
 }
 
 extern "win64" fn LoadLibraryW(name: Ptr<u16>) -> usize {
@@ -66,10 +66,10 @@ extern "win64" fn LoadLibraryExW(name: Ptr<u16>, file: usize, flags: u32) -> usi
 }
 
 fn free(function: &'static str, module: usize) -> Bool {
+    if teb::counts(|c| c.free_spare(base(module))) {
+        return TRUE;
+    }
     answer(ask(|s| {
-        if s.free_spare(base(module)) {
-            return Ok(());
-        }
         s.note(function, Advice::NotInDetach)?;
         match module {
             0 => Err(code::INVALID_HANDLE),

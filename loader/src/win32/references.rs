@@ -1,15 +1,20 @@
 //! References to modules that were taken by address: what `LoadLibrary` and `FreeLibrary` count.
 
 use ahash::AHashMap;
-use loader_core::{Addr, Handle};
+use loader_core::{Addr, Handle, Rest};
+use loader_win32::Counts;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// So many names of one module are remembered.
 const NAMES: usize = 8;
 
 /// The references of all modules.
-#[derive(Debug, Default)]
-pub(super) struct References(Mutex<Book>);
+#[derive(Debug)]
+pub(super) struct References {
+    /// Whether the load set is at rest: in an entry point there is more to do than to count.
+    rest: Rest,
+    book: Mutex<Book>,
+}
 
 #[derive(Debug, Default)]
 struct Book {
@@ -35,8 +40,12 @@ pub(super) enum GivenBack {
 }
 
 impl References {
+    pub(super) fn new(rest: Rest) -> Self {
+        Self { rest, book: Mutex::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Book> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a handle.
@@ -54,15 +63,6 @@ impl References {
     pub(super) fn take_more(&self, find: impl FnOnce() -> Option<Addr>) -> Option<Addr> {
         let mut book = self.lock();
         let base = find()?;
-        book.taken.get_mut(&base)?.more += 1;
-        Some(base)
-    }
-
-    /// The same for the module that a reference was taken by this name to. As long as there are references to it, that
-    /// module is what the name means.
-    pub(super) fn take_named(&self, name: &str) -> Option<Addr> {
-        let mut book = self.lock();
-        let base = *book.named.get(name)?;
         book.taken.get_mut(&base)?.more += 1;
         Some(base)
     }
@@ -90,11 +90,6 @@ impl References {
         handle.map_or(GivenBack::NoneWasTaken, GivenBack::Last)
     }
 
-    /// Takes one reference away, if that is no handle's; whether it was so.
-    pub(super) fn give_spare(&self, base: Addr) -> bool {
-        self.lock().taken.get_mut(&base).is_some_and(Taken::give_spare)
-    }
-
     /// Takes the reference away that a handle was lent as; `None` where `FreeLibrary` took it.
     pub(super) fn take_back(&self, handle: Handle) -> Option<GivenBack> {
         let mut book = self.lock();
@@ -111,6 +106,25 @@ impl References {
     /// A module goes, whoever has references to it.
     pub(super) fn forget(&self, base: Addr) {
         self.lock().forget(base);
+    }
+}
+
+impl Counts for References {
+    /// As long as there are references to the module that a reference was taken by this name to, that module is what the name
+    /// means.
+    fn load_again(&self, name: &str) -> Option<Addr> {
+        if !self.rest.is_kept() {
+            return None;
+        }
+        let mut book = self.lock();
+        let base = *book.named.get(name)?;
+        book.taken.get_mut(&base)?.more += 1;
+        Some(base)
+    }
+
+    /// A reference that is no handle's.
+    fn free_spare(&self, base: Addr) -> bool {
+        self.rest.is_kept() && self.lock().taken.get_mut(&base).is_some_and(Taken::give_spare)
     }
 }
 
