@@ -4,14 +4,14 @@
 
 use super::{Bool, TRUE, answer, error::code, fail, wait::object};
 use crate::{
-    Advice, Process,
+    Advice, Process, fiber,
     futex::{self, Deadline},
     guest::Ptr,
     lock,
     object::{CURRENT_PROCESS, CURRENT_THREAD, Object, STILL_ACTIVE, Thread, Wait, current_thread_id},
     teb,
 };
-use loader_core::{ErrorKind, call::guarded};
+use loader_core::{Addr, ErrorKind, call::guarded};
 use rustix::time::{ClockId, clock_gettime};
 use std::{
     arch::naked_asm,
@@ -26,6 +26,8 @@ use std::{
 pub(crate) type Start = unsafe extern "win64" fn(usize) -> u32;
 
 const CREATE_SUSPENDED: u32 = 4;
+/// What a stack has where nothing, or less, is asked for: what the program's header would say.
+pub(super) const STACK: usize = 1 << 20;
 const PRIORITY_ERROR: i32 = i32::MAX;
 
 /// Calls `start(argument)`, after noting at `mark` where [`leap`] leads.
@@ -156,8 +158,7 @@ pub(crate) fn spawn(
 ) -> Result<Arc<Object>, u32> {
     let object = process.objects.new_thread((flags & CREATE_SUSPENDED != 0).into());
     let birth = Birth { process: Arc::clone(process), object: Arc::clone(&object), start, argument };
-    let stack = stack.max(1 << 20); // what the program's header would say where nothing is asked for
-    let host = Builder::new().name("guest".into()).stack_size(stack).spawn(move || birth.live());
+    let host = Builder::new().name("guest".into()).stack_size(stack.max(STACK)).spawn(move || birth.live());
     let host = host.map_err(|_| code::NOT_ENOUGH_MEMORY)?;
     if let Some(thread) = object.thread() {
         *lock(&thread.host) = Some(host);
@@ -195,6 +196,12 @@ pub(crate) extern "win64" fn CreateThread(
     }
 }
 
+/// Whether there is anything to be called where guest code says that a function is: what it loaded or allocated.
+pub(crate) fn may_be_called(start: Start) -> bool {
+    let (at, process) = (start as *const () as u64, teb::process());
+    process.services().is_some_and(|s| s.is_loaded(Addr(at))) || process.memory.has(at)
+}
+
 /// Ends the calling thread. A thread of the host has no start to go back to: for it this returns, and the last error
 /// says that it was refused.
 pub(crate) fn exit(code: u32) {
@@ -206,7 +213,8 @@ pub(crate) fn exit(code: u32) {
         fail(code::ACCESS_DENIED);
         return;
     }
-    // SAFETY: the mark was left by `run` on this very stack, which is still in that call; what lies in between are
+    drop(fiber::go_home());
+    // SAFETY: the mark was left by `run` on the thread's own stack, which is still in that call; what lies in between are
     // frames of the guest and of functions that own nothing.
     unsafe { leap(mark, code) }
 }
@@ -408,7 +416,7 @@ pub(crate) extern "win64" fn _endthread() {
 }
 
 extern "win64" fn GetCurrentThreadStackLimits(low: Ptr<u64>, high: Ptr<u64>) {
-    let stack = teb::own(|o| o.stack.all());
+    let stack = teb::own(|o| o.fibers.current().stack.all());
     low.put(stack.start);
     high.put(stack.end);
 }
