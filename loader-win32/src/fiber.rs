@@ -20,7 +20,6 @@
 #![allow(unsafe_code)]
 
 use crate::{
-    exception,
     kernel32::{
         fiber::{HAS_FIBER_DATA, forget},
         thread::{self, Start},
@@ -270,11 +269,9 @@ extern "sysv64" fn begin() -> ! {
     });
     let ended = guarded(|| {
         teb::own(|o| o.fibers.current().first_call.set(innermost()));
-        match start {
-            // SAFETY: the guest passed a function of one argument, as `CreateFiber` asks.
-            Some(start) if thread::may_be_called(start) => _ = unsafe { start(data) },
-            nowhere => exception::executes(nowhere.map_or(0, |start| (start as *const ()).addr())),
-        }
+        let mut unused = 0;
+        // SAFETY: the guest passed a function of one argument, as `CreateFiber` asks; what it returns is not looked at.
+        unsafe { thread::call_with_mark(start, data, &raw mut unused) };
     });
     match ended {
         Ok(()) => end_thread(),

@@ -52,7 +52,8 @@ impl Stack {
         let len = bytes.checked_next_multiple_of(GUARD as usize)?.checked_add(GUARD as usize)?;
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::STACK;
         // SAFETY: new pages at a place of the kernel's choice touch nobody's memory.
-        let pages = unsafe { mmap_anonymous(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, flags) };
+        let pages =
+            unsafe { mmap_anonymous(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, flags) };
         let at = pages.ok()?.expose_provenance() as u64;
         let mut stack = Self::at(at + GUARD, at + len as u64);
         stack.made = true;

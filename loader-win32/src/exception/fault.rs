@@ -103,7 +103,8 @@ fn redirect(signal: c_int, state: &mut ucontext_t) -> bool {
         error: register(state, libc::REG_ERR),
         address: register(state, libc::REG_CR2),
     };
-    let overflow = trap.number == trap::number::PAGE && teb::own(|o| o.fibers.current().stack.kept().contains(&trap.address));
+    let overflow = trap.number == trap::number::PAGE
+        && teb::own(|o| o.fibers.current().stack.kept().contains(&trap.address));
     let goes_on = match room(overflow, register(state, libc::REG_RSP)) {
         Some(place) => {
             // SAFETY: `room` found that the thread's stack has this much below what is in use of it.

@@ -237,11 +237,6 @@ pub(crate) fn raise(code: u32, information: &[u64]) {
     unsafe { raise(code, NONCONTINUABLE, information.len(), information.as_ptr()) }
 }
 
-/// Raises what executing at an address is where nothing can be.
-pub(crate) fn executes(at: usize) {
-    raise(trap::code::ACCESS_VIOLATION, &[8, at as u64]);
-}
-
 /// Something of ours that the guest is shown while it is called.
 pub(crate) fn local<T>(it: &mut T) -> Ptr<T> {
     // SAFETY: it lies on the stack below every frame that is shown it, and is used through this pointer only.

@@ -37,7 +37,7 @@ pub(super) mod code {
     pub(super) const MISALIGNMENT: u32 = 0x8000_0002;
     pub(super) const BREAKPOINT: u32 = 0x8000_0003;
     pub(super) const SINGLE_STEP: u32 = 0x8000_0004;
-    pub(in super::super) const ACCESS_VIOLATION: u32 = 0xc000_0005;
+    pub(super) const ACCESS_VIOLATION: u32 = 0xc000_0005;
     pub(super) const IN_PAGE_ERROR: u32 = 0xc000_0006;
     pub(super) const END_OF_FILE: u32 = 0xc000_0011;
     pub(super) const ILLEGAL_INSTRUCTION: u32 = 0xc000_001d;

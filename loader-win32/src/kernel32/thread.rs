@@ -11,7 +11,7 @@ use crate::{
     object::{CURRENT_PROCESS, CURRENT_THREAD, Object, STILL_ACTIVE, Thread, Wait, current_thread_id},
     teb,
 };
-use loader_core::{Addr, ErrorKind, call::guarded};
+use loader_core::{ErrorKind, call::guarded};
 use rustix::time::{ClockId, clock_gettime};
 use std::{
     arch::naked_asm,
@@ -30,9 +30,16 @@ const CREATE_SUSPENDED: u32 = 4;
 pub(super) const STACK: usize = 1 << 20;
 const PRIORITY_ERROR: i32 = i32::MAX;
 
+/// More than the length of [`call_with_mark`]'s instructions; what follows them is filled up to this.
+const CALL_LEN: u64 = 64;
+
 /// Calls `start(argument)`, after noting at `mark` where [`leap`] leads.
 #[unsafe(naked)]
-unsafe extern "sysv64" fn call_with_mark(start: Start, argument: usize, mark: *mut usize) -> u32 {
+pub(crate) unsafe extern "sysv64" fn call_with_mark(
+    start: Option<Start>,
+    argument: usize,
+    mark: *mut usize,
+) -> u32 {
     naked_asm!(
         "push rbx",
         "push rbp",
@@ -52,7 +59,14 @@ unsafe extern "sysv64" fn call_with_mark(start: Start, argument: usize, mark: *m
         "pop rbp",
         "pop rbx",
         "ret",
+        ".skip {len}, 0xcc",
+        len = const CALL_LEN,
     )
+}
+
+/// Whether it is guest code that named what is called from here, and not the host.
+pub(crate) fn calls_for_guest(at: u64) -> bool {
+    at.wrapping_sub(call_with_mark as *const () as u64) < CALL_LEN
 }
 
 /// Returns from the [`call_with_mark`] that left `mark`, with `code`.
@@ -117,7 +131,7 @@ impl Birth {
 fn run(start: Start, argument: usize) -> u32 {
     let mark = teb::own_place(|o| &o.escape);
     // SAFETY: the guest passed a thread function, as `CreateThread` asks; the mark lives as long as the thread.
-    let ended = guarded(|| unsafe { call_with_mark(start, argument, mark) });
+    let ended = guarded(|| unsafe { call_with_mark(Some(start), argument, mark) });
     teb::own(|o| o.escape.set(0));
     ended.unwrap_or_else(|error| {
         teb::process().services().iter().for_each(|s| s.thread_failed(&error));
@@ -194,12 +208,6 @@ pub(crate) extern "win64" fn CreateThread(
         }
         Err(code) => fail(code) as usize,
     }
-}
-
-/// Whether there is anything to be called where guest code says that a function is: what it loaded or allocated.
-pub(crate) fn may_be_called(start: Start) -> bool {
-    let (at, process) = (start as *const () as u64, teb::process());
-    process.services().is_some_and(|s| s.is_loaded(Addr(at))) || process.memory.has(at)
 }
 
 /// Ends the calling thread. A thread of the host has no start to go back to: for it this returns, and the last error
