@@ -20,8 +20,8 @@ mod raw;
 
 pub use native::Native;
 pub use raw::{
-    Arg, Convention, MissingImport, goes_on_at, guarded, innermost, invoke, leave_for_exception,
-    leaving_for_exception,
+    Arg, Convention, Guards, MissingImport, change_guards, goes_on_at, guarded, innermost, invoke,
+    leave_for_exception, leave_with, leaving_for_exception,
 };
 
 use crate::{

@@ -616,6 +616,12 @@ impl LoadSet {
         loaded.into_iter().flatten().map(|id| state.info(id).at.base).collect()
     }
 
+    /// How many modules need a module, without any in between; `None` of one that is not loaded, or that never goes.
+    #[must_use]
+    pub fn users(&self, id: ModuleId) -> Option<usize> {
+        self.lock().modules.get(id).and_then(Loaded::users)
+    }
+
     /// Keeps a module, and what it needs, loaded for as long as the load set lives.
     pub fn pin(&self, id: ModuleId) {
         self.lock().pin(id, Pins::EMBEDDER);

@@ -25,6 +25,7 @@ mod table;
 mod bcrypt;
 mod crt;
 mod exception;
+mod fiber;
 mod format;
 mod futex;
 mod guest;

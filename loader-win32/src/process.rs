@@ -9,6 +9,7 @@ use crate::{
         child::{Child, OtherProcess},
         datafile::DataFiles,
         environment::Environment,
+        fiber,
         pool::Pool,
         search::DllSearch,
     },
@@ -47,6 +48,7 @@ pub struct Process {
     pub(crate) handlers: Handlers,
     pub(crate) runtime: crt::Runtime,
     pub(crate) lists: Lists,
+    pub(crate) fibers: fiber::Known,
 }
 
 impl fmt::Debug for Process {
@@ -89,6 +91,7 @@ impl Process {
             handlers: Handlers::default(),
             runtime: crt::Runtime::default(),
             lists: Lists::default(),
+            fibers: fiber::Known::default(),
         }))
     }
 

@@ -1,7 +1,11 @@
-//! ws2_32: the start, the end, and the numbers in network order. The sockets themselves are still to come.
+//! ws2_32: the start, the end, numbers in network order, addresses as text. The sockets themselves are still to come.
 #![allow(non_snake_case)]
 
 use crate::{Advice, guest::Ptr, teb};
+use std::{
+    cell::Cell,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 /// `WSADATA`, 64 bits: the version agreed on, the highest there is, and texts.
 #[repr(C)]
@@ -62,20 +66,123 @@ extern "win64" fn htonl(n: u32) -> u32 {
     n.to_be()
 }
 
+const AF_INET: i32 = 2;
+const AF_INET6: i32 = 23;
+const WSAEFAULT: u32 = 10014;
+const WSAEAFNOSUPPORT: u32 = 10047;
+const INVALID_PARAMETER: u32 = 87;
+
+/// A number as C has them: octal after a zero, hexadecimal after `0x`.
+fn number(text: &str) -> Option<u32> {
+    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let (digits, radix) = match (hex, text.strip_prefix('0')) {
+        (Some(hex), _) => (hex, 16),
+        (None, Some(octal)) if !octal.is_empty() => (octal, 8),
+        _ => (text, 10),
+    };
+    u32::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with('+'))
+}
+
+/// One to four numbers, of which the last fills what the others leave.
+fn address(text: &str) -> Option<u32> {
+    let numbers: Option<Vec<u32>> = text.split('.').map(number).collect();
+    let numbers = numbers.filter(|n| n.len() <= 4)?;
+    let (&last, bytes) = numbers.split_last()?;
+    let left = 32 - 8 * bytes.len() as u32;
+    let high = bytes.iter().try_fold(0, |all, &n| (n < 256).then_some(all << 8 | u64::from(n)))?;
+    (u64::from(last) >> left == 0).then_some((high << left) as u32 | last)
+}
+
+extern "win64" fn inet_addr(text: Ptr<u8>) -> u32 {
+    address(&text.string()).map_or(u32::MAX, u32::to_be)
+}
+
+thread_local! {
+    /// The last text that `inet_ntoa` gave out.
+    static TEXT: Cell<[u8; 16]> = const { Cell::new([0; 16]) };
+}
+
+extern "win64" fn inet_ntoa(address: u32) -> usize {
+    let text = Ipv4Addr::from(address.to_ne_bytes()).to_string();
+    let mut bytes = [0; 16];
+    bytes[..text.len()].copy_from_slice(text.as_bytes());
+    TEXT.with(|place| {
+        place.set(bytes);
+        place.as_ptr().expose_provenance()
+    })
+}
+
+/// 1, 0 for a text that is no address, or -1 and why.
+extern "win64" fn inet_pton(family: i32, text: Ptr<u8>, out: Ptr<u8>) -> i32 {
+    if text.is_null() || out.is_null() {
+        teb::set_last_error(WSAEFAULT);
+        return -1;
+    }
+    let text = text.string();
+    let bytes = match family {
+        AF_INET => text.parse::<Ipv4Addr>().map(|a| a.octets().to_vec()),
+        AF_INET6 => text.parse::<Ipv6Addr>().map(|a| a.octets().to_vec()),
+        _ => {
+            teb::set_last_error(WSAEAFNOSUPPORT);
+            return -1;
+        }
+    };
+    bytes.map_or(0, |bytes| {
+        out.fill(&bytes);
+        1
+    })
+}
+
+/// The text, or null and why.
+extern "win64" fn inet_ntop(family: i32, from: Ptr<u8>, to: Ptr<u8>, room: usize) -> Ptr<u8> {
+    let text = match family {
+        AF_INET => Ipv4Addr::from(from.cast::<[u8; 4]>().get()).to_string(),
+        AF_INET6 => Ipv6Addr::from(from.cast::<[u8; 16]>().get()).to_string(),
+        _ => {
+            teb::set_last_error(WSAEAFNOSUPPORT);
+            return Ptr::NULL;
+        }
+    };
+    if text.len() >= room {
+        teb::set_last_error(INVALID_PARAMETER);
+        return Ptr::NULL;
+    }
+    to.fill(text.as_bytes());
+    to.at(text.len()).set(0);
+    to
+}
+
+/// `fd_set`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Sockets {
+    count: u32,
+    sockets: [usize; 64],
+}
+
+extern "win64" fn __WSAFDIsSet(socket: usize, set: Ptr<Sockets>) -> i32 {
+    let set = set.get();
+    set.sockets.iter().take(set.count as usize).any(|&s| s == socket).into()
+}
+
 table! {
     /// ws2_32.
     pub(crate) WS2_32:
-        WSAStartup, WSACleanup, WSAGetLastError, WSASetLastError, htons, ntohs = htons, htonl, ntohl = htonl
+        WSAStartup, WSACleanup, WSAGetLastError, WSASetLastError, htons, ntohs = htons, htonl, ntohl = htonl,
+        inet_addr, inet_ntoa, inet_pton, inet_ntop, __WSAFDIsSet
 }
 
 /// The same by ordinal, as most images ask for them.
-pub(crate) const ORDINALS: [(u16, *const ()); 8] = [
+pub(crate) const ORDINALS: [(u16, *const ()); 11] = [
     (8, htonl as *const ()),
     (9, htons as *const ()),
+    (11, inet_addr as *const ()),
+    (12, inet_ntoa as *const ()),
     (14, htonl as *const ()),
     (15, htons as *const ()),
     (111, WSAGetLastError as *const ()),
     (112, WSASetLastError as *const ()),
     (115, WSAStartup as *const ()),
     (116, WSACleanup as *const ()),
+    (151, __WSAFDIsSet as *const ()),
 ];

@@ -1,4 +1,4 @@
-//! The stack of a thread: where it is, and the pages at its end that are kept back, so that there is room to tell of an
+//! The stack of a thread or of a fiber: where it is, and the pages at its end that are kept back, so that there is room to tell of an
 //! overflow and to handle it.
 //!
 //! The last pages that the thread may use have no rights. Who touches them first gets them, and Windows code is told so
@@ -17,8 +17,11 @@ pub(crate) const KEPT: u64 = 0x2_0000;
 const SHORTEST: u64 = 4 * KEPT;
 const LONGEST: u64 = 1 << 32;
 
-/// The calling thread's stack.
-#[derive(Debug, Default)]
+/// What nobody may touch below a stack that was [made](Stack::of_length).
+const GUARD: u64 = 0x1_0000;
+
+/// A stack, of the system's making or of our own.
+#[derive(Debug)]
 pub(crate) struct Stack {
     low: u64,
     high: u64,
@@ -27,6 +30,8 @@ pub(crate) struct Stack {
     keeps: Cell<bool>,
     /// It could grow into the last pages since they were kept back.
     grew: Cell<bool>,
+    /// The pages are given back with it.
+    made: bool,
 }
 
 fn place(at: u64) -> *mut c_void {
@@ -37,8 +42,27 @@ impl Stack {
     /// The calling thread's, with nothing kept back.
     pub(crate) fn new() -> Self {
         let (low, high) = bounds();
-        let grows = rustix::thread::gettid() == rustix::process::getpid();
-        Self { low, high, grows, ..Self::default() }
+        let mut stack = Self::at(low, high);
+        stack.grows = rustix::thread::gettid() == rustix::process::getpid();
+        stack
+    }
+
+    /// A new one of at least a length, or none where there is no room for it.
+    pub(crate) fn of_length(bytes: usize) -> Option<Self> {
+        let len = bytes.checked_next_multiple_of(GUARD as usize)?.checked_add(GUARD as usize)?;
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::STACK;
+        // SAFETY: new pages at a place of the kernel's choice touch nobody's memory.
+        let pages =
+            unsafe { mmap_anonymous(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, flags) };
+        let at = pages.ok()?.expose_provenance() as u64;
+        let mut stack = Self::at(at + GUARD, at + len as u64);
+        stack.made = true;
+        // SAFETY: the first of those pages, which nobody uses.
+        unsafe { mprotect(place(at), GUARD as usize, MprotectFlags::empty()) }.is_ok().then_some(stack)
+    }
+
+    fn at(low: u64, high: u64) -> Self {
+        Self { low, high, grows: false, keeps: Cell::new(false), grew: Cell::new(false), made: false }
     }
 
     /// All of it.
@@ -101,6 +125,16 @@ impl Stack {
         self.grew.set(true);
         // SAFETY: nothing but the end of the stack, of which nothing is in use, and what `close_off` mapped is there.
         let _ = unsafe { munmap(place(self.low), KEPT as usize) };
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if self.made {
+            let at = self.low - GUARD;
+            // SAFETY: the pages that `of_length` mapped; what owned the stack ran on it, and nobody does any more.
+            let _ = unsafe { munmap(place(at), (self.high - at) as usize) };
+        }
     }
 }
 

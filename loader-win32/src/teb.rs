@@ -8,7 +8,9 @@
 #![allow(unsafe_code)]
 
 use crate::{
-    Counts, Process, Services, lock,
+    Counts, Process, Services,
+    fiber::Fibers,
+    lock,
     object::Object,
     peb::Peb,
     stack::{self, Stack},
@@ -28,6 +30,8 @@ use std::{
     },
 };
 
+/// What a thread that never was a fiber has in place of one.
+const OS2_VERSION: usize = 0x1e00;
 const SIZE: usize = 0x2000;
 /// After the block comes a stack for signal handlers: that of an overflow cannot run on the stack that did.
 const MAPPED: usize = SIZE + 0x1_0000;
@@ -39,6 +43,9 @@ pub(crate) const TLS_EXPANSION: usize = 1024;
 /// Slots of the fiber-local table.
 pub(crate) const FLS_SLOTS: usize = 128;
 
+/// The values of fiber-local slots.
+pub(crate) type Values = [AtomicUsize; FLS_SLOTS];
+
 /// The block. Offsets are Windows' up to `0x1900`; what follows is ours.
 #[repr(C)]
 #[allow(missing_docs)]
@@ -46,7 +53,9 @@ pub(crate) struct Teb {
     pub exception_list: Cell<usize>,
     pub stack_base: Cell<usize>,
     pub stack_limit: Cell<usize>,
-    _sub_system: [usize; 3],
+    _sub_system: usize,
+    pub fiber_data: Cell<usize>,
+    _arbitrary: usize,
     pub this: Cell<*const Teb>,
     _environment: usize,
     pub process_id: Cell<usize>,
@@ -61,8 +70,10 @@ pub(crate) struct Teb {
     _1680: [u8; 0x1780 - 0x1680],
     pub tls_expansion: AtomicPtr<[AtomicUsize; TLS_EXPANSION]>,
     _1788: [u8; 0x17c8 - 0x1788],
-    pub fls: AtomicPtr<[AtomicUsize; FLS_SLOTS]>,
-    _17d0: [u8; 0x1900 - 0x17d0],
+    pub fls: AtomicPtr<Values>,
+    _17d0: [u8; 0x17ee - 0x17d0],
+    pub flags: Cell<u16>,
+    _17f0: [u8; 0x1900 - 0x17f0],
     process: Cell<*const Process>,
     ours: Cell<*const Own>,
     /// The stack's last pages were given to the thread; they are taken back when it next enters.
@@ -76,8 +87,8 @@ pub(crate) struct Own {
     pub thread: RefCell<Option<Arc<Object>>>,
     /// Where `ExitThread` leads: the stack pointer that the thread's start saved; 0 for threads of the host.
     pub escape: Cell<usize>,
-    /// The thread's stack.
-    pub stack: Stack,
+    /// What runs on the thread, and on which stack.
+    pub fibers: Fibers,
     /// The thread's next fault is not Windows code's: it was offered, and is made again for whoever else wants it.
     pub foreign: Cell<bool>,
     /// The C library's `errno`.
@@ -112,7 +123,18 @@ impl Own {
     }
 }
 
+impl Teb {
+    /// The thread goes on on this stack.
+    pub(crate) fn runs_on(&self, stack: &Stack) {
+        let Range { start, end } = stack.all();
+        self.stack_base.set(end as usize);
+        self.stack_limit.set(stack.kept().end as usize);
+        self.deallocation_stack.set(start as usize);
+    }
+}
+
 const _: () = {
+    assert!(offset_of!(Teb, fiber_data) == 0x20);
     assert!(offset_of!(Teb, this) == 0x30);
     assert!(offset_of!(Teb, process_id) == 0x40);
     assert!(offset_of!(Teb, tls_vector) == 0x58);
@@ -122,6 +144,7 @@ const _: () = {
     assert!(offset_of!(Teb, tls_slots) == 0x1480);
     assert!(offset_of!(Teb, tls_expansion) == 0x1780);
     assert!(offset_of!(Teb, fls) == 0x17c8);
+    assert!(offset_of!(Teb, flags) == 0x17ee);
     assert!(size_of::<Teb>() <= SIZE);
 };
 
@@ -134,7 +157,10 @@ thread_local! {
 
 /// Every thread's block, for clearing a slot in all of them.
 static ALL: Mutex<Vec<usize>> = Mutex::new(Vec::new());
-/// Values of fiber-local slots that terminated threads left behind, with their slots: who frees a slot is called for them.
+/// Every table of fiber-local values, of fibers that run and of those that do not.
+static FLS: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+/// Values of fiber-local slots that terminated threads and lost fibers left behind, with their slots: who frees a slot is
+/// called for them.
 static LEFT: Mutex<Vec<(usize, usize)>> = Mutex::new(Vec::new());
 
 struct LastWords;
@@ -213,9 +239,10 @@ pub(crate) fn prepare(process: &Arc<Process>) -> Result<(), ErrorKind> {
 /// Keeps the last pages of the calling thread's stack back. `false` if that cannot be.
 pub(crate) fn keep_stack() -> bool {
     own(|o| {
-        let kept = o.stack.keep();
+        let fiber = o.fibers.current();
+        let kept = fiber.stack.keep();
         with(|t| {
-            t.stack_limit.set(o.stack.kept().end as usize);
+            t.stack_limit.set(fiber.stack.kept().end as usize);
             t.overflowed.set(false);
         });
         kept
@@ -224,7 +251,7 @@ pub(crate) fn keep_stack() -> bool {
 
 /// Gives the last pages of the calling thread's stack to it. For signal handlers, too.
 pub(crate) fn give_stack() {
-    own(|o| o.stack.give());
+    own(|o| o.fibers.current().stack.give());
     with(|t| {
         t.stack_limit.set(t.deallocation_stack.get());
         t.overflowed.set(true);
@@ -254,11 +281,9 @@ fn create() -> Result<(), ErrorKind> {
     let block: *const Teb = pages.cast();
     // SAFETY: zeroed pages of sufficient size and alignment are a valid `Teb`, and nobody else knows them yet.
     let teb = unsafe { &*block };
-    let own = Own { stack: Stack::new(), ..Own::default() };
-    let stack = own.stack.all();
-    teb.stack_base.set(stack.end as usize);
-    teb.stack_limit.set(stack.start as usize);
-    teb.deallocation_stack.set(stack.start as usize);
+    let own = Own::default();
+    teb.runs_on(&own.fibers.current().stack);
+    teb.fiber_data.set(OS2_VERSION);
     teb.exception_list.set(usize::MAX);
     teb.this.set(block);
     teb.process_id.set(std::process::id() as usize);
@@ -276,7 +301,8 @@ fn create() -> Result<(), ErrorKind> {
     Ok(())
 }
 
-fn thread_id() -> usize {
+/// The kernel's number of the calling thread.
+pub(crate) fn thread_id() -> usize {
     rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs() as usize
 }
 
@@ -308,9 +334,8 @@ unsafe extern "C" fn end(block: *mut libc::c_void) {
     let own = unsafe { Box::from_raw(teb.ours.get().cast_mut()) };
     let (process, id) = (teb.process.get(), teb.thread_id.get() as u32);
     free_table(teb.tls_expansion.load(Relaxed));
-    lock(&LEFT).extend(left(teb));
-    free_table(teb.fls.load(Relaxed));
-    own.stack.give(); // the C library may give the stack to another thread
+    free_fls(&teb.fls);
+    own.fibers.own().stack.give(); // the C library may give the stack to another thread
     stack::no_longer_on(signal_stack(block.addr()));
     // SAFETY: the pages are those that `create` mapped, and the last reference into them was used above.
     let _ = unsafe { munmap(block.cast(), MAPPED) };
@@ -324,12 +349,14 @@ unsafe extern "C" fn end(block: *mut libc::c_void) {
     drop_process(process);
 }
 
-/// The values that a thread's fiber-local slots still have.
-fn left(teb: &Teb) -> Vec<(usize, usize)> {
-    // SAFETY: the thread's own table, which is freed with its block.
-    let table = unsafe { teb.fls.load(Relaxed).as_ref() };
-    let values = table.into_iter().flatten().map(|slot| slot.load(Relaxed)).enumerate();
-    values.filter(|&(_, value)| value != 0).collect()
+/// Frees a table of fiber-local values; those that it still has are [left](LEFT).
+pub(crate) fn free_fls(at: &AtomicPtr<Values>) {
+    let table = at.swap(ptr::null_mut(), Relaxed);
+    lock(&FLS).retain(|&t| t != table.addr());
+    // SAFETY: the table is its fiber's own, and is freed below.
+    let values = unsafe { table.as_ref() }.into_iter().flatten().map(|slot| slot.load(Relaxed)).enumerate();
+    lock(&LEFT).extend(values.filter(|&(_, value)| value != 0));
+    free_table(table);
 }
 
 fn free_table<const N: usize>(table: *mut [AtomicUsize; N]) {
@@ -404,6 +431,16 @@ pub(crate) fn table<const N: usize>(at: &AtomicPtr<[AtomicUsize; N]>) -> &[Atomi
     unsafe { &*at.load(Relaxed) }
 }
 
+/// The fiber-local values behind a table pointer.
+pub(crate) fn fls(at: &AtomicPtr<Values>) -> &Values {
+    let known = !at.load(Relaxed).is_null();
+    let values = table(at);
+    if !known {
+        lock(&FLS).push(ptr::from_ref(values).expose_provenance());
+    }
+    values
+}
+
 /// Zeroes one TLS slot in every thread.
 pub(crate) fn clear_tls_slot(slot: usize) {
     for &block in lock(&ALL).iter() {
@@ -419,16 +456,14 @@ pub(crate) fn clear_tls_slot(slot: usize) {
     }
 }
 
-/// Takes the values of a fiber-local slot out of every thread, also of those that were terminated.
+/// Takes the values of a fiber-local slot out of every fiber, also of those that are no more.
 pub(crate) fn take_fls(slot: usize) -> Vec<usize> {
-    let value = |&block: &usize| {
-        // SAFETY: blocks leave the list before they go, and the list is locked.
-        let teb = unsafe { &*ptr::with_exposed_provenance::<Teb>(block) };
-        // SAFETY: as above; the table goes only after its block has left the list, and its slots are atomic.
-        let table = unsafe { teb.fls.load(Relaxed).as_ref() };
-        table.and_then(|t| t.get(slot)).map_or(0, |s| s.swap(0, Relaxed))
+    let value = |&table: &usize| {
+        // SAFETY: tables leave the list before they go, and the list is locked; the slots are atomic.
+        let values = unsafe { &*ptr::with_exposed_provenance::<Values>(table) };
+        values.get(slot).map_or(0, |s| s.swap(0, Relaxed))
     };
-    let mut values: Vec<usize> = lock(&ALL).iter().map(value).filter(|&value| value != 0).collect();
+    let mut values: Vec<usize> = lock(&FLS).iter().map(value).filter(|&value| value != 0).collect();
     values.extend(lock(&LEFT).extract_if(.., |(of, _)| *of == slot).map(|(_, value)| value));
     values
 }

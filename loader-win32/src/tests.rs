@@ -313,6 +313,16 @@ fn callbacks_of_fiber_slots() {
     assert_eq!(FORGOTTEN.load(SeqCst), 42);
 }
 
+#[test]
+fn a_thread_that_begins_nowhere_ends_with_an_access_violation() {
+    let w = world();
+    let mut code = 0u32;
+    let thread = kernel32!(w, "CreateThread", 0, 0, 0x1230, 0, 0, 0);
+    assert_eq!(kernel32!(w, "WaitForSingleObject", thread, 20_000), 0);
+    assert_eq!(kernel32!(w, "GetExitCodeThread", thread, &raw mut code) as i32, 1);
+    assert_eq!((code, kernel32!(w, "CloseHandle", thread) as i32), (0xc000_0005, 1));
+}
+
 /// Runs `f` on some threads that have entered, at once.
 fn together(w: &World, n: usize, f: impl Fn() + Sync) {
     thread::scope(|t| {

@@ -12,8 +12,8 @@ use crate::{
     locator::{Files, need, with_flags},
 };
 use loader_core::{
-    Addr, EntryKind, FileId, Format, Found, FoundFile, InMemory, LoadSet, Need, Occasion, Owner, Query,
-    Request, Rights, Rva, Symbol, Tools, call::Native,
+    Addr, EntryKind, FileId, Format, Found, FoundFile, InMemory, LoadSet, ModuleId, Need, Occasion, Owner,
+    Query, Request, Rights, Rva, Symbol, Tools, call::Native,
 };
 use loader_pe::{PeImage, search::on_disk};
 use loader_win32::{Advice, DllFolders, Drives, ImagePages, Listed, Process, Services};
@@ -21,7 +21,7 @@ pub use loader_win32::{MemoryUse, run_as};
 use references::{GivenBack, References};
 use std::{
     borrow::Cow,
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     convert::Infallible,
     ops::Range,
     os::unix::ffi::OsStrExt,
@@ -56,6 +56,8 @@ struct Modules {
     references: Arc<References>,
     /// Modules that were freed in their own PROCESS_ATTACH, before the load had a reference to give.
     spurned: Mutex<HashSet<Addr>>,
+    /// How often modules were freed that nobody had a reference to.
+    overdrawn: Mutex<HashMap<ModuleId, usize>>,
     program: AtomicU64,
 }
 
@@ -76,6 +78,7 @@ impl Windows {
             drives: drives.clone(),
             references: references.clone(),
             spurned: Mutex::default(),
+            overdrawn: Mutex::default(),
             program: AtomicU64::new(0),
         });
         let dynamic: Arc<dyn Services> = services.clone();
@@ -206,8 +209,9 @@ impl Modules {
         Some(base)
     }
 
-    /// `FreeLibrary` of a module that nobody has a reference to. It succeeds, for it is there; it goes only with those that
-    /// need it, and a reference to one of these is taken only where all of them need each other.
+    /// `FreeLibrary` of a module that nobody has a reference to. It succeeds once for each of those that need it, as if they
+    /// had one each: so who frees it until that fails comes to an end. But it goes only with them, and a reference to one of them
+    /// is taken only where all of them need each other.
     fn free_in_vain(&self, base: Addr) -> Result<(), u32> {
         let (set, module) = self.module(base)?;
         // Its load is not finished: the reference that it will have is given back then.
@@ -218,8 +222,18 @@ impl Modules {
         let mut given_back = set.cycle(module.id()).into_iter().map(|base| self.references.give_back(base));
         match given_back.find(|given| !matches!(given, GivenBack::NoneWasTaken)) {
             Some(GivenBack::Last(handle)) => set.close(handle).map(drop).map_err(|e| e.win32()),
-            _ => Ok(()),
+            Some(_) => Ok(()),
+            None => self.overdraw(&set, module.id()),
         }
+    }
+
+    fn overdraw(&self, set: &LoadSet, id: ModuleId) -> Result<(), u32> {
+        let Some(users) = set.users(id) else { return Ok(()) };
+        let mut overdrawn = self.overdrawn.lock().unwrap_or_else(PoisonError::into_inner);
+        overdrawn.retain(|&id, _| set.users(id).is_some());
+        let times = overdrawn.entry(id).or_default();
+        *times += 1;
+        if *times <= users { Ok(()) } else { Err(MOD_NOT_FOUND) }
     }
 
     /// Waits for the loader lock, and tells the modules if the thread still goes on then. A thread that waits keeps

@@ -57,13 +57,14 @@ struct Guard {
 }
 
 /// Why a guarded call was left.
-#[derive(Clone, Copy)]
 #[allow(clippy::large_enum_variant, reason = "nothing is allocated while frames are abandoned")]
 enum Left {
     /// A stub was called.
     Missing(*const StubRecord),
     /// An exception that nobody handles.
     Exception(Raised),
+    /// What a guarded call on another stack was left for.
+    Error(ErrorKind),
 }
 
 thread_local! {
@@ -111,6 +112,39 @@ fn left_for(raised: Raised) -> Option<*mut Guard> {
     // SAFETY: the guard is a local of a `guarded` call further up this thread's stack.
     unsafe { (*guard).left = Some(Left::Exception(raised)) };
     Some(guard)
+}
+
+/// Leaves the innermost guarded call of this thread with an error, which is returned if there is no such call. What is
+/// abandoned is what [`guarded`] says.
+#[must_use]
+pub fn leave_with(error: ErrorKind) -> ErrorKind {
+    let guard = INNERMOST.get();
+    if guard.is_null() {
+        return error;
+    }
+    // SAFETY: the guard is a local of a `guarded` call further up this thread's stack.
+    unsafe { (*guard).left = Some(Left::Error(error)) };
+    // SAFETY: as above; the frames in between are foreign code and calls that own nothing (see `guarded`).
+    unsafe { leave(guard) }
+}
+
+/// The guarded calls of a stack that its thread has left for another one.
+#[derive(Clone, Copy, Debug)]
+pub struct Guards(*mut Guard);
+
+// SAFETY: they are followed by nobody but whoever runs the stack that they lie on.
+unsafe impl Send for Guards {}
+
+impl Guards {
+    /// Those of a stack on which nothing has run.
+    pub const NONE: Self = Self(null_mut());
+}
+
+/// The calling thread goes on on another stack, whose guarded calls are these; those of the stack that it leaves are
+/// returned.
+#[must_use]
+pub fn change_guards(to: Guards) -> Guards {
+    Guards(INNERMOST.replace(to.0))
 }
 
 /// Where the stack of this thread's innermost guarded call begins: who called it is above.
@@ -201,6 +235,8 @@ unsafe extern "C" fn leave(guard: *mut Guard) -> ! {
 struct Chained(*mut Guard);
 
 impl Drop for Chained {
+    /// In a function of its own: a fiber's first call may end in another thread, whose chain has another place.
+    #[inline(never)]
     fn drop(&mut self) {
         INNERMOST.set(self.0);
     }
@@ -244,6 +280,7 @@ pub fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, ErrorKind> {
         // SAFETY: `missing_called` stored the record of a stub whose module is still loaded.
         Some(Left::Missing(record)) => return Err(unsafe { &(*record).import }.called()),
         Some(Left::Exception(raised)) => return Err(ErrorKind::Exception(Box::new(raised.named()))),
+        Some(Left::Error(error)) => return Err(error),
         None => {}
     }
     Ok(data.1.take().expect("`enter` returned 0, so the work was done"))

@@ -906,6 +906,12 @@ impl State {
 }
 
 impl Loaded {
+    /// How many need it, if it goes when they go.
+    pub(super) fn users(&self) -> Option<usize> {
+        let goes = self.origin == Origin::Open && self.pins.is_empty();
+        goes.then_some(self.users.len())
+    }
+
     fn is_held(&self) -> bool {
         self.is_wanted() || self.objects > 0
     }

@@ -1,8 +1,8 @@
 //! Files by number. The numbers are the host's own.
 #![allow(unsafe_code)] // the host's functions do to guest memory what the guest asks for
 
-use super::{keep_errno, set_errno, stdio::host};
-use crate::{guest::Ptr, lock, object, teb};
+use super::{keep_errno, memory::malloc, set_errno, stdio::host};
+use crate::{guest::Ptr, lock, object, teb, text::wide};
 use libc::c_void;
 use std::{collections::BTreeMap, os::fd::BorrowedFd, sync::Mutex};
 
@@ -377,10 +377,37 @@ extern "win64" fn _waccess(name: Ptr<u16>, mode: i32) -> i32 {
     access(&name.string(), mode)
 }
 
+/// A text in the caller's room, or in a block of the heap for a caller without any; null where the room is too small.
+fn given<T: Copy + Default>(text: &[T], to: Ptr<T>, room: i32) -> Ptr<T> {
+    let room = usize::try_from(room).unwrap_or(0);
+    let (to, room) = match to.is_null() {
+        true => {
+            let room = room.max(text.len() + 1);
+            (malloc(room * size_of::<T>()).cast(), room)
+        }
+        false => (to, room),
+    };
+    if to.is_null() || text.len() >= room {
+        set_errno(libc::ERANGE);
+        return Ptr::NULL;
+    }
+    to.fill(text);
+    to.at(text.len()).set(T::default());
+    to
+}
+
+extern "win64" fn _getcwd(to: Ptr<u8>, room: i32) -> Ptr<u8> {
+    given(teb::process().drives.current().as_bytes(), to, room)
+}
+
+extern "win64" fn _wgetcwd(to: Ptr<u16>, room: i32) -> Ptr<u16> {
+    given(&wide(&teb::process().drives.current()), to, room)
+}
+
 table! {
     /// Files by number.
     pub(crate) TABLE:
-        _open, open = _open, _wopen, _sopen, _wsopen, _sopen_s, _wsopen_s, _read, read = _read, _write, write = _write, _close, close = _close,
+        _open, open = _open, _wopen, _getcwd, getcwd = _getcwd, _wgetcwd, _sopen, _wsopen, _sopen_s, _wsopen_s, _read, read = _read, _write, write = _write, _close, close = _close,
         _lseeki64, _lseek, lseek = _lseek, _telli64, _isatty, isatty = _isatty, _dup, _commit, _chsize_s, _setmode,
         _get_osfhandle, _fstat64, _fstat64i32, _stat64, _wstat64, _stat64i32, _wstat64i32, remove, _unlink = remove,
         unlink = remove, _wremove, _wunlink = _wremove, rename, _wrename, _mkdir, _wmkdir, _rmdir, _wrmdir, _access,

@@ -174,6 +174,36 @@ extern "win64" fn cabs(z: Ptr<[f64; 2]>) -> f64 {
     re.hypot(im)
 }
 
+/// Two floats are passed as one number, the real part in its low half.
+fn parts(z: u64) -> [f32; 2] {
+    [z as u32, (z >> 32) as u32].map(f32::from_bits)
+}
+
+extern "win64" fn cabsf(z: u64) -> f32 {
+    let [re, im] = parts(z);
+    re.hypot(im)
+}
+
+extern "win64" fn crealf(z: u64) -> f32 {
+    parts(z)[0]
+}
+
+extern "win64" fn cimagf(z: u64) -> f32 {
+    parts(z)[1]
+}
+
+extern "win64" fn creal(z: Ptr<[f64; 2]>) -> f64 {
+    z.get()[0]
+}
+
+extern "win64" fn cimag(z: Ptr<[f64; 2]>) -> f64 {
+    z.get()[1]
+}
+
+extern "win64" fn nanf(_text: usize) -> f32 {
+    f32::NAN
+}
+
 extern "win64" fn nan(_text: usize) -> f64 {
     f64::NAN
 }
@@ -184,7 +214,8 @@ extern "win64" fn __setusermatherr(_handler: usize) {}
 table! {
     OWN:
         frexp, frexpf, modf, modff, lround, lroundf, lrint, lrintf, _dclass, _fdclass, _dsign, _fdsign, _dtest, _fdtest, _isnan,
-        _finite, _fpclass, abs, labs = abs, llabs, _abs64 = llabs, div, ldiv = div, __setusermatherr, cabs, _cabs = cabs, nan, _ldclass = _dclass, _ldsign = _dsign, _copysign = copysign,
+        _finite, _fpclass, abs, labs = abs, llabs, _abs64 = llabs, div, ldiv = div, __setusermatherr, cabs, _cabs = cabs, cabsl = cabs, cabsf,
+        creal, creall = creal, crealf, cimag, cimagl = cimag, cimagf, nan, nanf, nanl = nan, _ldclass = _dclass, _ldsign = _dsign, _copysign = copysign,
         _hypot = hypot, _hypotf = hypotf, _chgsign = negate, _logb = logb, _scalb = scalbn, _nextafter = nextafter, ldexpf = scalbnf,
         scalbln = scalbn, scalblnf = scalbnf
 }

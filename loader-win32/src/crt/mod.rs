@@ -140,6 +140,20 @@ extern "win64" fn getenv(name: Ptr<u8>) -> Ptr<u8> {
     if name.is_null() { Ptr::NULL } else { variable(&name.string()) }
 }
 
+/// The value in the caller's room, and how long it is with its zero; 0 for a variable that is not there.
+extern "win64" fn getenv_s(len: Ptr<usize>, to: Ptr<u8>, room: usize, name: Ptr<u8>) -> i32 {
+    if len.is_null() || name.is_null() || to.is_null() != (room == 0) {
+        return libc::EINVAL;
+    }
+    let value = teb::process().environment.get(&name.string());
+    len.set(value.as_ref().map_or(0, |value| value.len() + 1));
+    match value {
+        _ if room == 0 => 0,
+        Some(value) => string::copy_s(to, room, value.as_bytes(), 0, false),
+        None => string::copy_s(to, room, &[], 0, false),
+    }
+}
+
 /// `NAME=value`; an empty value removes the variable.
 extern "win64" fn _putenv(text: Ptr<u8>) -> i32 {
     match text.string().split_once('=') {
@@ -162,7 +176,7 @@ extern "win64" fn _putenv_s(name: Ptr<u8>, value: Ptr<u8>) -> i32 {
 
 table! {
     /// Error numbers and variables.
-    TABLE: _errno, __doserrno, _set_errno, _get_errno, getenv, _putenv, _putenv_s, _beginthreadex = crate::kernel32::thread::_beginthreadex,
+    TABLE: _errno, __doserrno, _set_errno, _get_errno, getenv, getenv_s, _putenv, _putenv_s, _beginthreadex = crate::kernel32::thread::_beginthreadex,
         _beginthread = crate::kernel32::thread::_beginthread, _endthreadex = crate::kernel32::thread::_endthreadex,
         _endthread = crate::kernel32::thread::_endthread
 }

@@ -39,6 +39,16 @@ extern "win64" fn _wcsnicmp(a: Ptr<u16>, b: Ptr<u16>, n: usize) -> i32 {
     compare(a, b, n, |u| to_case(u, false))
 }
 
+/// In the "C" locale the transformed text is the text.
+extern "win64" fn wcsxfrm(to: Ptr<u16>, from: Ptr<u16>, n: usize) -> usize {
+    let units = from.text();
+    if units.len() < n {
+        to.fill(units);
+        to.at(units.len()).set(0);
+    }
+    units.len()
+}
+
 /// Copies up to `n` units and a zero to `to`.
 fn put(to: Ptr<u16>, from: Ptr<u16>, n: usize) {
     let len = from.count(n);
@@ -285,7 +295,7 @@ extern "win64" fn mbsinit(_state: usize) -> i32 {
 table! {
     /// Wide strings.
     pub(crate) TABLE:
-        wcslen, wcsnlen, wcscmp, wcsncmp, wcscoll = wcscmp, _wcsicmp, wcsicmp = _wcsicmp, _wcsnicmp, wcscpy, wcsncpy, wcscat,
+        wcslen, wcsxfrm, wcsnlen, wcscmp, wcsncmp, wcscoll = wcscmp, _wcsicmp, wcsicmp = _wcsicmp, _wcsnicmp, wcscpy, wcsncpy, wcscat,
         wcsncat, wcscpy_s, wcscat_s, wcsncpy_s, wcschr, wcsrchr, wcsstr, wcsspn, wcscspn, wcspbrk, wcstok_s, _wcslwr,
         _wcsupr, wmemcpy, wmemmove = wmemcpy, wmemset, wmemchr, wmemcmp, mbtowc, mbrtowc, mbrlen, wctomb, wcrtomb, btowc,
         wctob, mbstowcs, wcstombs, mbsrtowcs, wcsrtombs, mbstowcs_s, wcstombs_s, mbsinit

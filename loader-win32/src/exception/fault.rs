@@ -103,7 +103,8 @@ fn redirect(signal: c_int, state: &mut ucontext_t) -> bool {
         error: register(state, libc::REG_ERR),
         address: register(state, libc::REG_CR2),
     };
-    let overflow = trap.number == trap::number::PAGE && teb::own(|o| o.stack.kept().contains(&trap.address));
+    let overflow = trap.number == trap::number::PAGE
+        && teb::own(|o| o.fibers.current().stack.kept().contains(&trap.address));
     let goes_on = match room(overflow, register(state, libc::REG_RSP)) {
         Some(place) => {
             // SAFETY: `room` found that the thread's stack has this much below what is in use of it.
@@ -130,7 +131,10 @@ fn redirect(signal: c_int, state: &mut ucontext_t) -> bool {
 fn room(overflow: bool, rsp: u64) -> Option<*mut Fault> {
     let local = 0u8;
     let here = ptr::from_ref(&local).addr() as u64;
-    let (stack, kept) = teb::own(|o| (o.stack.all(), o.stack.kept()));
+    let (stack, kept) = teb::own(|o| {
+        let fiber = o.fibers.current();
+        (fiber.stack.all(), fiber.stack.kept())
+    });
     if !stack.contains(&rsp) {
         return None;
     }
@@ -152,7 +156,7 @@ fn leave(trap: &Trap, state: &ucontext_t) -> Option<(Addr, Addr)> {
         return None;
     }
     let mut record = trap::record(trap, &[], &mut context);
-    if trap.number == trap::number::PAGE && teb::own(|o| o.stack.ends_before(trap.address)) {
+    if trap.number == trap::number::PAGE && teb::own(|o| o.fibers.current().stack.ends_before(trap.address)) {
         record.code = trap::code::STACK_OVERFLOW;
     }
     leaving_for_exception(record.raised(&context))

@@ -10,6 +10,7 @@
 //! loader is asked for the tables of its modules, which it answers under a lock of its own that a thread may take twice.
 
 use super::{ContextRecord, functions, registers, walk::on_stack};
+use crate::kernel32::thread::calls_for_guest;
 use gimli::{
     BaseAddresses, CfaRule, EhFrame, EhFrameHdr, NativeEndian, Pointer, Register, RegisterRule,
     UnwindContext, UnwindContextStorage, UnwindSection, UnwindTableRow,
@@ -57,12 +58,13 @@ pub(super) fn caller(context: &ContextRecord, mut code: Code) -> Option<ContextR
     None
 }
 
-/// Whether the host's code called what is to be executed. What was returned to, as a library that freed itself is, lies below
+/// Whether the host's code called what is to be executed, and not because the guest said that a thread or a fiber begins there. What was returned to, as a library that freed itself is, lies below
 /// the stack pointer, and what lies above it says nothing.
 pub(super) fn called(context: &ContextRecord) -> bool {
     let below = context.integers[RSP].wrapping_sub(8);
     let came_back = on_stack(below) && functions::word(below) == context.rip;
-    !came_back && returned(context).is_some_and(|caller| has(caller.rip))
+    let by_host = |rip| has(rip) && !calls_for_guest(rip);
+    !came_back && returned(context).is_some_and(|caller| by_host(caller.rip))
 }
 
 /// Steps out of a function that has no frame.

@@ -225,6 +225,18 @@ fn peek(from: u64, to: &mut [u8]) -> usize {
     memory::host::peek(std::process::id(), from, unsafe { Ptr::new(to.as_mut_ptr()) }, to.len())
 }
 
+/// Raises an exception in the guest's code that called the host, for which it cannot go on there. It may never return: nothing on
+/// the caller's stack may need a destructor.
+pub(crate) fn raise(code: u32, information: &[u64]) {
+    let at = registers::RaiseException as *const ();
+    // SAFETY: the function takes these arguments; what it is declared without is what it finds in registers.
+    let raise = unsafe {
+        std::mem::transmute::<*const (), unsafe extern "win64" fn(u32, u32, usize, *const u64)>(at)
+    };
+    // SAFETY: the numbers are there as long as the call lasts.
+    unsafe { raise(code, NONCONTINUABLE, information.len(), information.as_ptr()) }
+}
+
 /// Something of ours that the guest is shown while it is called.
 pub(crate) fn local<T>(it: &mut T) -> Ptr<T> {
     // SAFETY: it lies on the stack below every frame that is shown it, and is used through this pointer only.

@@ -459,17 +459,17 @@ extern "win64" fn GetDriveTypeW(root: Ptr<u16>) -> u32 {
 /// A search of a folder: what is left of it.
 pub(crate) struct Search(std::vec::IntoIter<(String, Metadata)>);
 
-/// `WIN32_FIND_DATAW`.
+/// `WIN32_FIND_DATA`, of bytes or of units.
 #[repr(C, packed(4))]
 #[derive(Clone, Copy)]
-struct FindData {
+struct FindData<T> {
     file: AttributeData,
     reserved: [u32; 2],
-    name: [u16; 260],
-    short: [u16; 14],
+    name: [T; 260],
+    short: [T; 14],
 }
 
-const _: () = assert!(size_of::<FindData>() == 592);
+const _: () = assert!(size_of::<FindData<u16>>() == 592 && size_of::<FindData<u8>>() == 320);
 
 /// Whether a name fits a pattern of `*` and `?`; case does not count.
 fn fits(pattern: &[char], name: &[char]) -> bool {
@@ -501,31 +501,52 @@ fn search(pattern: &str) -> Result<Search, u32> {
 }
 
 impl Search {
-    /// Gives the next entry to the caller.
-    fn next(&mut self, out: Ptr<FindData>) -> Result<(), u32> {
+    /// Gives the next entry to the caller, its name in letters of the caller's kind.
+    fn next<T: Copy + Default>(
+        &mut self,
+        out: Ptr<FindData<T>>,
+        letters: fn(&str) -> Vec<T>,
+    ) -> Result<(), u32> {
         let (name, m) = self.0.next().ok_or(code::NO_MORE_FILES)?;
-        let mut data =
-            FindData { file: attribute_data(&m), reserved: [0; 2], name: [0; 260], short: [0; 14] };
-        let mut wide = [0; 260];
-        wide.iter_mut().take(259).zip(name.encode_utf16()).for_each(|(to, c)| *to = c);
-        data.name = wide;
-        out.put(data);
+        let mut all = [T::default(); 260];
+        all.iter_mut().take(259).zip(letters(&name)).for_each(|(to, c)| *to = c);
+        let none = T::default();
+        out.put(FindData { file: attribute_data(&m), reserved: [0; 2], name: all, short: [none; 14] });
         Ok(())
     }
 }
 
-extern "win64" fn FindFirstFileW(pattern: Ptr<u16>, out: Ptr<FindData>) -> usize {
-    let first = search(&pattern.string()).and_then(|mut s| {
-        s.next(out).map_err(|_| code::FILE_NOT_FOUND)?;
+fn bytes(text: &str) -> Vec<u8> {
+    text.into()
+}
+
+fn find_first<T: Copy + Default>(pattern: &str, out: Ptr<FindData<T>>, letters: fn(&str) -> Vec<T>) -> usize {
+    let first = search(pattern).and_then(|mut s| {
+        s.next(out, letters).map_err(|_| code::FILE_NOT_FOUND)?;
         Ok(teb::process().objects.open(Kind::Find(s.into())))
     });
     or_invalid(first)
 }
 
+fn find_next<T: Copy + Default>(handle: usize, out: Ptr<FindData<T>>, letters: fn(&str) -> Vec<T>) -> Bool {
+    answer(object(handle).and_then(|o| match &o.kind {
+        Kind::Find(s) => lock(s).next(out, letters),
+        _ => Err(code::INVALID_HANDLE),
+    }))
+}
+
+extern "win64" fn FindFirstFileW(pattern: Ptr<u16>, out: Ptr<FindData<u16>>) -> usize {
+    find_first(&pattern.string(), out, text::wide)
+}
+
+extern "win64" fn FindFirstFileA(pattern: Ptr<u8>, out: Ptr<FindData<u8>>) -> usize {
+    find_first(&pattern.string(), out, bytes)
+}
+
 extern "win64" fn FindFirstFileExW(
     pattern: Ptr<u16>,
     _level: u32,
-    out: Ptr<FindData>,
+    out: Ptr<FindData<u16>>,
     _op: u32,
     _filter: usize,
     _flags: u32,
@@ -533,11 +554,12 @@ extern "win64" fn FindFirstFileExW(
     FindFirstFileW(pattern, out)
 }
 
-extern "win64" fn FindNextFileW(handle: usize, out: Ptr<FindData>) -> Bool {
-    answer(object(handle).and_then(|o| match &o.kind {
-        Kind::Find(s) => lock(s).next(out),
-        _ => Err(code::INVALID_HANDLE),
-    }))
+extern "win64" fn FindNextFileW(handle: usize, out: Ptr<FindData<u16>>) -> Bool {
+    find_next(handle, out, text::wide)
+}
+
+extern "win64" fn FindNextFileA(handle: usize, out: Ptr<FindData<u8>>) -> Bool {
+    find_next(handle, out, bytes)
 }
 
 extern "win64" fn FindClose(handle: usize) -> Bool {
@@ -552,7 +574,8 @@ table! {
         GetFileAttributesExA, GetFileInformationByHandle, GetFileTime, DeleteFileW, DeleteFileA, CreateDirectoryW,
         CreateDirectoryA, RemoveDirectoryW, RemoveDirectoryA, MoveFileExW, MoveFileExA, MoveFileW, GetCurrentDirectoryW,
         GetCurrentDirectoryA, GetTempPathW, GetTempPathA, GetFullPathNameW, GetFullPathNameA, AreFileApisANSI,
-        GetDriveTypeW, FindFirstFileW, FindFirstFileExW, FindNextFileW, FindClose
+        GetDriveTypeW, FindFirstFileW, FindFirstFileA, FindFirstFileExW, FindNextFileW,
+        FindNextFileA, FindClose
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub(crate) mod datafile;
 pub(crate) mod delay;
 pub(crate) mod environment;
 pub(crate) mod error;
+pub(crate) mod fiber;
 pub(crate) mod file;
 pub(crate) mod heaps;
 pub(crate) mod list;
@@ -54,6 +55,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     crate::exception::registers::TABLE,
     crate::exception::scope::CRT,
     crate::exception::vectored::TABLE,
+    fiber::TABLE,
     file::TABLE,
     heaps::TABLE,
     list::TABLE,

@@ -4,9 +4,9 @@ use super::{Bool, TRUE, answer, error::code, fail, system::is_this_process, thre
 use crate::{guest::Ptr, process, text};
 use rustix::{
     fs::{CWD, Dir, Mode, OFlags, openat},
-    thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity},
+    thread::{CpuSet, MembarrierCommand, Pid, membarrier, sched_getaffinity, sched_setaffinity},
 };
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{Ordering::SeqCst, fence};
 
 /// A group has that many.
 const GROUP: usize = 64;
@@ -140,12 +140,19 @@ extern "win64" fn GetCurrentProcessorNumberEx(out: Ptr<[u8; 4]>) {
     out.put([0, 0, GetCurrentProcessorNumber() as u8, 0]);
 }
 
+/// What this thread has written is seen by every processor that runs a thread of the process.
+extern "win64" fn FlushProcessWriteBuffers() {
+    let _ = membarrier(MembarrierCommand::Global); // a kernel without it has the fence
+    fence(SeqCst);
+}
+
 table! {
     /// Processors.
     pub(crate) TABLE:
         GetProcessAffinityMask, SetProcessAffinityMask, SetThreadAffinityMask, GetThreadGroupAffinity,
         SetThreadGroupAffinity, GetNumaHighestNodeNumber, GetNumaNodeProcessorMaskEx, GetActiveProcessorCount,
-        GetActiveProcessorGroupCount, GetCurrentProcessorNumber, GetCurrentProcessorNumberEx
+        GetActiveProcessorGroupCount, GetCurrentProcessorNumber, GetCurrentProcessorNumberEx,
+        FlushProcessWriteBuffers
 }
 
 #[cfg(test)]

@@ -349,12 +349,18 @@ extern "win64" fn SetErrorMode(mode: u32) -> u32 {
     MODE.swap(mode, std::sync::atomic::Ordering::Relaxed)
 }
 
+/// Always the ordinary one: who wants another has none to set.
+extern "win64" fn GetPriorityClass(handle: usize) -> u32 {
+    const NORMAL: u32 = 0x20;
+    is_this_process(handle).map_or_else(|code| fail(code).cast_unsigned(), |()| NORMAL)
+}
+
 table! {
     /// The machine and the process.
     pub(crate) TABLE:
         GetSystemInfo, GetNativeSystemInfo = GetSystemInfo, IsProcessorFeaturePresent, GetVersionExW, GetVersion,
         VerSetConditionMask, VerifyVersionInfoW, GetPhysicallyInstalledSystemMemory, GlobalMemoryStatusEx,
-        OpenProcess, ExitProcess, IsDebuggerPresent, CheckRemoteDebuggerPresent, IsWow64Process, GetComputerNameA,
+        OpenProcess, ExitProcess, GetPriorityClass, IsDebuggerPresent, CheckRemoteDebuggerPresent, IsWow64Process, GetComputerNameA,
         GetComputerNameW,
         GetSystemDirectoryW, GetSystemDirectoryA, GetWindowsDirectoryW, GetSystemWindowsDirectoryW = GetWindowsDirectoryW,
         SetErrorMode

@@ -4,7 +4,7 @@
 
 use super::{Bool, TRUE, answer, error::code, fail, wait::object};
 use crate::{
-    Advice, Process,
+    Advice, Process, fiber,
     futex::{self, Deadline},
     guest::Ptr,
     lock,
@@ -26,11 +26,20 @@ use std::{
 pub(crate) type Start = unsafe extern "win64" fn(usize) -> u32;
 
 const CREATE_SUSPENDED: u32 = 4;
+/// What a stack has where nothing, or less, is asked for: what the program's header would say.
+pub(super) const STACK: usize = 1 << 20;
 const PRIORITY_ERROR: i32 = i32::MAX;
+
+/// More than the length of [`call_with_mark`]'s instructions; what follows them is filled up to this.
+const CALL_LEN: u64 = 64;
 
 /// Calls `start(argument)`, after noting at `mark` where [`leap`] leads.
 #[unsafe(naked)]
-unsafe extern "sysv64" fn call_with_mark(start: Start, argument: usize, mark: *mut usize) -> u32 {
+pub(crate) unsafe extern "sysv64" fn call_with_mark(
+    start: Option<Start>,
+    argument: usize,
+    mark: *mut usize,
+) -> u32 {
     naked_asm!(
         "push rbx",
         "push rbp",
@@ -50,7 +59,14 @@ unsafe extern "sysv64" fn call_with_mark(start: Start, argument: usize, mark: *m
         "pop rbp",
         "pop rbx",
         "ret",
+        ".skip {len}, 0xcc",
+        len = const CALL_LEN,
     )
+}
+
+/// Whether it is guest code that named what is called from here, and not the host.
+pub(crate) fn calls_for_guest(at: u64) -> bool {
+    at.wrapping_sub(call_with_mark as *const () as u64) < CALL_LEN
 }
 
 /// Returns from the [`call_with_mark`] that left `mark`, with `code`.
@@ -115,7 +131,7 @@ impl Birth {
 fn run(start: Start, argument: usize) -> u32 {
     let mark = teb::own_place(|o| &o.escape);
     // SAFETY: the guest passed a thread function, as `CreateThread` asks; the mark lives as long as the thread.
-    let ended = guarded(|| unsafe { call_with_mark(start, argument, mark) });
+    let ended = guarded(|| unsafe { call_with_mark(Some(start), argument, mark) });
     teb::own(|o| o.escape.set(0));
     ended.unwrap_or_else(|error| {
         teb::process().services().iter().for_each(|s| s.thread_failed(&error));
@@ -156,8 +172,7 @@ pub(crate) fn spawn(
 ) -> Result<Arc<Object>, u32> {
     let object = process.objects.new_thread((flags & CREATE_SUSPENDED != 0).into());
     let birth = Birth { process: Arc::clone(process), object: Arc::clone(&object), start, argument };
-    let stack = stack.max(1 << 20); // what the program's header would say where nothing is asked for
-    let host = Builder::new().name("guest".into()).stack_size(stack).spawn(move || birth.live());
+    let host = Builder::new().name("guest".into()).stack_size(stack.max(STACK)).spawn(move || birth.live());
     let host = host.map_err(|_| code::NOT_ENOUGH_MEMORY)?;
     if let Some(thread) = object.thread() {
         *lock(&thread.host) = Some(host);
@@ -206,7 +221,8 @@ pub(crate) fn exit(code: u32) {
         fail(code::ACCESS_DENIED);
         return;
     }
-    // SAFETY: the mark was left by `run` on this very stack, which is still in that call; what lies in between are
+    drop(fiber::go_home());
+    // SAFETY: the mark was left by `run` on the thread's own stack, which is still in that call; what lies in between are
     // frames of the guest and of functions that own nothing.
     unsafe { leap(mark, code) }
 }
@@ -408,7 +424,7 @@ pub(crate) extern "win64" fn _endthread() {
 }
 
 extern "win64" fn GetCurrentThreadStackLimits(low: Ptr<u64>, high: Ptr<u64>) {
-    let stack = teb::own(|o| o.stack.all());
+    let stack = teb::own(|o| o.fibers.current().stack.all());
     low.put(stack.start);
     high.put(stack.end);
 }

@@ -4,12 +4,12 @@
 use super::{Bool, TRUE, error::code, fail};
 use crate::{
     lock,
-    teb::{self, FLS_SLOTS, TLS_EXPANSION, TLS_SLOTS, Teb},
+    teb::{self, FLS_SLOTS, TLS_EXPANSION, TLS_SLOTS, Teb, Values},
 };
 use loader_core::{Addr, call::guarded};
 use std::sync::{
     Mutex,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+    atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed},
 };
 
 const SLOTS: usize = TLS_SLOTS + TLS_EXPANSION;
@@ -86,14 +86,12 @@ pub(crate) extern "win64" fn FlsAlloc(callback: Option<Callback>) -> u32 {
     crate::text::length(free + 1)
 }
 
-/// The calling thread's value of a slot, taken out.
-fn take(index: usize) -> usize {
-    teb::with(|t| {
-        if t.fls.load(Relaxed).is_null() {
-            return 0;
-        }
-        teb::table(&t.fls).get(index).map_or(0, |s| s.swap(0, Relaxed))
-    })
+/// The value of a slot in a fiber's table, taken out.
+fn take(fls: &AtomicPtr<Values>, index: usize) -> usize {
+    if fls.load(Relaxed).is_null() {
+        return 0;
+    }
+    teb::fls(fls)[index].swap(0, Relaxed)
 }
 
 /// Calls a slot's callback with a value, if there is one. What it fails by concerns nobody else.
@@ -133,7 +131,7 @@ extern "win64" fn FlsGetValue(index: u32) -> usize {
     }
     teb::with(|t| {
         t.last_error.set(0);
-        teb::table(&t.fls)[index as usize].load(Relaxed)
+        teb::fls(&t.fls)[index as usize].load(Relaxed)
     })
 }
 
@@ -141,15 +139,20 @@ pub(crate) extern "win64" fn FlsSetValue(index: u32, value: usize) -> Bool {
     if !is_known(index) {
         return fail(code::INVALID_PARAMETER);
     }
-    teb::with(|t| teb::table(&t.fls)[index as usize].store(value, Relaxed));
+    teb::with(|t| teb::fls(&t.fls)[index as usize].store(value, Relaxed));
     TRUE
 }
 
-/// The calling thread runs no more guest code: every value it still has goes to its callback.
+/// The calling thread runs no more guest code: every value that its fiber still has goes to its callback.
 pub(crate) fn run_callbacks() {
+    teb::with(|t| run_callbacks_for(&t.fls));
+}
+
+/// Every value that a fiber still has goes to its callback.
+pub(crate) fn run_callbacks_for(fls: &AtomicPtr<Values>) {
     for index in 1..FLS_SLOTS {
         let callback = lock(&FLS)[index];
-        call(callback.flatten(), take(index));
+        call(callback.flatten(), take(fls, index));
     }
 }
 
