@@ -1,10 +1,12 @@
-//! Files by number. The numbers are the host's own.
+//! Files by number. The numbers are the host's own. Those that the program opens are texts unless it says otherwise.
 #![allow(unsafe_code)] // the host's functions do to guest memory what the guest asks for
 
 use super::{keep_errno, set_errno, stdio::host};
-use crate::{guest::Ptr, lock, object, teb};
-use libc::c_void;
-use std::{collections::BTreeMap, os::fd::BorrowedFd, sync::Mutex};
+use crate::{guest::Ptr, object, teb};
+use std::{
+    os::fd::BorrowedFd,
+    sync::atomic::{AtomicI32, Ordering::Relaxed},
+};
 
 /// Keeps `errno` where a call failed.
 fn told<T: PartialOrd + Default>(result: T) -> T {
@@ -15,14 +17,13 @@ fn told<T: PartialOrd + Default>(result: T) -> T {
 }
 
 // How a file is opened, in Windows' numbers.
-const FLAGS: [(i32, i32); 7] = [
+const FLAGS: [(i32, i32); 6] = [
     (0x1, libc::O_WRONLY),
     (0x2, libc::O_RDWR),
     (0x8, libc::O_APPEND),
     (0x100, libc::O_CREAT),
     (0x200, libc::O_TRUNC),
     (0x400, libc::O_EXCL),
-    (0x80, libc::O_CLOEXEC),
 ];
 
 fn flags(windows: i32) -> i32 {
@@ -34,8 +35,15 @@ fn open(name: &str, windows: i32, mode: i32) -> i32 {
         return -1;
     };
     let rights: libc::c_uint = if mode & 0x80 != 0 { 0o666 } else { 0o444 };
+    if is_folder(&name) {
+        set_errno(libc::EACCES); // the host opens folders for reading
+        return -1;
+    }
     // SAFETY: the path ends with a zero.
-    told(unsafe { libc::open(name.as_ptr(), flags(windows), rights) })
+    let file = told(unsafe { libc::open(name.as_ptr(), flags(windows) | libc::O_CLOEXEC, rights) });
+    let kind = MODE_NAMES.into_iter().find(|mode| windows & mode != 0).unwrap_or_else(default_mode);
+    set_mode(file, kind);
+    file
 }
 
 extern "win64" fn _open(name: Ptr<u8>, flags: i32, mode: i32) -> i32 {
@@ -67,14 +75,51 @@ extern "win64" fn _wsopen_s(out: Ptr<i32>, name: Ptr<u16>, flags: i32, _share: i
     if file < 0 { super::errno() } else { 0 }
 }
 
-unsafe extern "win64" fn _read(file: i32, to: *mut c_void, len: u32) -> i32 {
+/// Reads from a file as it is.
+fn read(file: i32, to: Ptr<u8>, len: usize) -> i32 {
     // SAFETY: the caller passes `len` writable bytes.
-    told(unsafe { libc::read(file, to, len as usize) }) as i32
+    told(unsafe { libc::read(file, to.raw().cast(), len) }) as i32
 }
 
-unsafe extern "win64" fn _write(file: i32, from: *const c_void, len: u32) -> i32 {
-    // SAFETY: the caller passes `len` readable bytes.
-    told(unsafe { libc::write(file, from, len as usize) }) as i32
+/// In a text, Ctrl-Z is the end, and a line ends with one byte; so there may be less than asked for.
+extern "win64" fn _read(file: i32, to: Ptr<u8>, len: u32) -> i32 {
+    let n = read(file, to, len as usize);
+    if n <= 0 || !is_text(file) {
+        return n;
+    }
+    let bytes = to.slice(n as usize).to_vec();
+    let end = bytes.iter().position(|&b| b == 0x1a).unwrap_or(bytes.len());
+    let mut out: Vec<u8> = Vec::with_capacity(end);
+    for (i, &byte) in bytes[..end].iter().enumerate() {
+        let follows = if i + 1 < bytes.len() { bytes[i + 1] } else { next_byte(file) };
+        if !(byte == b'\r' && follows == b'\n') {
+            out.push(byte);
+        }
+    }
+    if out.is_empty() && end > 0 {
+        return _read(file, to, len); // nothing but the first half of a line's end
+    }
+    to.fill(&out);
+    out.len() as i32
+}
+
+/// The byte that will be read next, or zero.
+fn next_byte(file: i32) -> u8 {
+    let mut byte = 0;
+    // SAFETY: a file that has no places is an error.
+    let at = unsafe { libc::lseek(file, 0, libc::SEEK_CUR) };
+    // SAFETY: the place is ours; a wrong place is an error.
+    unsafe { libc::pread(file, (&raw mut byte).cast(), 1, at) };
+    byte
+}
+
+extern "win64" fn _write(file: i32, from: Ptr<u8>, len: u32) -> i32 {
+    let with_returns = is_text(file).then(|| with_returns(from.slice(len as usize)));
+    let (at, n) =
+        with_returns.as_ref().map_or((from.raw().cast_const(), len as usize), |t| (t.as_ptr(), t.len()));
+    // SAFETY: the caller passes `len` readable bytes, or they are ours.
+    let written = told(unsafe { libc::write(file, at.cast(), n) });
+    if written == n as isize { len as i32 } else { written as i32 }
 }
 
 /// The three standard files are the host's and stay open.
@@ -82,7 +127,7 @@ extern "win64" fn _close(file: i32) -> i32 {
     if (0..3).contains(&file) {
         return 0;
     }
-    lock(&MODES).remove(&file);
+    forget_mode(file);
     // SAFETY: the file is one that guest code opened, and gives back.
     told(unsafe { libc::close(file) })
 }
@@ -120,11 +165,68 @@ extern "win64" fn _chsize_s(file: i32, len: i64) -> i32 {
     if told(unsafe { libc::ftruncate(file, len) }) < 0 { super::errno() } else { 0 }
 }
 
-const TEXT: i32 = 0x4000;
-const MODE_NAMES: [i32; 5] = [TEXT, 0x8000, 0x1_0000, 0x2_0000, 0x4_0000];
+pub(crate) const TEXT: i32 = 0x4000;
+pub(crate) const BINARY: i32 = 0x8000;
+const MODE_NAMES: [i32; 5] = [TEXT, BINARY, 0x1_0000, 0x2_0000, 0x4_0000];
 
-/// What was asked for each file: kept, because it is asked for again, though it changes nothing here.
-static MODES: Mutex<BTreeMap<i32, i32>> = Mutex::new(BTreeMap::new());
+/// How each file is read and written; zero where nobody said it. Windows has no more numbers either.
+static MODES: [AtomicI32; 2048] = [const { AtomicI32::new(0) }; 2048];
+
+fn place(file: i32) -> Option<&'static AtomicI32> {
+    usize::try_from(file).ok().and_then(|n| MODES.get(n))
+}
+
+/// Whether a line of the file ends with two bytes. The three standard files are the host's, where it never does.
+pub(crate) fn is_text(file: i32) -> bool {
+    file > 2 && mode_of(file) != BINARY
+}
+
+/// How a file is read and written.
+pub(crate) fn mode_of(file: i32) -> i32 {
+    match place(file).map_or(BINARY, |mode| mode.load(Relaxed)) {
+        0 => TEXT,
+        mode => mode,
+    }
+}
+
+/// Sets how a file is read and written, and says how it was.
+pub(crate) fn set_mode(file: i32, mode: i32) -> i32 {
+    let before = mode_of(file);
+    if let Some(place) = place(file) {
+        place.store(mode, Relaxed);
+    }
+    before
+}
+
+/// A file is closed; its number may become another one's.
+pub(crate) fn forget_mode(file: i32) {
+    set_mode(file, 0);
+}
+
+/// How files are opened where the program does not say it: as its variable `_fmode` has it.
+pub(crate) fn default_mode() -> i32 {
+    if FILE_MODE.load(Relaxed) & BINARY != 0 { BINARY } else { TEXT }
+}
+
+/// `_fmode`.
+pub(crate) static FILE_MODE: AtomicI32 = AtomicI32::new(0);
+
+/// A text as a file has it.
+pub(crate) fn with_returns(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 16);
+    for &byte in text {
+        if byte == b'\n' {
+            out.push(b'\r');
+        }
+        out.push(byte);
+    }
+    out
+}
+
+/// Whether a host path leads to a folder, which cannot be opened as a file.
+pub(crate) fn is_folder(path: &std::ffi::CStr) -> bool {
+    path.to_str().is_ok_and(|path| std::path::Path::new(path).is_dir())
+}
 
 extern "win64" fn _setmode(file: i32, mode: i32) -> i32 {
     // SAFETY: only asks whether the file is open.
@@ -133,7 +235,7 @@ extern "win64" fn _setmode(file: i32, mode: i32) -> i32 {
         set_errno(if open { libc::EINVAL } else { libc::EBADF });
         return -1;
     }
-    lock(&MODES).insert(file, mode).unwrap_or(TEXT)
+    set_mode(file, mode)
 }
 
 /// The handle of a standard file, or a new one that leads to the same open file.

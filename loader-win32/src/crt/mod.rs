@@ -13,6 +13,7 @@ pub(crate) mod math;
 pub(crate) mod memory;
 pub(crate) mod print;
 pub(crate) mod rtti;
+pub(crate) mod scanf;
 pub(crate) mod signal;
 pub(crate) mod sort;
 pub(crate) mod startup;
@@ -53,7 +54,7 @@ pub(crate) const SHARED: &[HostTable] = &[
 
 /// What only ucrtbase has.
 pub(crate) const UCRT: &[HostTable] =
-    &[crate::exception::scope::CRT, print::UCRT, startup::UCRT, stdio::UCRT];
+    &[crate::exception::scope::CRT, print::UCRT, scanf::UCRT, startup::UCRT, stdio::UCRT];
 
 /// What only msvcrt has.
 pub(crate) const MSVCRT: &[HostTable] =

@@ -1,14 +1,17 @@
 //! What a module's C runtime start calls: tables of initialisers, tables of functions for the end, arguments, locks.
 #![allow(unsafe_code)] // calls into the guest
 
-use super::set_errno;
+use super::{
+    files::{BINARY, FILE_MODE, TEXT},
+    set_errno,
+};
 use crate::{guest::Ptr, heap, lock, object::current_thread_id, process, teb, text};
 use std::{
     ffi::CString,
     sync::{
         OnceLock,
         atomic::{
-            AtomicU32, AtomicUsize,
+            AtomicI32, AtomicU32, AtomicUsize,
             Ordering::{Acquire, Relaxed, Release},
         },
     },
@@ -373,14 +376,47 @@ table! {
         _crt_at_quick_exit = _crt_atexit, _c_exit = _nothing, _configure_narrow_argv,
         _configure_wide_argv = _configure_narrow_argv, _initialize_narrow_environment,
         _initialize_wide_environment = _initialize_narrow_environment, _get_initial_narrow_environment,
-        _get_initial_wide_environment, __std_type_info_destroy_list, _set_app_type, _invalid_parameter_noinfo
+        _get_initial_wide_environment, __std_type_info_destroy_list, _set_app_type, _invalid_parameter_noinfo,
+        __p__acmdln, __p__wcmdln, __p__fmode, __p__commode, _get_fmode, _set_fmode, _Exit = _exit, quick_exit = _exit
+}
+
+extern "win64" fn __p__acmdln() -> *const AtomicUsize {
+    COMMAND_LINE.store(crate::kernel32::environment::GetCommandLineA().expose_provenance(), Relaxed);
+    &raw const COMMAND_LINE
+}
+
+extern "win64" fn __p__wcmdln() -> *const AtomicUsize {
+    static WIDE: AtomicUsize = AtomicUsize::new(0);
+    WIDE.store(crate::kernel32::environment::GetCommandLineW().expose_provenance(), Relaxed);
+    &raw const WIDE
+}
+
+extern "win64" fn __p__fmode() -> *const AtomicI32 {
+    &raw const FILE_MODE
+}
+
+extern "win64" fn __p__commode() -> *const AtomicU32 {
+    &raw const COMMIT_MODE
+}
+
+extern "win64" fn _get_fmode(out: Ptr<i32>) -> i32 {
+    out.put(FILE_MODE.load(Relaxed));
+    0
+}
+
+extern "win64" fn _set_fmode(mode: i32) -> i32 {
+    if ![TEXT, BINARY].contains(&mode) {
+        set_errno(libc::EINVAL);
+        return libc::EINVAL;
+    }
+    FILE_MODE.store(mode, Relaxed);
+    0
 }
 
 /// What `_c_exit` leaves to do: nothing.
 extern "win64" fn _nothing() {}
 
-/// Variables of msvcrt: how files are opened (text, without commit), the environment as `main` is given it.
-static FILE_MODE: AtomicU32 = AtomicU32::new(0);
+/// Variables of msvcrt: how files are opened (without commit), the environment as `main` is given it.
 static COMMIT_MODE: AtomicU32 = AtomicU32::new(0);
 static INITIAL_ENVIRONMENT: AtomicUsize = AtomicUsize::new(0);
 /// ... and the command line.

@@ -155,7 +155,7 @@ extern "win64" fn strxfrm(to: Ptr<u8>, from: Ptr<u8>, n: usize) -> usize {
 }
 
 /// What an error number means.
-fn message(number: i32) -> &'static str {
+pub(crate) fn message(number: i32) -> &'static str {
     const TEXTS: [&str; 43] = [
         "No error",
         "Operation not permitted",
