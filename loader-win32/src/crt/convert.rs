@@ -2,8 +2,9 @@
 #![allow(unsafe_code)]
 
 use super::{set_errno, string::copy_s};
-use crate::guest::Ptr;
+use crate::{guest::Ptr, teb};
 use libc::{c_char, strtod as host_strtod, strtof as host_strtof};
+use std::ffi::CString;
 
 unsafe extern "win64" fn strtod(s: *const c_char, end: *mut *mut c_char) -> f64 {
     // SAFETY: the caller keeps the contract of `strtod`.
@@ -219,6 +220,118 @@ extern "win64" fn _ui64toa_s(n: u64, to: Ptr<u8>, room: usize, base: u32) -> i32
     copy_s(to, room, &digits(n, base, false), 0, false)
 }
 
+/// Digits are ASCII, so they are units as they are.
+fn units(digits: &[u8]) -> Vec<u16> {
+    digits.iter().map(|&digit| digit.into()).collect()
+}
+
+fn write_wide(to: Ptr<u16>, digits: &[u8]) -> Ptr<u16> {
+    to.fill(&units(digits));
+    to.at(digits.len()).set(0);
+    to
+}
+
+extern "win64" fn _itow(n: i32, to: Ptr<u16>, base: u32) -> Ptr<u16> {
+    write_wide(to, &signed_digits(n.into(), 32, base))
+}
+
+extern "win64" fn _i64tow(n: i64, to: Ptr<u16>, base: u32) -> Ptr<u16> {
+    write_wide(to, &signed_digits(n, 64, base))
+}
+
+extern "win64" fn _ultow(n: u32, to: Ptr<u16>, base: u32) -> Ptr<u16> {
+    write_wide(to, &digits(n.into(), base, false))
+}
+
+extern "win64" fn _ui64tow(n: u64, to: Ptr<u16>, base: u32) -> Ptr<u16> {
+    write_wide(to, &digits(n, base, false))
+}
+
+extern "win64" fn _itow_s(n: i32, to: Ptr<u16>, room: usize, base: u32) -> i32 {
+    copy_s(to, room, &units(&signed_digits(n.into(), 32, base)), 0, false)
+}
+
+extern "win64" fn _i64tow_s(n: i64, to: Ptr<u16>, room: usize, base: u32) -> i32 {
+    copy_s(to, room, &units(&signed_digits(n, 64, base)), 0, false)
+}
+
+extern "win64" fn _ultow_s(n: u32, to: Ptr<u16>, room: usize, base: u32) -> i32 {
+    copy_s(to, room, &units(&digits(n.into(), base, false)), 0, false)
+}
+
+extern "win64" fn _ui64tow_s(n: u64, to: Ptr<u16>, room: usize, base: u32) -> i32 {
+    copy_s(to, room, &units(&digits(n, base, false)), 0, false)
+}
+
+extern "win64" fn _rotl(n: u32, by: i32) -> u32 {
+    n.rotate_left(by.cast_unsigned() % 32)
+}
+
+extern "win64" fn _rotr(n: u32, by: i32) -> u32 {
+    n.rotate_right(by.cast_unsigned() % 32)
+}
+
+extern "win64" fn _rotl64(n: u64, by: i32) -> u64 {
+    n.rotate_left(by.cast_unsigned() % 64)
+}
+
+extern "win64" fn _rotr64(n: u64, by: i32) -> u64 {
+    n.rotate_right(by.cast_unsigned() % 64)
+}
+
+/// The decimal digits of a number, `n` of them or as many as reach `n` places behind the point; where the point is.
+fn decimal(x: f64, n: usize, behind_point: bool) -> (Vec<u8>, i32) {
+    let text =
+        if behind_point { format!("{:.n$}", x.abs()) } else { format!("{:.*e}", n.max(1) - 1, x.abs()) };
+    let (number, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let point = number.find('.').unwrap_or(number.len()) as i32 + exponent.parse::<i32>().unwrap_or(0);
+    let digits = number.bytes().filter(u8::is_ascii_digit);
+    if behind_point {
+        let zeros = digits.clone().take_while(|&d| d == b'0').count();
+        let all: Vec<u8> = digits.skip(zeros).collect();
+        let point = if all.is_empty() { -(n as i32) } else { point - zeros as i32 };
+        return (all, if x == 0.0 { 0 } else { point });
+    }
+    if x == 0.0 { (vec![b'0'; n], 0) } else { (digits.take(n).collect(), point) }
+}
+
+/// Digits in the thread's own place.
+fn give(digits: &[u8]) -> *const c_char {
+    let text = CString::new(digits).unwrap_or_default();
+    teb::own(|o| {
+        *o.digits.borrow_mut() = text;
+        o.digits.borrow().as_ptr()
+    })
+}
+
+extern "win64" fn _ecvt(x: f64, n: i32, point: Ptr<i32>, negative: Ptr<i32>) -> *const c_char {
+    let (digits, at) = decimal(x, usize::try_from(n).unwrap_or(0), false);
+    point.put(at);
+    negative.put((x < 0.0).into());
+    give(&digits)
+}
+
+extern "win64" fn _fcvt(x: f64, n: i32, point: Ptr<i32>, negative: Ptr<i32>) -> *const c_char {
+    let (digits, at) = decimal(x, usize::try_from(n).unwrap_or(0), true);
+    point.put(at);
+    negative.put((x < 0.0).into());
+    give(&digits)
+}
+
+/// As `%g` in msvcrt's own way.
+extern "win64" fn _gcvt(x: f64, n: i32, to: Ptr<u8>) -> Ptr<u8> {
+    let digits = crate::format::general(x, usize::try_from(n).unwrap_or(0));
+    write(to, &digits)
+}
+
+extern "win64" fn _wtof(s: Ptr<u16>) -> f64 {
+    wcstod(s, Ptr::NULL)
+}
+
+extern "win64" fn wcstof(s: Ptr<u16>, end: Ptr<Ptr<u16>>) -> f32 {
+    wcstod(s, end) as f32
+}
+
 extern "win64" fn _byteswap_ushort(n: u16) -> u16 {
     n.swap_bytes()
 }
@@ -235,10 +348,23 @@ table! {
     /// Numbers and text.
     pub(crate) TABLE:
         strtod, strtof, atof, strtol, strtoul, strtoll, _strtoi64 = strtoll, strtoimax = strtoll, strtoull,
-        _strtoui64 = strtoull, strtoumax = strtoull, wcstol, wcstoul, wcstoll, _wcstoi64 = wcstoll, wcstoull,
-        _wcstoui64 = wcstoull, wcstod, atoi, atol = atoi, atoll = _atoi64, _atoi64, _wtoi, _wtol = _wtoi, _wtoi64, _itoa,
-        _ltoa = _itoa, itoa = _itoa, _i64toa, _ultoa, _ui64toa, _itoa_s, _ltoa_s = _itoa_s, _i64toa_s, _ultoa_s, _ui64toa_s,
-        _byteswap_ushort, _byteswap_ulong, _byteswap_uint64
+        _strtoui64 = strtoull, strtoumax = strtoull, wcstol, wcstoul, wcstoll, _wcstoi64 = wcstoll, wcstoimax = wcstoll,
+        wcstoull, _wcstoui64 = wcstoull, wcstoumax = wcstoull, wcstod, wcstof, atoi, atol = atoi, atoll = _atoi64, _atoi64,
+        _wtoi, _wtol = _wtoi, _wtoi64, _wtoll = _wtoi64, _wtof, _itoa, _ltoa = _itoa, itoa = _itoa, ltoa = _itoa, _i64toa,
+        _ultoa, ultoa = _ultoa, _ui64toa, _itoa_s, _ltoa_s = _itoa_s, _i64toa_s, _ultoa_s, _ui64toa_s, _itow, _ltow = _itow,
+        _i64tow, _ultow, _ui64tow, _itow_s, _ltow_s = _itow_s, _i64tow_s, _ultow_s, _ui64tow_s, _ecvt, ecvt = _ecvt, _fcvt,
+        fcvt = _fcvt, _gcvt, gcvt = _gcvt, _rotl, _lrotl = _rotl, _rotr, _lrotr = _rotr, _rotl64, _rotr64, _byteswap_ushort,
+        _byteswap_ulong, _byteswap_uint64
+}
+
+table! {
+    /// The same in a locale that is passed last, which is always "C": the argument is not looked at.
+    pub(crate) IN_LOCALES:
+        _strtod_l = strtod, _strtof_l = strtof, _atof_l = atof, _atoi_l = atoi, _atol_l = atoi, _atoi64_l = _atoi64,
+        _atoll_l = _atoi64, _strtol_l = strtol, _strtoul_l = strtoul, _strtoi64_l = strtoll, _strtoll_l = strtoll,
+        _strtoui64_l = strtoull, _strtoull_l = strtoull, _wcstod_l = wcstod, _wcstof_l = wcstof, _wcstol_l = wcstol,
+        _wcstoul_l = wcstoul, _wcstoi64_l = wcstoll, _wcstoll_l = wcstoll, _wcstoui64_l = wcstoull,
+        _wcstoull_l = wcstoull, _wtof_l = _wtof, _wtoi_l = _wtoi, _wtol_l = _wtoi, _wtoi64_l = _wtoi64
 }
 
 #[cfg(test)]

@@ -152,7 +152,9 @@ extern "win64" fn _isatty(file: i32) -> i32 {
 
 extern "win64" fn _dup(file: i32) -> i32 {
     // SAFETY: a wrong file is an error.
-    told(unsafe { libc::dup(file) })
+    let copy = told(unsafe { libc::dup(file) });
+    set_mode(copy, mode_of(file));
+    copy
 }
 
 extern "win64" fn _commit(file: i32) -> i32 {
@@ -257,6 +259,95 @@ extern "win64" fn _get_osfhandle(file: i32) -> usize {
             usize::MAX
         }
     }
+}
+
+/// A number for the file behind a handle, which belongs to it from now on.
+extern "win64" fn _open_osfhandle(handle: usize, windows: i32) -> i32 {
+    let object = teb::process().objects.get(handle);
+    let copy = match object.as_deref().map(|object| &object.kind) {
+        Some(object::Kind::File(file)) => file.try_clone().map(std::os::fd::IntoRawFd::into_raw_fd).ok(),
+        _ => None,
+    };
+    let Some(file) = copy else {
+        set_errno(libc::EBADF);
+        return -1;
+    };
+    teb::process().objects.close(handle);
+    set_mode(file, if windows & TEXT != 0 { TEXT } else { BINARY });
+    file
+}
+
+extern "win64" fn _dup2(file: i32, to: i32) -> i32 {
+    // SAFETY: a wrong file is an error.
+    if told(unsafe { libc::dup2(file, to) }) < 0 {
+        return -1;
+    }
+    set_mode(to, mode_of(file));
+    0
+}
+
+extern "win64" fn _creat(name: Ptr<u8>, mode: i32) -> i32 {
+    open(&name.string(), 0x302, mode) // to read and write, created, emptied
+}
+
+extern "win64" fn _tell(file: i32) -> i32 {
+    _lseek(file, 0, libc::SEEK_CUR)
+}
+
+extern "win64" fn _filelengthi64(file: i32) -> i64 {
+    of_file(file).map_or(-1, |known| known.size)
+}
+
+extern "win64" fn _filelength(file: i32) -> i32 {
+    i32::try_from(_filelengthi64(file)).unwrap_or(-1)
+}
+
+/// Whether the next read would find nothing.
+extern "win64" fn _eof(file: i32) -> i32 {
+    let (at, len) = (_telli64(file), _filelengthi64(file));
+    if at < 0 || len < 0 { -1 } else { (at >= len).into() }
+}
+
+extern "win64" fn _chsize(file: i32, len: i32) -> i32 {
+    if _chsize_s(file, len.into()) == 0 { 0 } else { -1 }
+}
+
+/// Two ends: to read from, to write to.
+extern "win64" fn _pipe(ends: Ptr<[i32; 2]>, _room: u32, windows: i32) -> i32 {
+    let mut both = [0; 2];
+    // SAFETY: the place is ours.
+    if told(unsafe { libc::pipe2(both.as_mut_ptr(), libc::O_CLOEXEC) }) < 0 {
+        return -1;
+    }
+    let kind = MODE_NAMES.into_iter().find(|mode| windows & mode != 0).unwrap_or_else(default_mode);
+    for end in both {
+        set_mode(end, kind);
+    }
+    ends.set(both);
+    0
+}
+
+/// Who may write to a file: everybody or nobody.
+fn change_rights(name: &str, mode: i32) -> i32 {
+    on_path(name, |path| {
+        let mut rights = std::fs::metadata(&path)?.permissions();
+        rights.set_readonly(mode & 0x80 == 0);
+        std::fs::set_permissions(path, rights)
+    })
+}
+
+extern "win64" fn _chmod(name: Ptr<u8>, mode: i32) -> i32 {
+    change_rights(&name.string(), mode)
+}
+
+extern "win64" fn _wchmod(name: Ptr<u16>, mode: i32) -> i32 {
+    change_rights(&name.string(), mode)
+}
+
+/// The rights that new files do not get: of Windows' two, reading (0x100) is never taken away.
+extern "win64" fn _umask(mask: i32) -> i32 {
+    static MASK: AtomicI32 = AtomicI32::new(0);
+    MASK.swap(mask & 0x180, Relaxed)
 }
 
 // What is known of a file.
@@ -475,6 +566,14 @@ extern "win64" fn _access(name: Ptr<u8>, mode: i32) -> i32 {
     access(&name.string(), mode)
 }
 
+extern "win64" fn _access_s(name: Ptr<u8>, mode: i32) -> i32 {
+    if _access(name, mode) == 0 { 0 } else { super::errno() }
+}
+
+extern "win64" fn _waccess_s(name: Ptr<u16>, mode: i32) -> i32 {
+    if _waccess(name, mode) == 0 { 0 } else { super::errno() }
+}
+
 extern "win64" fn _waccess(name: Ptr<u16>, mode: i32) -> i32 {
     access(&name.string(), mode)
 }
@@ -482,9 +581,19 @@ extern "win64" fn _waccess(name: Ptr<u16>, mode: i32) -> i32 {
 table! {
     /// Files by number.
     pub(crate) TABLE:
-        _open, open = _open, _wopen, _sopen, _wsopen, _sopen_s, _wsopen_s, _read, read = _read, _write, write = _write, _close, close = _close,
-        _lseeki64, _lseek, lseek = _lseek, _telli64, _isatty, isatty = _isatty, _dup, _commit, _chsize_s, _setmode,
-        _get_osfhandle, _fstat64, _fstat64i32, _stat64, _wstat64, _stat64i32, _wstat64i32, remove, _unlink = remove,
-        unlink = remove, _wremove, _wunlink = _wremove, rename, _wrename, _mkdir, _wmkdir, _rmdir, _wrmdir, _access,
-        _waccess
+        _open, open = _open, _wopen, _sopen, _wsopen, _sopen_s, _wsopen_s, _creat, creat = _creat, _read, read = _read, _write,
+        write = _write, _close, close = _close, _lseeki64, _lseek, lseek = _lseek, _telli64, _tell, tell = _tell, _eof,
+        eof = _eof, _filelength, filelength = _filelength, _filelengthi64, _isatty, isatty = _isatty, _dup, dup = _dup, _dup2,
+        dup2 = _dup2, _pipe, _commit, _chsize, chsize = _chsize, _chsize_s, _setmode, setmode = _setmode, _get_osfhandle,
+        _open_osfhandle, _fstat64, _fstat64i32, _stat64, _wstat64, _stat64i32, _wstat64i32, remove, _unlink = remove,
+        unlink = remove, _wremove, _wunlink = _wremove, rename, _wrename, _mkdir, mkdir = _mkdir, _wmkdir, _rmdir,
+        rmdir = _rmdir, _wrmdir, _access, access = _access, _waccess, _access_s, _waccess_s, _chmod, chmod = _chmod, _wchmod,
+        _umask, umask = _umask
+}
+
+table! {
+    /// What msvcrt has: sizes with 32 bits where nothing else is said, and times with 64.
+    pub(crate) MSVCRT:
+        _fstat = _fstat64i32, _fstati64 = _fstat64, _stat = _stat64i32, _stati64 = _stat64, _wstat = _wstat64i32,
+        _wstati64 = _wstat64
 }

@@ -1,6 +1,9 @@
 //! `printf` in all its forms that take a `va_list`.
 
-use super::{set_errno, stdio};
+use super::{
+    invalid::{invalid, refuse},
+    stdio,
+};
 use crate::{
     format::{self, Arguments, Style, Width},
     guest::Ptr,
@@ -25,8 +28,8 @@ fn length(n: usize) -> i32 {
     i32::try_from(n).unwrap_or(-1)
 }
 
-fn invalid() -> i32 {
-    set_errno(libc::EINVAL);
+fn refused() -> i32 {
+    invalid();
     -1
 }
 
@@ -65,11 +68,11 @@ fn put<T: Copy + Default>(text: &[T], to: Ptr<T>, room: usize, options: u64) -> 
 /// Puts a text where it must fit with its zero, or leaves nothing there.
 fn put_s<T: Copy + Default>(text: &[T], to: Ptr<T>, room: usize) -> i32 {
     if to.is_null() || room == 0 {
-        return invalid();
+        return refused();
     }
     if text.len() >= room {
         to.set(T::default());
-        set_errno(libc::ERANGE);
+        refuse(libc::ERANGE);
         return -1;
     }
     put(text, to, room, STANDARD_SNPRINTF)
@@ -83,7 +86,7 @@ extern "win64" fn __stdio_common_vsprintf(
     _locale: usize,
     arguments: Ptr<u64>,
 ) -> i32 {
-    narrow(pattern, arguments, options).map_or_else(invalid, |text| put(&text, to, room, options))
+    narrow(pattern, arguments, options).map_or_else(refused, |text| put(&text, to, room, options))
 }
 
 extern "win64" fn __stdio_common_vsprintf_s(
@@ -94,13 +97,13 @@ extern "win64" fn __stdio_common_vsprintf_s(
     _locale: usize,
     arguments: Ptr<u64>,
 ) -> i32 {
-    narrow(pattern, arguments, options).map_or_else(invalid, |text| put_s(&text, to, room))
+    narrow(pattern, arguments, options).map_or_else(refused, |text| put_s(&text, to, room))
 }
 
 /// At most `most` elements; `usize::MAX` cuts off what does not fit.
 fn put_n<T: Copy + Default>(text: &[T], to: Ptr<T>, room: usize, most: usize) -> i32 {
     if to.is_null() || room == 0 {
-        return invalid();
+        return refused();
     }
     let cut = text.len() > most || most == usize::MAX && text.len() >= room;
     let text = &text[..text.len().min(most)];
@@ -121,7 +124,7 @@ extern "win64" fn __stdio_common_vsnprintf_s(
     _locale: usize,
     arguments: Ptr<u64>,
 ) -> i32 {
-    narrow(pattern, arguments, options).map_or_else(invalid, |text| put_n(&text, to, room, most))
+    narrow(pattern, arguments, options).map_or_else(refused, |text| put_n(&text, to, room, most))
 }
 
 extern "win64" fn __stdio_common_vswprintf(
@@ -132,7 +135,7 @@ extern "win64" fn __stdio_common_vswprintf(
     _locale: usize,
     arguments: Ptr<u64>,
 ) -> i32 {
-    wide(pattern, arguments, options).map_or_else(invalid, |text| put(&text, to, room, options))
+    wide(pattern, arguments, options).map_or_else(refused, |text| put(&text, to, room, options))
 }
 
 extern "win64" fn __stdio_common_vswprintf_s(
@@ -143,7 +146,7 @@ extern "win64" fn __stdio_common_vswprintf_s(
     _locale: usize,
     arguments: Ptr<u64>,
 ) -> i32 {
-    wide(pattern, arguments, options).map_or_else(invalid, |text| put_s(&text, to, room))
+    wide(pattern, arguments, options).map_or_else(refused, |text| put_s(&text, to, room))
 }
 
 extern "win64" fn __stdio_common_vsnwprintf_s(
@@ -155,7 +158,7 @@ extern "win64" fn __stdio_common_vsnwprintf_s(
     _locale: usize,
     arguments: Ptr<u64>,
 ) -> i32 {
-    wide(pattern, arguments, options).map_or_else(invalid, |text| put_n(&text, to, room, most))
+    wide(pattern, arguments, options).map_or_else(refused, |text| put_n(&text, to, room, most))
 }
 
 fn write(file: Ptr<Stream>, text: &[u8]) -> i32 {
@@ -169,7 +172,7 @@ extern "win64" fn __stdio_common_vfprintf(
     _locale: usize,
     arguments: Ptr<u64>,
 ) -> i32 {
-    narrow(pattern, arguments, options).map_or_else(invalid, |text| write(file, &text))
+    narrow(pattern, arguments, options).map_or_else(refused, |text| write(file, &text))
 }
 
 /// To the console itself, wherever standard output goes; a process without one writes nothing.
@@ -184,7 +187,7 @@ extern "win64" fn __conio_common_vcprintf(
         let written = console.and_then(|mut c| c.write_all(&text));
         if written.is_ok() { length(text.len()) } else { -1 }
     };
-    narrow(pattern, arguments, options).map_or_else(invalid, to_console)
+    narrow(pattern, arguments, options).map_or_else(refused, to_console)
 }
 
 extern "win64" fn __stdio_common_vfwprintf(
@@ -195,7 +198,7 @@ extern "win64" fn __stdio_common_vfwprintf(
     arguments: Ptr<u64>,
 ) -> i32 {
     let text = wide(pattern, arguments, options);
-    text.map_or_else(invalid, |text| if stdio::write_wide(file, &text) { length(text.len()) } else { -1 })
+    text.map_or_else(refused, |text| if stdio::write_wide(file, &text) { length(text.len()) } else { -1 })
 }
 
 table! {

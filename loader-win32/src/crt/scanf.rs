@@ -1,6 +1,6 @@
 //! `scanf` in all its forms that take a `va_list`.
 
-use super::{set_errno, stdio};
+use super::{invalid::invalid, stdio};
 use crate::{
     format::Arguments,
     guest::Ptr,
@@ -63,8 +63,7 @@ fn run<T: Copy + Default + PartialEq + Into<u16>>(
     kind: Kind,
 ) -> i32 {
     if pattern.is_null() {
-        set_errno(libc::EINVAL);
-        return -1;
+        return refuse();
     }
     let pattern: Vec<u16> =
         pattern.slice(pattern.count(usize::MAX)).iter().map(|&element| element.into()).collect();
@@ -80,7 +79,7 @@ fn wide(options: u64) -> Kind {
 }
 
 fn refuse() -> i32 {
-    set_errno(libc::EINVAL);
+    invalid();
     -1
 }
 

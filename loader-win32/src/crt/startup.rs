@@ -3,7 +3,7 @@
 
 use super::{
     files::{BINARY, FILE_MODE, TEXT},
-    set_errno,
+    invalid::invalid,
 };
 use crate::{guest::Ptr, heap, lock, object::current_thread_id, process, teb, text};
 use std::{
@@ -174,19 +174,16 @@ extern "win64" fn _exit(code: i32) {
     unsafe { libc::_exit(code) }
 }
 
-extern "win64" fn abort() {
-    std::process::abort()
+/// The default is a message and the code 3; a handler of the signal is called before.
+pub(crate) extern "win64" fn abort() {
+    super::signal::raise(super::signal::ABORT);
+    _exit(3);
 }
 
 /// Says which of the runtime's own errors it was, and ends the program with 255.
 extern "win64" fn _amsg_exit(number: i32) {
     eprintln!("runtime error {number}");
     _exit(255);
-}
-
-/// Nobody handles invalid arguments: the functions here return errors for them.
-extern "win64" fn _invalid_parameter_noinfo() {
-    set_errno(libc::EINVAL);
 }
 
 // Arguments.
@@ -376,7 +373,7 @@ table! {
         _crt_at_quick_exit = _crt_atexit, _c_exit = _nothing, _configure_narrow_argv,
         _configure_wide_argv = _configure_narrow_argv, _initialize_narrow_environment,
         _initialize_wide_environment = _initialize_narrow_environment, _get_initial_narrow_environment,
-        _get_initial_wide_environment, __std_type_info_destroy_list, _set_app_type, _invalid_parameter_noinfo,
+        _get_initial_wide_environment, __std_type_info_destroy_list, _set_app_type,
         __p__acmdln, __p__wcmdln, __p__fmode, __p__commode, _get_fmode, _set_fmode, _Exit = _exit, quick_exit = _exit
 }
 
@@ -406,8 +403,7 @@ extern "win64" fn _get_fmode(out: Ptr<i32>) -> i32 {
 
 extern "win64" fn _set_fmode(mode: i32) -> i32 {
     if ![TEXT, BINARY].contains(&mode) {
-        set_errno(libc::EINVAL);
-        return libc::EINVAL;
+        return invalid();
     }
     FILE_MODE.store(mode, Relaxed);
     0
@@ -456,5 +452,5 @@ table! {
     /// What msvcrt has.
     pub(crate) MSVCRT: __dllonexit, _amsg_exit, __set_app_type = _set_app_type, __getmainargs, __wgetmainargs,
         _fmode = &raw const FILE_MODE, _commode = &raw const COMMIT_MODE, __initenv = &raw const INITIAL_ENVIRONMENT,
-        _acmdln = &raw const COMMAND_LINE
+        _acmdln = &raw const COMMAND_LINE, __p__fmode, __p__commode, __p__acmdln, __p__wcmdln, _c_exit = _nothing
 }

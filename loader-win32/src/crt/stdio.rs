@@ -2,7 +2,7 @@
 //! Ctrl-Z is the end; the three standard streams are the host's, where lines end as they always do.
 #![allow(unsafe_code)] // the host's functions do to guest memory what the guest asks for
 
-use super::{files, keep_errno, set_errno};
+use super::{files, invalid::invalid, keep_errno, set_errno};
 use crate::{
     guest::Ptr,
     path,
@@ -186,8 +186,7 @@ extern "win64" fn clearerr(file: File) {
 
 extern "win64" fn clearerr_s(file: File) -> i32 {
     if file.is_null() {
-        set_errno(libc::EINVAL);
-        return libc::EINVAL;
+        return invalid();
     }
     clearerr(file);
     0
@@ -264,7 +263,7 @@ extern "win64" fn setvbuf(file: File, _buffer: usize, mode: i32, len: usize) -> 
         0 | 0x40 if (2..=i32::MAX as usize).contains(&len) => libc::_IOFBF,
         4 => libc::_IONBF,
         _ => {
-            set_errno(libc::EINVAL);
+            invalid();
             return -1;
         }
     };
@@ -280,7 +279,7 @@ extern "win64" fn setbuf(file: File, buffer: usize) {
 fn mode(letters: &str) -> Option<(CString, i32)> {
     let letters = letters.split(',').next().unwrap_or("").trim_start();
     if !letters.starts_with(['r', 'w', 'a']) || !letters.chars().all(|c| "rwa+btxcnSRTDNe ".contains(c)) {
-        set_errno(libc::EINVAL);
+        invalid();
         return None;
     }
     let kind = match () {
@@ -405,7 +404,7 @@ extern "win64" fn tmpfile_s(out: Ptr<*const Stream>) -> i32 {
 
 extern "win64" fn fclose(file: File) -> i32 {
     if file.is_null() {
-        set_errno(libc::EINVAL);
+        invalid();
         return -1;
     }
     files::forget_mode(file.shared().file());

@@ -1,6 +1,6 @@
 //! Time of the C library: seconds since 1970 and broken-down dates.
 
-use super::{set_errno, string::copy_s};
+use super::{invalid::invalid, string::copy_s};
 use crate::{
     guest::Ptr,
     kernel32::time::{date, date_of, days_of, uptime},
@@ -55,7 +55,7 @@ fn give(tm: Option<Tm>) -> *const Tm {
             teb::own_place(|o| &o.tm)
         }
         None => {
-            set_errno(libc::EINVAL);
+            invalid();
             std::ptr::null()
         }
     }
@@ -69,8 +69,7 @@ fn give_s(out: Ptr<Tm>, tm: Option<Tm>) -> i32 {
         }
         _ => {
             out.put([-1; 9]);
-            set_errno(libc::EINVAL);
-            libc::EINVAL
+            invalid()
         }
     }
 }
@@ -116,7 +115,7 @@ fn made(tm: Ptr<Tm>, ahead: impl Fn(i64) -> i64, back: impl Fn(i64) -> Option<Tm
             at
         }
         _ => {
-            set_errno(libc::EINVAL);
+            invalid();
             -1
         }
     }
@@ -288,7 +287,7 @@ fn format(pattern: &str, tm: &Tm) -> Option<String> {
 
 extern "win64" fn strftime(to: Ptr<u8>, room: usize, pattern: Ptr<u8>, tm: Ptr<Tm>) -> usize {
     let Some(text) = format(&pattern.string(), &tm.get()) else {
-        set_errno(libc::EINVAL);
+        invalid();
         return 0;
     };
     if copy_s(to, room, text.as_bytes(), 0, false) == 0 { text.len() } else { 0 }
@@ -296,16 +295,18 @@ extern "win64" fn strftime(to: Ptr<u8>, room: usize, pattern: Ptr<u8>, tm: Ptr<T
 
 extern "win64" fn wcsftime(to: Ptr<u16>, room: usize, pattern: Ptr<u16>, tm: Ptr<Tm>) -> usize {
     let Some(text) = format(&pattern.string(), &tm.get()) else {
-        set_errno(libc::EINVAL);
+        invalid();
         return 0;
     };
     let text = crate::text::wide(&text);
     if copy_s(to, room, &text, 0, false) == 0 { text.len() } else { 0 }
 }
 
+const DATE: &str = "%a %b %d %H:%M:%S %Y\n";
+
 /// A date in the thread's own place: 24 letters, a line end, a zero.
 fn dated(tm: Option<Tm>) -> *const [u8; 32] {
-    let Some(text) = tm.and_then(|tm| format("%a %b %d %H:%M:%S %Y\n", &tm)) else {
+    let Some(text) = tm.and_then(|tm| format(DATE, &tm)) else {
         return std::ptr::null();
     };
     let mut bytes = [0; 32];
@@ -322,12 +323,173 @@ extern "win64" fn _ctime64(at: Ptr<i64>) -> *const [u8; 32] {
     dated(local(at.get()))
 }
 
+/// The same in wide letters.
+fn wide_dated(tm: Option<Tm>) -> *const [u16; 32] {
+    let date = dated(tm);
+    if date.is_null() {
+        return std::ptr::null();
+    }
+    teb::own(|o| o.wide_date.set(o.date.get().map(u16::from)));
+    teb::own_place(|o| &o.wide_date)
+}
+
+extern "win64" fn _wasctime(tm: Ptr<Tm>) -> *const [u16; 32] {
+    wide_dated(Some(tm.get()))
+}
+
+extern "win64" fn _wctime64(at: Ptr<i64>) -> *const [u16; 32] {
+    wide_dated(local(at.get()))
+}
+
+fn dated_s<T: Copy + Default + From<u8>>(to: Ptr<T>, room: usize, tm: Option<Tm>) -> i32 {
+    let text = tm.and_then(|tm| format(DATE, &tm));
+    if to.is_null() || room < 26 || text.is_none() {
+        (!to.is_null() && room > 0).then(|| to.set(T::default()));
+        return invalid();
+    }
+    let elements: Vec<T> = text.unwrap_or_default().bytes().map(T::from).collect();
+    copy_s(to, room, &elements, 0, false)
+}
+
+extern "win64" fn asctime_s(to: Ptr<u8>, room: usize, tm: Ptr<Tm>) -> i32 {
+    dated_s(to, room, (!tm.is_null()).then(|| tm.get()))
+}
+
+extern "win64" fn _wasctime_s(to: Ptr<u16>, room: usize, tm: Ptr<Tm>) -> i32 {
+    dated_s(to, room, (!tm.is_null()).then(|| tm.get()))
+}
+
+extern "win64" fn _ctime64_s(to: Ptr<u8>, room: usize, at: Ptr<i64>) -> i32 {
+    dated_s(to, room, (!at.is_null()).then(|| at.get()).and_then(local))
+}
+
+extern "win64" fn _wctime64_s(to: Ptr<u16>, room: usize, at: Ptr<i64>) -> i32 {
+    dated_s(to, room, (!at.is_null()).then(|| at.get()).and_then(local))
+}
+
+/// Now, as a format says, where the caller has nine places.
+fn now(to: Ptr<u8>, room: usize, pattern: &str) -> i32 {
+    let text = local(_time64(Ptr::NULL)).and_then(|tm| format(pattern, &tm)).unwrap_or_default();
+    copy_s(to, room, text.as_bytes(), 0, false)
+}
+
+extern "win64" fn _strdate(to: Ptr<u8>) -> Ptr<u8> {
+    now(to, 9, "%m/%d/%y");
+    to
+}
+
+extern "win64" fn _strtime(to: Ptr<u8>) -> Ptr<u8> {
+    now(to, 9, "%H:%M:%S");
+    to
+}
+
+extern "win64" fn _strdate_s(to: Ptr<u8>, room: usize) -> i32 {
+    now(to, room, "%m/%d/%y")
+}
+
+extern "win64" fn _strtime_s(to: Ptr<u8>, room: usize) -> i32 {
+    now(to, room, "%H:%M:%S")
+}
+
+/// `struct _timeb`, with a moment of 64 or 32 bits.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Now<T> {
+    seconds: T,
+    milliseconds: u16,
+    zone_minutes: i16,
+    daylight: i16,
+}
+
+/// The moment, its milliseconds, the zone, and whether there is daylight saving.
+fn moment() -> (i64, u16, i16, i16) {
+    let now = date();
+    let seconds = now.as_secs().cast_signed();
+    (seconds, now.subsec_millis() as u16, (zone().0 / 60) as i16, is_daylight(seconds).into())
+}
+
+extern "win64" fn _ftime64(out: Ptr<Now<i64>>) {
+    let (seconds, milliseconds, zone_minutes, daylight) = moment();
+    out.put(Now { seconds, milliseconds, zone_minutes, daylight });
+}
+
+extern "win64" fn _ftime32(out: Ptr<Now<i32>>) {
+    let (seconds, milliseconds, zone_minutes, daylight) = moment();
+    out.put(Now { seconds: seconds as i32, milliseconds, zone_minutes, daylight });
+}
+
+extern "win64" fn _ftime64_s(out: Ptr<Now<i64>>) -> i32 {
+    if out.is_null() {
+        return invalid();
+    }
+    _ftime64(out);
+    0
+}
+
+/// `struct timespec`; 1 is the only clock.
+extern "win64" fn _timespec64_get(out: Ptr<[i64; 2]>, base: i32) -> i32 {
+    if base != 1 {
+        return 0;
+    }
+    let now = date();
+    out.put([now.as_secs().cast_signed(), now.subsec_nanos().into()]);
+    base
+}
+
+extern "win64" fn _get_daylight(out: Ptr<i32>) -> i32 {
+    out.put(zone().1);
+    0
+}
+
+// Moments of 32 bits.
+
+extern "win64" fn _gmtime32(at: Ptr<i32>) -> *const Tm {
+    give(broken(at.get().into()))
+}
+
+extern "win64" fn _localtime32(at: Ptr<i32>) -> *const Tm {
+    give(local(at.get().into()))
+}
+
+extern "win64" fn _gmtime32_s(out: Ptr<Tm>, at: Ptr<i32>) -> i32 {
+    give_s(out, broken(at.get().into()))
+}
+
+extern "win64" fn _localtime32_s(out: Ptr<Tm>, at: Ptr<i32>) -> i32 {
+    give_s(out, local(at.get().into()))
+}
+
+extern "win64" fn _mktime32(tm: Ptr<Tm>) -> i32 {
+    i32::try_from(_mktime64(tm)).unwrap_or(-1)
+}
+
+extern "win64" fn _mkgmtime32(tm: Ptr<Tm>) -> i32 {
+    i32::try_from(_mkgmtime64(tm)).unwrap_or(-1)
+}
+
+extern "win64" fn _difftime32(a: i32, b: i32) -> f64 {
+    _difftime64(a.into(), b.into())
+}
+
+extern "win64" fn _ctime32(at: Ptr<i32>) -> *const [u8; 32] {
+    dated(local(at.get().into()))
+}
+
 table! {
     /// Time.
     pub(crate) TABLE:
-        _time64, time = _time64, _time32, _gmtime64, gmtime = _gmtime64, _gmtime64_s, _localtime64, localtime = _localtime64,
-        _localtime64_s, _mktime64, mktime = _mktime64, _mkgmtime64, _difftime64, difftime = _difftime64, clock, _tzset,
-        __timezone, __daylight, __tzname, _get_timezone, strftime, wcsftime, asctime, _ctime64, ctime = _ctime64
+        _time64, time = _time64, _time32, _gmtime64, gmtime = _gmtime64, _gmtime64_s, _gmtime32, _gmtime32_s, _localtime64,
+        localtime = _localtime64, _localtime64_s, _localtime32, _localtime32_s, _mktime64, mktime = _mktime64, _mktime32,
+        _mkgmtime64, _mkgmtime = _mkgmtime64, _mkgmtime32, _difftime64, difftime = _difftime64, _difftime32, clock, _tzset,
+        tzset = _tzset, __timezone, __daylight, __tzname, _get_timezone, _get_daylight, strftime, wcsftime, _strftime_l = strftime,
+        _wcsftime_l = wcsftime, asctime, asctime_s, _wasctime, _wasctime_s, _ctime64, ctime = _ctime64, _ctime64_s, _ctime32,
+        _wctime64, _wctime64_s, _strdate, _strtime, _strdate_s, _strtime_s, _ftime64, _ftime64_s, _ftime32, _timespec64_get
+}
+
+table! {
+    /// What msvcrt has.
+    pub(crate) MSVCRT: _ftime = _ftime64, _wctime = _wctime64, __p__timezone = __timezone, __p__daylight = __daylight,
+        __p__tzname = __tzname
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! Wide strings: 16-bit units, so nothing of the host's C library fits.
 
-use super::{set_errno, string::copy_s};
-use crate::{guest::Ptr, kernel32::strings::to_case};
+use super::{
+    set_errno,
+    string::{change_s, copy_s},
+};
+use crate::{guest::Ptr, kernel32::strings::to_case, teb};
 
 const EILSEQ: i32 = 42;
 
@@ -135,6 +138,53 @@ extern "win64" fn wcstok_s(s: Ptr<u16>, set: Ptr<u16>, rest: Ptr<Ptr<u16>>) -> P
     token
 }
 
+/// msvcrt's, which keeps the rest for each thread; ucrtbase's is told where, or null for the same.
+extern "win64" fn wcstok(s: Ptr<u16>, set: Ptr<u16>) -> Ptr<u16> {
+    wcstok_s(s, set, Ptr::from_guest(teb::own_place(|o| &o.wide_token).expose_provenance() as u64))
+}
+
+extern "win64" fn wcstok_in(s: Ptr<u16>, set: Ptr<u16>, rest: Ptr<Ptr<u16>>) -> Ptr<u16> {
+    if rest.is_null() { wcstok(s, set) } else { wcstok_s(s, set, rest) }
+}
+
+extern "win64" fn wcsncat_s(to: Ptr<u16>, room: usize, from: Ptr<u16>, n: usize) -> i32 {
+    let len = from.count(n);
+    copy_s(to, room, from.slice(len), to.count(room), n == usize::MAX)
+}
+
+extern "win64" fn _wcslwr_s(text: Ptr<u16>, room: usize) -> i32 {
+    change_s(text, room, |u| to_case(u, false))
+}
+
+extern "win64" fn _wcsupr_s(text: Ptr<u16>, room: usize) -> i32 {
+    change_s(text, room, |u| to_case(u, true))
+}
+
+extern "win64" fn _wcsrev(text: Ptr<u16>) -> Ptr<u16> {
+    let reversed: Vec<u16> = text.text().iter().rev().copied().collect();
+    text.fill(&reversed);
+    text
+}
+
+extern "win64" fn _wcsset(text: Ptr<u16>, unit: u16) -> Ptr<u16> {
+    _wcsnset(text, unit, usize::MAX)
+}
+
+extern "win64" fn _wcsnset(text: Ptr<u16>, unit: u16, n: usize) -> Ptr<u16> {
+    (0..text.count(n)).for_each(|i| text.at(i).set(unit));
+    text
+}
+
+/// In the "C" locale the transformed text is the text.
+extern "win64" fn wcsxfrm(to: Ptr<u16>, from: Ptr<u16>, n: usize) -> usize {
+    let units = from.text();
+    if units.len() < n {
+        to.fill(units);
+        to.at(units.len()).set(0);
+    }
+    units.len()
+}
+
 fn change(s: Ptr<u16>, upper: bool) -> Ptr<u16> {
     (0..s.count(usize::MAX)).for_each(|i| s.at(i).set(to_case(s.at(i).get(), upper)));
     s
@@ -244,6 +294,26 @@ extern "win64" fn wcstombs(to: Ptr<u8>, from: Ptr<u16>, n: usize) -> usize {
     len
 }
 
+extern "win64" fn mblen(from: Ptr<u8>, n: usize) -> i32 {
+    mbtowc(Ptr::NULL, from, n)
+}
+
+extern "win64" fn wctomb_s(done: Ptr<i32>, to: Ptr<u8>, room: usize, unit: u16) -> i32 {
+    if to.is_null() && room == 0 {
+        done.put(0);
+        return 0;
+    }
+    let Some(byte) = to_byte(unit) else {
+        return EILSEQ;
+    };
+    if to.is_null() || room == 0 {
+        return super::invalid::refuse(libc::ERANGE);
+    }
+    to.set(byte);
+    done.put(1);
+    0
+}
+
 /// As `mbstowcs`, with the text's address going on and null at its end.
 extern "win64" fn mbsrtowcs(to: Ptr<u16>, from: Ptr<Ptr<u8>>, n: usize, _state: usize) -> usize {
     let text = from.get();
@@ -285,8 +355,29 @@ extern "win64" fn mbsinit(_state: usize) -> i32 {
 table! {
     /// Wide strings.
     pub(crate) TABLE:
-        wcslen, wcsnlen, wcscmp, wcsncmp, wcscoll = wcscmp, _wcsicmp, wcsicmp = _wcsicmp, _wcsnicmp, wcscpy, wcsncpy, wcscat,
-        wcsncat, wcscpy_s, wcscat_s, wcsncpy_s, wcschr, wcsrchr, wcsstr, wcsspn, wcscspn, wcspbrk, wcstok_s, _wcslwr,
-        _wcsupr, wmemcpy, wmemmove = wmemcpy, wmemset, wmemchr, wmemcmp, mbtowc, mbrtowc, mbrlen, wctomb, wcrtomb, btowc,
-        wctob, mbstowcs, wcstombs, mbsrtowcs, wcsrtombs, mbstowcs_s, wcstombs_s, mbsinit
+        wcslen, wcsnlen, wcscmp, wcsncmp, wcscoll = wcscmp, _wcsicoll = _wcsicmp, _wcsncoll = wcsncmp, _wcsnicoll = _wcsnicmp,
+        _wcsicmp, wcsicmp = _wcsicmp, _wcsnicmp, wcsnicmp = _wcsnicmp, wcscpy, wcsncpy, wcscat, wcsncat, wcscpy_s, wcscat_s,
+        wcsncpy_s, wcsncat_s, wcschr, wcsrchr, wcsstr, wcsspn, wcscspn, wcspbrk, wcstok_s, _wcslwr, wcslwr = _wcslwr, _wcsupr,
+        wcsupr = _wcsupr, _wcslwr_s, _wcsupr_s, _wcsrev, _wcsset, _wcsnset, wcsxfrm, wmemcpy, wmemmove = wmemcpy, wmemset,
+        wmemchr, wmemcmp, mbtowc, mblen, mbrtowc, mbrlen, wctomb, wctomb_s, wcrtomb, btowc, wctob, mbstowcs, wcstombs,
+        mbsrtowcs, wcsrtombs, mbstowcs_s, wcstombs_s, mbsinit
+}
+
+table! {
+    /// The same in a locale that is passed last, which is always "C": the argument is not looked at.
+    pub(crate) IN_LOCALES:
+        _wcscoll_l = wcscmp, _wcsicoll_l = _wcsicmp, _wcsncoll_l = wcsncmp, _wcsnicoll_l = _wcsnicmp, _wcsicmp_l = _wcsicmp,
+        _wcsnicmp_l = _wcsnicmp, _wcslwr_l = _wcslwr, _wcsupr_l = _wcsupr, _wcslwr_s_l = _wcslwr_s, _wcsupr_s_l = _wcsupr_s,
+        _wcsxfrm_l = wcsxfrm, _mbtowc_l = mbtowc, _mblen_l = mblen, _wctomb_l = wctomb, _mbstowcs_l = mbstowcs,
+        _wcstombs_l = wcstombs, _mbstowcs_s_l = mbstowcs_s, _wcstombs_s_l = wcstombs_s
+}
+
+table! {
+    /// What ucrtbase has.
+    pub(crate) UCRT: wcstok = wcstok_in
+}
+
+table! {
+    /// What msvcrt has.
+    pub(crate) MSVCRT: wcstok
 }

@@ -10,7 +10,8 @@ use crate::{
     guest::Ptr,
     lock,
     object::Kind,
-    path, teb,
+    path::{self, Drives},
+    teb,
     text::{self, length},
 };
 use std::{
@@ -28,7 +29,7 @@ const WRITE_DATA: u32 = 2;
 const APPEND_DATA: u32 = 4;
 const DIRECTORY: u32 = 0x10;
 const READONLY: u32 = 1;
-const NORMAL: u32 = 0x80;
+const ARCHIVE: u32 = 0x20;
 const REPARSE_POINT: u32 = 0x400;
 const INVALID_ATTRIBUTES: u32 = u32::MAX;
 
@@ -253,10 +254,7 @@ extern "win64" fn GetFileType(handle: usize) -> u32 {
 fn attributes(m: &Metadata) -> u32 {
     let read_only = if m.permissions().readonly() { READONLY } else { 0 };
     let link = if m.is_symlink() { REPARSE_POINT } else { 0 };
-    match (if m.is_dir() { DIRECTORY } else { 0 }) | read_only | link {
-        0 => NORMAL,
-        some => some,
-    }
+    (if m.is_dir() { DIRECTORY } else { ARCHIVE }) | read_only | link
 }
 
 /// The times of a file: created, read, written.
@@ -401,6 +399,26 @@ extern "win64" fn MoveFileW(from: Ptr<u16>, to: Ptr<u16>) -> Bool {
     MoveFileExW(from, to, 0)
 }
 
+/// Changes the current folder: the host process's, where its whole tree is seen.
+pub(crate) fn set_current(name: &str) -> Result<(), u32> {
+    if !on_path(name, fs::metadata).map_err(|_| code::PATH_NOT_FOUND)?.is_dir() {
+        return Err(267); // ERROR_DIRECTORY
+    }
+    match teb::process().drives {
+        Drives::Host => on_path(name, std::env::set_current_dir),
+        Drives::Folder(_) if teb::process().drives.absolute(name) == current() => Ok(()),
+        Drives::Folder(_) => Err(code::ACCESS_DENIED),
+    }
+}
+
+extern "win64" fn SetCurrentDirectoryA(name: Ptr<u8>) -> Bool {
+    answer(set_current(&name.string()))
+}
+
+extern "win64" fn SetCurrentDirectoryW(name: Ptr<u16>) -> Bool {
+    answer(set_current(&name.string()))
+}
+
 fn current() -> String {
     teb::process().drives.current()
 }
@@ -459,6 +477,15 @@ extern "win64" fn GetDriveTypeW(root: Ptr<u16>) -> u32 {
 /// A search of a folder: what is left of it.
 pub(crate) struct Search(std::vec::IntoIter<(String, Metadata)>);
 
+/// What a search found.
+pub(crate) struct Entry {
+    pub name: String,
+    pub attributes: u32,
+    /// Created, read, written, in seconds since 1970.
+    pub times: [i64; 3],
+    pub size: u64,
+}
+
 /// `WIN32_FIND_DATAW`.
 #[repr(C, packed(4))]
 #[derive(Clone, Copy)]
@@ -482,7 +509,7 @@ fn fits(pattern: &[char], name: &[char]) -> bool {
     }
 }
 
-fn search(pattern: &str) -> Result<Search, u32> {
+pub(crate) fn search(pattern: &str) -> Result<Search, u32> {
     let host = host(pattern)?;
     let (folder, last) = host.rsplit_once('/').unwrap_or((".", &host));
     let folder = if folder.is_empty() { "/" } else { folder };
@@ -501,6 +528,13 @@ fn search(pattern: &str) -> Result<Search, u32> {
 }
 
 impl Search {
+    /// The next entry.
+    pub(crate) fn entry(&mut self) -> Option<Entry> {
+        let (name, m) = self.0.next()?;
+        let times = [m.ctime(), m.atime(), m.mtime()];
+        Some(Entry { name, attributes: attributes(&m), times, size: m.len() })
+    }
+
     /// Gives the next entry to the caller.
     fn next(&mut self, out: Ptr<FindData>) -> Result<(), u32> {
         let (name, m) = self.0.next().ok_or(code::NO_MORE_FILES)?;
@@ -551,7 +585,7 @@ table! {
         GetFileSizeEx, GetFileSize, GetFileType, GetFileAttributesA, GetFileAttributesW, GetFileAttributesExW,
         GetFileAttributesExA, GetFileInformationByHandle, GetFileTime, DeleteFileW, DeleteFileA, CreateDirectoryW,
         CreateDirectoryA, RemoveDirectoryW, RemoveDirectoryA, MoveFileExW, MoveFileExA, MoveFileW, GetCurrentDirectoryW,
-        GetCurrentDirectoryA, GetTempPathW, GetTempPathA, GetFullPathNameW, GetFullPathNameA, AreFileApisANSI,
+        GetCurrentDirectoryA, SetCurrentDirectoryW, SetCurrentDirectoryA, GetTempPathW, GetTempPathA, GetFullPathNameW, GetFullPathNameA, AreFileApisANSI,
         GetDriveTypeW, FindFirstFileW, FindFirstFileExW, FindNextFileW, FindClose
 }
 
