@@ -238,11 +238,11 @@ fn host_float(letter: u8, alternate: bool, precision: Option<usize>, x: f64) -> 
     if room.is_empty() { b"?".to_vec() } else { room }
 }
 
-/// A number as msvcrt's `%g` writes it, with this precision.
-pub(crate) fn general(x: f64, precision: usize) -> Vec<u8> {
+/// A number as `%g` writes it, with this precision.
+pub(crate) fn general(x: f64, precision: usize, legacy: bool) -> Vec<u8> {
     let mut out = Vec::new();
     let spec = Spec { precision: Some(precision.min(LIMIT)), ..Spec::default() };
-    spec.float(&mut out, b'g', x, Style { width: Width::Narrow, legacy: true, long_exponents: true });
+    spec.float(&mut out, b'g', x, Style { width: Width::Narrow, legacy, long_exponents: legacy });
     out
 }
 

@@ -63,6 +63,7 @@ pub(crate) const SHARED: &[HostTable] = &[
 /// What only ucrtbase has.
 pub(crate) const UCRT: &[HostTable] = &[
     crate::exception::scope::CRT,
+    convert::UCRT,
     invalid::UCRT,
     print::UCRT,
     scanf::UCRT,
@@ -75,6 +76,7 @@ pub(crate) const UCRT: &[HostTable] = &[
 pub(crate) const MSVCRT: &[HostTable] = &[
     crate::variadic::MSVCRT,
     crate::exception::scope::CRT,
+    convert::MSVCRT,
     print::MSVCRT,
     startup::MSVCRT,
     stdio::MSVCRT,
