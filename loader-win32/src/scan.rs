@@ -34,6 +34,8 @@ struct Input<'a> {
     source: &'a mut dyn Source,
     ahead: Option<u16>,
     at: usize,
+    /// Where the field begins that is being read.
+    field: usize,
 }
 
 impl Input<'_> {
@@ -65,6 +67,7 @@ impl Input<'_> {
 
     fn skip_space(&mut self) {
         while self.take(is_space).is_some() {}
+        self.field = self.at;
     }
 }
 
@@ -200,11 +203,11 @@ fn float(input: &mut Input<'_>, width: usize) -> Option<f64> {
     String::from_utf16_lossy(&text).parse().ok()
 }
 
-/// Reads as a pattern says; how many results were stored, or -1 where the text ended before the first conversion.
+/// Reads as a pattern says; how many results were stored, or -1 where the text ended before a first conversion was done.
 pub(crate) fn scan(source: &mut dyn Source, pattern: &[u16], mut arguments: Arguments, kind: Kind) -> i32 {
     const PERCENT: u16 = b'%' as u16;
-    let mut input = Input { source, ahead: None, at: 0 };
-    let mut stored = 0;
+    let mut input = Input { source, ahead: None, at: 0, field: 0 };
+    let (mut stored, mut converted) = (0, false);
     let mut rest = pattern;
     while let Some((&unit, after)) = rest.split_first() {
         rest = after;
@@ -212,20 +215,21 @@ pub(crate) fn scan(source: &mut dyn Source, pattern: &[u16], mut arguments: Argu
             input.skip_space();
             continue;
         }
+        input.field = input.at;
+        let conversion_begins = unit == PERCENT && rest.first().is_some_and(|&next| next != PERCENT);
         let step = match rest.first() {
-            Some(&next) if unit == PERCENT && next != PERCENT => {
-                conversion(&mut input, rest, &mut arguments, kind)
-            }
+            Some(_) if conversion_begins => conversion(&mut input, rest, &mut arguments, kind),
             next => {
                 rest = &rest[usize::from(unit == PERCENT && next.is_some())..];
                 input.take(|u| u == unit).map(|_| (false, rest))
             }
         };
         let Some((done, after)) = step else {
-            let over = stored == 0 && input.peek().is_none();
+            let over = !converted && input.peek().is_none() && input.at == input.field;
             return if over { -1 } else { stored };
         };
         stored += i32::from(done);
+        converted |= conversion_begins;
         rest = after;
     }
     stored
@@ -358,6 +362,8 @@ mod tests {
         assert_eq!((&out[0][..5], out[1][0]), (&b"ab]c\0"[..], 5));
         assert_eq!(of("", "%d", &mut out), -1);
         assert_eq!(of("x", "%d", &mut out), 0);
+        assert_eq!(of("-", "%d", &mut out), 0, "there was something, and it is no number");
+        assert_eq!(of("a ", "%*s %d", &mut out), 0, "a conversion was done, though nothing was stored");
         assert_eq!(of("12:34", "%2d:%2d", &mut out), 2);
         assert_eq!(of("[", "%[", &mut out), 0);
     }

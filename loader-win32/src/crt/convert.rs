@@ -1,7 +1,7 @@
 //! Numbers and text. `long` has 32 bits here, so the integers are ours; floating point is the host's.
 #![allow(unsafe_code)]
 
-use super::{set_errno, string::copy_s};
+use super::{invalid::invalid, set_errno, string::copy_s};
 use crate::{guest::Ptr, teb};
 use libc::{c_char, strtod as host_strtod};
 use std::ffi::CString;
@@ -241,6 +241,15 @@ fn write(to: Ptr<u8>, digits: &[u8]) -> Ptr<u8> {
     to
 }
 
+/// Digits with their zero, where there is room; there are bases from 2 to 36.
+fn counted<T: Copy + Default>(to: Ptr<T>, room: usize, base: u32, digits: &[T]) -> i32 {
+    if (2..=36).contains(&base) {
+        return copy_s(to, room, digits, 0, false);
+    }
+    (!to.is_null() && room > 0).then(|| to.set(T::default()));
+    invalid()
+}
+
 /// A minus is written in base ten only.
 fn signed_digits(n: i64, bits: u32, base: u32) -> Vec<u8> {
     let minus = n < 0 && base == 10;
@@ -264,19 +273,19 @@ extern "win64" fn _ui64toa(n: u64, to: Ptr<u8>, base: u32) -> Ptr<u8> {
 }
 
 extern "win64" fn _itoa_s(n: i32, to: Ptr<u8>, room: usize, base: u32) -> i32 {
-    copy_s(to, room, &signed_digits(n.into(), 32, base), 0, false)
+    counted(to, room, base, &signed_digits(n.into(), 32, base))
 }
 
 extern "win64" fn _i64toa_s(n: i64, to: Ptr<u8>, room: usize, base: u32) -> i32 {
-    copy_s(to, room, &signed_digits(n, 64, base), 0, false)
+    counted(to, room, base, &signed_digits(n, 64, base))
 }
 
 extern "win64" fn _ultoa_s(n: u32, to: Ptr<u8>, room: usize, base: u32) -> i32 {
-    copy_s(to, room, &digits(n.into(), base, false), 0, false)
+    counted(to, room, base, &digits(n.into(), base, false))
 }
 
 extern "win64" fn _ui64toa_s(n: u64, to: Ptr<u8>, room: usize, base: u32) -> i32 {
-    copy_s(to, room, &digits(n, base, false), 0, false)
+    counted(to, room, base, &digits(n, base, false))
 }
 
 /// Digits are ASCII, so they are units as they are.
@@ -307,19 +316,19 @@ extern "win64" fn _ui64tow(n: u64, to: Ptr<u16>, base: u32) -> Ptr<u16> {
 }
 
 extern "win64" fn _itow_s(n: i32, to: Ptr<u16>, room: usize, base: u32) -> i32 {
-    copy_s(to, room, &units(&signed_digits(n.into(), 32, base)), 0, false)
+    counted(to, room, base, &units(&signed_digits(n.into(), 32, base)))
 }
 
 extern "win64" fn _i64tow_s(n: i64, to: Ptr<u16>, room: usize, base: u32) -> i32 {
-    copy_s(to, room, &units(&signed_digits(n, 64, base)), 0, false)
+    counted(to, room, base, &units(&signed_digits(n, 64, base)))
 }
 
 extern "win64" fn _ultow_s(n: u32, to: Ptr<u16>, room: usize, base: u32) -> i32 {
-    copy_s(to, room, &units(&digits(n.into(), base, false)), 0, false)
+    counted(to, room, base, &units(&digits(n.into(), base, false)))
 }
 
 extern "win64" fn _ui64tow_s(n: u64, to: Ptr<u16>, room: usize, base: u32) -> i32 {
-    copy_s(to, room, &units(&digits(n, base, false)), 0, false)
+    counted(to, room, base, &units(&digits(n, base, false)))
 }
 
 extern "win64" fn _rotl(n: u32, by: i32) -> u32 {

@@ -1,6 +1,7 @@
 //! Classes of characters, in the "C" locale.
 
-use crate::kernel32::strings::{class, to_case};
+use super::wide::ascii_case;
+use crate::kernel32::strings::class;
 
 const UPPER: u16 = 1;
 const LOWER: u16 = 2;
@@ -120,11 +121,11 @@ extern "win64" fn _toupper(c: i32) -> i32 {
 }
 
 extern "win64" fn towlower(c: u16) -> u16 {
-    to_case(c, false)
+    ascii_case(c, false)
 }
 
 extern "win64" fn towupper(c: u16) -> u16 {
-    to_case(c, true)
+    ascii_case(c, true)
 }
 
 /// The class that a name stands for.

@@ -10,7 +10,7 @@ use crate::{
 
 // What the options of ucrtbase's common functions mean.
 const SECURE: u64 = 1;
-const LEGACY_WIDE: u64 = 4;
+const LEGACY_WIDE: u64 = 2;
 
 /// A text in memory, up to its zero or its end.
 struct Memory<T> {

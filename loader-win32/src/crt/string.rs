@@ -10,11 +10,9 @@ forward! {
     memcpy(to: *mut c_void, from: *const c_void, n: usize) -> *mut c_void;
     memmove(to: *mut c_void, from: *const c_void, n: usize) -> *mut c_void;
     memset(to: *mut c_void, byte: c_int, n: usize) -> *mut c_void;
-    memcmp(a: *const c_void, b: *const c_void, n: usize) -> c_int;
     memchr(a: *const c_void, byte: c_int, n: usize) -> *mut c_void;
     strlen(s: *const c_char) -> usize;
     strnlen(s: *const c_char, n: usize) -> usize;
-    strcmp(a: *const c_char, b: *const c_char) -> c_int;
     strncmp(a: *const c_char, b: *const c_char, n: usize) -> c_int;
     strcpy(to: *mut c_char, from: *const c_char) -> *mut c_char;
     strncpy(to: *mut c_char, from: *const c_char, n: usize) -> *mut c_char;
@@ -27,6 +25,18 @@ forward! {
     strcspn(s: *const c_char, set: *const c_char) -> usize;
     strpbrk(s: *const c_char, set: *const c_char) -> *mut c_char;
     strtok_r(s: *mut c_char, set: *const c_char, rest: *mut *mut c_char) -> *mut c_char;
+}
+
+/// -1, 0 or 1, where the host's says how far apart the bytes are.
+pub(crate) unsafe extern "win64" fn strcmp(a: *const c_char, b: *const c_char) -> c_int {
+    // SAFETY: the caller keeps the contract of `strcmp`.
+    unsafe { libc::strcmp(a, b) }.signum()
+}
+
+/// -1, 0 or 1.
+pub(crate) unsafe extern "win64" fn memcmp(a: *const c_void, b: *const c_void, n: usize) -> c_int {
+    // SAFETY: the caller keeps the contract of `memcmp`.
+    unsafe { libc::memcmp(a, b, n) }.signum()
 }
 
 /// Compares up to `n` bytes without regard to the case of ASCII letters.
@@ -81,22 +91,65 @@ pub(crate) fn copy_s<T: Copy + Default>(
 
 const TRUNCATE: usize = usize::MAX;
 
+/// A text behind what is there already, `start` elements on. A null pointer is no text; none of it is wanted from none.
+pub(crate) fn append_s<T: Copy + Default + PartialEq>(
+    to: Ptr<T>,
+    room: usize,
+    from: Ptr<T>,
+    start: usize,
+    n: usize,
+) -> i32 {
+    if to.is_null() && room == 0 && n == 0 {
+        return 0;
+    }
+    if from.is_null() && n != 0 {
+        (!to.is_null() && room > 0).then(|| to.set(T::default()));
+        return invalid();
+    }
+    copy_s(to, room, from.slice(from.count(n)), start, n == TRUNCATE)
+}
+
+/// All of a text: it is not cut off.
+const WHOLE: usize = usize::MAX - 1;
+
 extern "win64" fn strcpy_s(to: Ptr<u8>, room: usize, from: Ptr<u8>) -> i32 {
-    copy_s(to, room, from.text(), 0, false)
+    append_s(to, room, from, 0, WHOLE)
 }
 
 extern "win64" fn strncpy_s(to: Ptr<u8>, room: usize, from: Ptr<u8>, n: usize) -> i32 {
-    let len = from.count(n);
-    copy_s(to, room, from.slice(len), 0, n == TRUNCATE)
+    append_s(to, room, from, 0, n)
 }
 
 extern "win64" fn strcat_s(to: Ptr<u8>, room: usize, from: Ptr<u8>) -> i32 {
-    copy_s(to, room, from.text(), to.count(room), false)
+    append_s(to, room, from, to.count(room), WHOLE)
 }
 
 extern "win64" fn strncat_s(to: Ptr<u8>, room: usize, from: Ptr<u8>, n: usize) -> i32 {
-    let len = from.count(n);
-    copy_s(to, room, from.slice(len), to.count(room), n == TRUNCATE)
+    append_s(to, room, from, to.count(room), n)
+}
+
+extern "win64" fn wcscpy_s(to: Ptr<u16>, room: usize, from: Ptr<u16>) -> i32 {
+    append_s(to, room, from, 0, WHOLE)
+}
+
+extern "win64" fn wcsncpy_s(to: Ptr<u16>, room: usize, from: Ptr<u16>, n: usize) -> i32 {
+    append_s(to, room, from, 0, n)
+}
+
+extern "win64" fn wcscat_s(to: Ptr<u16>, room: usize, from: Ptr<u16>) -> i32 {
+    append_s(to, room, from, to.count(room), WHOLE)
+}
+
+extern "win64" fn wcsncat_s(to: Ptr<u16>, room: usize, from: Ptr<u16>, n: usize) -> i32 {
+    append_s(to, room, from, to.count(room), n)
+}
+
+/// Unlike `memcpy_s`, it leaves what is there where the room is too small.
+extern "win64" fn memmove_s(to: Ptr<u8>, room: usize, from: Ptr<u8>, n: usize) -> i32 {
+    if n > room && !to.is_null() && !from.is_null() {
+        return refuse(libc::ERANGE);
+    }
+    memcpy_s(to, room, from, n)
 }
 
 extern "win64" fn memcpy_s(to: Ptr<u8>, room: usize, from: Ptr<u8>, n: usize) -> i32 {
@@ -108,7 +161,7 @@ extern "win64" fn memcpy_s(to: Ptr<u8>, room: usize, from: Ptr<u8>, n: usize) ->
         (!to.is_null()).then(|| unsafe { to.raw().write_bytes(0, room) });
         return refuse(if to.is_null() || from.is_null() { libc::EINVAL } else { libc::ERANGE });
     }
-    // SAFETY: the caller passed `n` readable and `room` writable bytes; `memmove_s` may overlap.
+    // SAFETY: the caller passed `n` readable and `room` writable bytes; those of `memmove_s` may overlap.
     unsafe { std::ptr::copy(from.raw(), to.raw(), n) };
     0
 }
@@ -290,7 +343,7 @@ table! {
         strrchr, strstr, strspn, strcspn, strpbrk, strtok, strtok_s = strtok_r, strcoll = strcmp, _stricoll = _stricmp,
         _strncoll = strncmp, _strnicoll = _strnicmp, _stricmp, stricmp = _stricmp, strcasecmp = _stricmp, _strcmpi = _stricmp,
         _strnicmp, strnicmp = _strnicmp, strncasecmp = _strnicmp, _memicmp, strcpy_s, strncpy_s, strcat_s, strncat_s, memcpy_s,
-        memmove_s = memcpy_s, _strlwr, strlwr = _strlwr, _strupr, strupr = _strupr, _strlwr_s, _strupr_s, _strrev,
+        memmove_s, wcscpy_s, wcsncpy_s, wcscat_s, wcsncat_s, _strlwr, strlwr = _strlwr, _strupr, strupr = _strupr, _strlwr_s, _strupr_s, _strrev,
         strrev = _strrev, _strset, strset = _strset, _strnset, strnset = _strnset, _memccpy, memccpy = _memccpy, _swab,
         swab = _swab, strxfrm, strerror, _strerror, strerror_s, _wcserror, _wcserror_s
 }
