@@ -2,6 +2,7 @@
 
 use super::wide::ascii_case;
 use crate::kernel32::strings::class;
+use std::sync::atomic::{AtomicI32, AtomicPtr};
 
 const UPPER: u16 = 1;
 const LOWER: u16 = 2;
@@ -168,6 +169,15 @@ extern "win64" fn iswblank(c: u16) -> i32 {
 
 extern "win64" fn isleadbyte(_c: i32) -> i32 {
     0
+}
+
+/// Variables of msvcrt: the table of classes, and how many bytes a character has at most.
+static CLASS_TABLE: AtomicPtr<u16> = AtomicPtr::new((&raw const CLASSES[1]).cast_mut());
+static LONGEST_CHARACTER: AtomicI32 = AtomicI32::new(1);
+
+table! {
+    /// What msvcrt has.
+    pub(crate) MSVCRT: _pctype = &raw const CLASS_TABLE, __mb_cur_max = &raw const LONGEST_CHARACTER
 }
 
 table! {

@@ -77,6 +77,7 @@ pub(crate) const MSVCRT: &[HostTable] = &[
     crate::variadic::MSVCRT,
     crate::exception::scope::CRT,
     convert::MSVCRT,
+    ctype::MSVCRT,
     print::MSVCRT,
     startup::MSVCRT,
     stdio::MSVCRT,

@@ -84,12 +84,12 @@ extern "win64" fn _wassert(expression: Ptr<u16>, file: Ptr<u16>, line: u32) {
     assertion(&expression.string(), &file.string(), line);
 }
 
-/// What a DLL's start does with an exception: a DLL has no signal for any, so the search goes on.
+/// What a module's start does with an exception: no signal is made of it, so the search goes on.
 extern "win64" fn _seh_filter_dll(_code: u32, _pointers: usize) -> i32 {
     0
 }
 
 table! {
     /// Signals.
-    pub(crate) TABLE: signal, raise, _invoke_watson, terminate, _assert, _wassert, _seh_filter_dll
+    pub(crate) TABLE: signal, raise, _invoke_watson, terminate, _assert, _wassert, _seh_filter_dll, _seh_filter_exe = _seh_filter_dll, _XcptFilter = _seh_filter_dll
 }

@@ -345,10 +345,14 @@ fn list_take(head: Ptr<u64>) -> u64 {
 }
 
 /// The program's path, for messages.
-extern "win64" fn _get_pgmptr(out: Ptr<usize>) -> i32 {
+fn program_path() -> usize {
     static PATH: OnceLock<CString> = OnceLock::new();
     let path = PATH.get_or_init(|| CString::new(process::program_path()).unwrap_or_default());
-    out.put(path.as_ptr().expose_provenance());
+    path.as_ptr().expose_provenance()
+}
+
+extern "win64" fn _get_pgmptr(out: Ptr<usize>) -> i32 {
+    out.put(program_path());
     0
 }
 
@@ -418,6 +422,27 @@ static INITIAL_ENVIRONMENT: AtomicUsize = AtomicUsize::new(0);
 /// ... and the command line.
 static COMMAND_LINE: AtomicUsize = AtomicUsize::new(0);
 
+/// ... the arguments and the environment again, by other names, and the program's path.
+static COUNT: AtomicI32 = AtomicI32::new(0);
+static ARGUMENTS: AtomicUsize = AtomicUsize::new(0);
+static WIDE_ARGUMENTS: AtomicUsize = AtomicUsize::new(0);
+static VARIABLES: AtomicUsize = AtomicUsize::new(0);
+static WIDE_VARIABLES: AtomicUsize = AtomicUsize::new(0);
+static WIDE_INITIAL_ENVIRONMENT: AtomicUsize = AtomicUsize::new(0);
+static PROGRAM_PATH: AtomicUsize = AtomicUsize::new(0);
+
+/// Gives msvcrt's variables their values: the start asks for the arguments before anything else.
+fn set_variables() {
+    COUNT.store(kept().count, Relaxed);
+    ARGUMENTS.store(kept().narrow, Relaxed);
+    WIDE_ARGUMENTS.store(kept().wide, Relaxed);
+    VARIABLES.store(environment()[0], Relaxed);
+    WIDE_VARIABLES.store(environment()[1], Relaxed);
+    PROGRAM_PATH.store(program_path(), Relaxed);
+    __p__acmdln();
+    super::time::set_variables();
+}
+
 /// What `main` is given. Whether patterns among the arguments are to be expanded is not looked at: nobody has asked a
 /// shell to leave them.
 extern "win64" fn __getmainargs(
@@ -427,11 +452,10 @@ extern "win64" fn __getmainargs(
     _expand: i32,
     _start: usize,
 ) -> i32 {
+    set_variables();
     count.put(kept().count);
     arguments.put(kept().narrow);
     variables.put(environment()[0]);
-    let line = crate::kernel32::environment::GetCommandLineA();
-    COMMAND_LINE.store(line.expose_provenance(), Relaxed);
     0
 }
 
@@ -442,6 +466,7 @@ extern "win64" fn __wgetmainargs(
     _expand: i32,
     _start: usize,
 ) -> i32 {
+    set_variables();
     count.put(kept().count);
     arguments.put(kept().wide);
     variables.put(environment()[1]);
@@ -452,5 +477,8 @@ table! {
     /// What msvcrt has.
     pub(crate) MSVCRT: __dllonexit, _amsg_exit, __set_app_type = _set_app_type, __getmainargs, __wgetmainargs,
         _fmode = &raw const FILE_MODE, _commode = &raw const COMMIT_MODE, __initenv = &raw const INITIAL_ENVIRONMENT,
-        _acmdln = &raw const COMMAND_LINE, __p__fmode, __p__commode, __p__acmdln, __p__wcmdln, _c_exit = _nothing
+        _acmdln = &raw const COMMAND_LINE, __p__fmode, __p__commode, __p__acmdln, __p__wcmdln, _c_exit = _nothing,
+        __argc = &raw const COUNT, __argv = &raw const ARGUMENTS, __wargv = &raw const WIDE_ARGUMENTS,
+        _environ = &raw const VARIABLES, _wenviron = &raw const WIDE_VARIABLES, __winitenv = &raw const WIDE_INITIAL_ENVIRONMENT,
+        _pgmptr = &raw const PROGRAM_PATH
 }

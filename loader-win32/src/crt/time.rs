@@ -6,6 +6,7 @@ use crate::{
     kernel32::time::{date, date_of, days_of, uptime},
     teb,
 };
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::Relaxed};
 
 /// `struct tm`: second, minute, hour, day, month, year, weekday, day of the year, daylight saving.
 type Tm = [i32; 9];
@@ -45,6 +46,11 @@ fn local(at: i64) -> Option<Tm> {
     let mut tm = broken(at.checked_add(offset(at))?)?;
     tm[8] = is_daylight(at).into();
     Some(tm)
+}
+
+/// The moment that a caller passes, if it does.
+fn moment_at<T: Copy + Into<i64>>(at: Ptr<T>) -> Option<i64> {
+    (!at.is_null()).then(|| at.get().into())
 }
 
 /// The thread's own place for a date, filled; null where there is none.
@@ -87,19 +93,19 @@ extern "win64" fn _time32(out: Ptr<i32>) -> i32 {
 }
 
 extern "win64" fn _gmtime64(at: Ptr<i64>) -> *const Tm {
-    give(broken(at.get()))
+    give(moment_at(at).and_then(broken))
 }
 
 extern "win64" fn _gmtime64_s(out: Ptr<Tm>, at: Ptr<i64>) -> i32 {
-    give_s(out, broken(at.get()))
+    give_s(out, moment_at(at).and_then(broken))
 }
 
 extern "win64" fn _localtime64(at: Ptr<i64>) -> *const Tm {
-    give(local(at.get()))
+    give(moment_at(at).and_then(local))
 }
 
 extern "win64" fn _localtime64_s(out: Ptr<Tm>, at: Ptr<i64>) -> i32 {
-    give_s(out, local(at.get()))
+    give_s(out, moment_at(at).and_then(local))
 }
 
 /// The moment of a date that need not be in its ranges, and the date in its ranges.
@@ -165,6 +171,10 @@ extern "win64" fn __daylight() -> *const i32 {
 
 /// The names of the zone in winter and in summer: not kept by name here, so the offset's sign and hours.
 extern "win64" fn __tzname() -> *const [usize; 2] {
+    zone_names()
+}
+
+fn zone_names() -> &'static [usize; 2] {
     static NAMES: std::sync::OnceLock<[usize; 2]> = std::sync::OnceLock::new();
     NAMES.get_or_init(|| {
         let (behind, summer) = *zone();
@@ -320,7 +330,7 @@ extern "win64" fn asctime(tm: Ptr<Tm>) -> *const [u8; 32] {
 }
 
 extern "win64" fn _ctime64(at: Ptr<i64>) -> *const [u8; 32] {
-    dated(local(at.get()))
+    dated(moment_at(at).and_then(local))
 }
 
 /// The same in wide letters.
@@ -338,7 +348,7 @@ extern "win64" fn _wasctime(tm: Ptr<Tm>) -> *const [u16; 32] {
 }
 
 extern "win64" fn _wctime64(at: Ptr<i64>) -> *const [u16; 32] {
-    wide_dated(local(at.get()))
+    wide_dated(moment_at(at).and_then(local))
 }
 
 fn dated_s<T: Copy + Default + From<u8>>(to: Ptr<T>, room: usize, tm: Option<Tm>) -> i32 {
@@ -360,11 +370,11 @@ extern "win64" fn _wasctime_s(to: Ptr<u16>, room: usize, tm: Ptr<Tm>) -> i32 {
 }
 
 extern "win64" fn _ctime64_s(to: Ptr<u8>, room: usize, at: Ptr<i64>) -> i32 {
-    dated_s(to, room, (!at.is_null()).then(|| at.get()).and_then(local))
+    dated_s(to, room, moment_at(at).and_then(local))
 }
 
 extern "win64" fn _wctime64_s(to: Ptr<u16>, room: usize, at: Ptr<i64>) -> i32 {
-    dated_s(to, room, (!at.is_null()).then(|| at.get()).and_then(local))
+    dated_s(to, room, moment_at(at).and_then(local))
 }
 
 /// Now, as a format says, where the caller has nine places.
@@ -444,19 +454,19 @@ extern "win64" fn _get_daylight(out: Ptr<i32>) -> i32 {
 // Moments of 32 bits.
 
 extern "win64" fn _gmtime32(at: Ptr<i32>) -> *const Tm {
-    give(broken(at.get().into()))
+    give(moment_at(at).and_then(broken))
 }
 
 extern "win64" fn _localtime32(at: Ptr<i32>) -> *const Tm {
-    give(local(at.get().into()))
+    give(moment_at(at).and_then(local))
 }
 
 extern "win64" fn _gmtime32_s(out: Ptr<Tm>, at: Ptr<i32>) -> i32 {
-    give_s(out, broken(at.get().into()))
+    give_s(out, moment_at(at).and_then(broken))
 }
 
 extern "win64" fn _localtime32_s(out: Ptr<Tm>, at: Ptr<i32>) -> i32 {
-    give_s(out, local(at.get().into()))
+    give_s(out, moment_at(at).and_then(local))
 }
 
 extern "win64" fn _mktime32(tm: Ptr<Tm>) -> i32 {
@@ -472,7 +482,7 @@ extern "win64" fn _difftime32(a: i32, b: i32) -> f64 {
 }
 
 extern "win64" fn _ctime32(at: Ptr<i32>) -> *const [u8; 32] {
-    dated(local(at.get().into()))
+    dated(moment_at(at).and_then(local))
 }
 
 table! {
@@ -486,10 +496,23 @@ table! {
         _wctime64, _wctime64_s, _strdate, _strtime, _strdate_s, _strtime_s, _ftime64, _ftime64_s, _ftime32, _timespec64_get
 }
 
+/// Variables of msvcrt.
+static TIME_ZONE: AtomicI32 = AtomicI32::new(0);
+static DAYLIGHT: AtomicI32 = AtomicI32::new(0);
+static ZONE_NAMES: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+/// Gives msvcrt's variables their values, before the program looks.
+pub(crate) fn set_variables() {
+    TIME_ZONE.store(zone().0, Relaxed);
+    DAYLIGHT.store(zone().1, Relaxed);
+    zone_names().iter().zip(&ZONE_NAMES).for_each(|(&name, place)| place.store(name, Relaxed));
+}
+
 table! {
     /// What msvcrt has.
     pub(crate) MSVCRT: _ftime = _ftime64, _wctime = _wctime64, __p__timezone = __timezone, __p__daylight = __daylight,
-        __p__tzname = __tzname
+        __p__tzname = __tzname, _timezone = &raw const TIME_ZONE,
+        _daylight = &raw const DAYLIGHT, _tzname = &raw const ZONE_NAMES
 }
 
 #[cfg(test)]

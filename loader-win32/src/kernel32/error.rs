@@ -15,6 +15,7 @@ pub(crate) mod code {
     pub(crate) const GEN_FAILURE: u32 = 31;
     pub(crate) const HANDLE_EOF: u32 = 38;
     pub(crate) const NOT_SUPPORTED: u32 = 50;
+    pub(crate) const FILE_EXISTS: u32 = 80;
     pub(crate) const INVALID_PARAMETER: u32 = 87;
     pub(crate) const INSUFFICIENT_BUFFER: u32 = 122;
     pub(crate) const MOD_NOT_FOUND: u32 = 126;
@@ -96,7 +97,7 @@ fn message(id: u32) -> Option<String> {
         code::NO_MORE_FILES => "There are no more files.",
         code::GEN_FAILURE => "A device attached to the system is not functioning.",
         code::HANDLE_EOF => "Reached the end of the file.",
-        80 => "The file exists.",
+        code::FILE_EXISTS => "The file exists.",
         code::INVALID_PARAMETER => "The parameter is incorrect.",
         109 => "The pipe has been ended.",
         112 => "There is not enough space on the disk.",

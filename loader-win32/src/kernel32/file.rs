@@ -19,6 +19,7 @@ use std::{
     io::{IsTerminal, Read, Seek, SeekFrom, Write},
     os::unix::fs::{FileExt, FileTypeExt, MetadataExt},
     path::Path,
+    time::SystemTime,
 };
 
 const INVALID_HANDLE_VALUE: usize = usize::MAX;
@@ -28,23 +29,23 @@ const GENERIC_ALL: u32 = 0x1000_0000;
 const WRITE_DATA: u32 = 2;
 const APPEND_DATA: u32 = 4;
 const DIRECTORY: u32 = 0x10;
-const READONLY: u32 = 1;
+pub(crate) const READONLY: u32 = 1;
 const ARCHIVE: u32 = 0x20;
 const REPARSE_POINT: u32 = 0x400;
 const INVALID_ATTRIBUTES: u32 = u32::MAX;
 
 /// The host path of a Windows path, or the error.
-fn host(path: &str) -> Result<String, u32> {
+pub(crate) fn host(path: &str) -> Result<String, u32> {
     path::to_host(path).filter(|p| !p.contains('\0')).ok_or(code::PATH_NOT_FOUND)
 }
 
 /// Runs a host call on the host path of a guest path.
-fn on_path<R>(path: &str, f: impl FnOnce(String) -> std::io::Result<R>) -> Result<R, u32> {
+pub(crate) fn on_path<R>(path: &str, f: impl FnOnce(String) -> std::io::Result<R>) -> Result<R, u32> {
     f(host(path)?).map_err(|e| from_io(&e))
 }
 
 /// Runs a host call on the file behind a handle.
-fn on_file<R>(handle: usize, f: impl FnOnce(&File) -> std::io::Result<R>) -> Result<R, u32> {
+pub(crate) fn on_file<R>(handle: usize, f: impl FnOnce(&File) -> std::io::Result<R>) -> Result<R, u32> {
     match &object(handle)?.kind {
         Kind::File(file) => f(file).map_err(|e| from_io(&e)),
         _ => Err(code::INVALID_HANDLE),
@@ -73,8 +74,8 @@ fn options(access: u32, disposition: u32) -> Option<OpenOptions> {
 fn open(name: &str, access: u32, disposition: u32) -> Result<usize, u32> {
     let options = options(access, disposition).ok_or(code::INVALID_PARAMETER)?;
     let existed = Path::new(&host(name)?).exists();
-    let file =
-        on_path(name, |p| options.open(p)).map_err(|e| if e == code::ALREADY_EXISTS { 80 } else { e })?;
+    let file = on_path(name, |p| options.open(p))
+        .map_err(|e| if e == code::ALREADY_EXISTS { code::FILE_EXISTS } else { e })?;
     teb::set_last_error(if existed && [2, 4].contains(&disposition) { code::ALREADY_EXISTS } else { 0 });
     Ok(teb::process().objects.open(Kind::File(file)))
 }
@@ -257,6 +258,13 @@ fn attributes(m: &Metadata) -> u32 {
     (if m.is_dir() { DIRECTORY } else { ARCHIVE }) | read_only | link
 }
 
+/// A moment that the caller gives.
+pub(crate) fn from_windows(time: i64) -> Option<SystemTime> {
+    let (seconds, nanoseconds) = time::to_unix(time);
+    let after = std::time::Duration::new(seconds.unsigned_abs(), u32::try_from(nanoseconds).ok()?);
+    if seconds < 0 { None } else { SystemTime::UNIX_EPOCH.checked_add(after) }
+}
+
 /// The times of a file: created, read, written.
 fn times(m: &Metadata) -> [i64; 3] {
     [(m.ctime(), m.ctime_nsec()), (m.atime(), m.atime_nsec()), (m.mtime(), m.mtime_nsec())]
@@ -378,7 +386,7 @@ extern "win64" fn RemoveDirectoryA(name: Ptr<u8>) -> Bool {
 
 const REPLACE_EXISTING: u32 = 1;
 
-fn rename(from: &str, to: &str, flags: u32) -> Bool {
+pub(crate) fn rename(from: &str, to: &str, flags: u32) -> Bool {
     answer(host(to).and_then(|to| {
         if flags & REPLACE_EXISTING == 0 && Path::new(&to).exists() {
             return Err(code::ALREADY_EXISTS);
@@ -466,10 +474,18 @@ extern "win64" fn AreFileApisANSI() -> Bool {
     TRUE
 }
 
+/// A fixed disk (3), or no such root (1).
+fn drive_type(root: Option<String>) -> u32 {
+    let known = root.is_none_or(|name| host(&name).is_ok_and(|path| Path::new(&path).is_dir()));
+    if known { 3 } else { 1 }
+}
+
+extern "win64" fn GetDriveTypeA(root: Ptr<u8>) -> u32 {
+    drive_type((!root.is_null()).then(|| root.string()))
+}
+
 extern "win64" fn GetDriveTypeW(root: Ptr<u16>) -> u32 {
-    let name = root.string();
-    let known = root.is_null() || host(&name).is_ok_and(|p| Path::new(&p).is_dir());
-    if known { 3 } else { 1 } // a fixed disk, or no such root
+    drive_type((!root.is_null()).then(|| root.string()))
 }
 
 // Searches.
@@ -486,17 +502,17 @@ pub(crate) struct Entry {
     pub size: u64,
 }
 
-/// `WIN32_FIND_DATAW`.
+/// `WIN32_FIND_DATA` of either width.
 #[repr(C, packed(4))]
 #[derive(Clone, Copy)]
-struct FindData {
+struct FindData<T> {
     file: AttributeData,
     reserved: [u32; 2],
-    name: [u16; 260],
-    short: [u16; 14],
+    name: [T; 260],
+    short: [T; 14],
 }
 
-const _: () = assert!(size_of::<FindData>() == 592);
+const _: () = assert!(size_of::<FindData<u16>>() == 592 && size_of::<FindData<u8>>() == 320);
 
 /// Whether a name fits a pattern of `*` and `?`; case does not count.
 fn fits(pattern: &[char], name: &[char]) -> bool {
@@ -536,30 +552,50 @@ impl Search {
     }
 
     /// Gives the next entry to the caller.
-    fn next(&mut self, out: Ptr<FindData>) -> Result<(), u32> {
-        let (name, m) = self.0.next().ok_or(code::NO_MORE_FILES)?;
-        let mut data =
-            FindData { file: attribute_data(&m), reserved: [0; 2], name: [0; 260], short: [0; 14] };
-        let mut wide = [0; 260];
-        wide.iter_mut().take(259).zip(name.encode_utf16()).for_each(|(to, c)| *to = c);
-        data.name = wide;
-        out.put(data);
+    fn next<T: Copy + Default>(
+        &mut self,
+        out: Ptr<FindData<T>>,
+        encode: impl FnOnce(&str) -> Vec<T>,
+    ) -> Result<(), u32> {
+        let (found, m) = self.0.next().ok_or(code::NO_MORE_FILES)?;
+        let mut name = [T::default(); 260];
+        name.iter_mut().take(259).zip(encode(&found)).for_each(|(to, c)| *to = c);
+        out.put(FindData { file: attribute_data(&m), reserved: [0; 2], name, short: [T::default(); 14] });
         Ok(())
     }
 }
 
-extern "win64" fn FindFirstFileW(pattern: Ptr<u16>, out: Ptr<FindData>) -> usize {
-    let first = search(&pattern.string()).and_then(|mut s| {
-        s.next(out).map_err(|_| code::FILE_NOT_FOUND)?;
-        Ok(teb::process().objects.open(Kind::Find(s.into())))
-    });
-    or_invalid(first)
+/// A search, by the handle that it gets, whose first entry the caller is given.
+fn find_first(pattern: &str, next: impl FnOnce(&mut Search) -> Result<(), u32>) -> usize {
+    or_invalid(search(pattern).and_then(|mut search| {
+        next(&mut search).map_err(|_| code::FILE_NOT_FOUND)?;
+        Ok(teb::process().objects.open(Kind::Find(search.into())))
+    }))
+}
+
+fn find_next(handle: usize, next: impl FnOnce(&mut Search) -> Result<(), u32>) -> Bool {
+    answer(object(handle).and_then(|o| match &o.kind {
+        Kind::Find(search) => next(&mut lock(search)),
+        _ => Err(code::INVALID_HANDLE),
+    }))
+}
+
+fn narrow(name: &str) -> Vec<u8> {
+    name.as_bytes().to_vec()
+}
+
+extern "win64" fn FindFirstFileA(pattern: Ptr<u8>, out: Ptr<FindData<u8>>) -> usize {
+    find_first(&pattern.string(), |search| search.next(out, narrow))
+}
+
+extern "win64" fn FindFirstFileW(pattern: Ptr<u16>, out: Ptr<FindData<u16>>) -> usize {
+    find_first(&pattern.string(), |search| search.next(out, text::wide))
 }
 
 extern "win64" fn FindFirstFileExW(
     pattern: Ptr<u16>,
     _level: u32,
-    out: Ptr<FindData>,
+    out: Ptr<FindData<u16>>,
     _op: u32,
     _filter: usize,
     _flags: u32,
@@ -567,11 +603,12 @@ extern "win64" fn FindFirstFileExW(
     FindFirstFileW(pattern, out)
 }
 
-extern "win64" fn FindNextFileW(handle: usize, out: Ptr<FindData>) -> Bool {
-    answer(object(handle).and_then(|o| match &o.kind {
-        Kind::Find(s) => lock(s).next(out),
-        _ => Err(code::INVALID_HANDLE),
-    }))
+extern "win64" fn FindNextFileA(handle: usize, out: Ptr<FindData<u8>>) -> Bool {
+    find_next(handle, |search| search.next(out, narrow))
+}
+
+extern "win64" fn FindNextFileW(handle: usize, out: Ptr<FindData<u16>>) -> Bool {
+    find_next(handle, |search| search.next(out, text::wide))
 }
 
 extern "win64" fn FindClose(handle: usize) -> Bool {
@@ -586,7 +623,7 @@ table! {
         GetFileAttributesExA, GetFileInformationByHandle, GetFileTime, DeleteFileW, DeleteFileA, CreateDirectoryW,
         CreateDirectoryA, RemoveDirectoryW, RemoveDirectoryA, MoveFileExW, MoveFileExA, MoveFileW, GetCurrentDirectoryW,
         GetCurrentDirectoryA, SetCurrentDirectoryW, SetCurrentDirectoryA, GetTempPathW, GetTempPathA, GetFullPathNameW, GetFullPathNameA, AreFileApisANSI,
-        GetDriveTypeW, FindFirstFileW, FindFirstFileExW, FindNextFileW, FindClose
+        GetDriveTypeW, GetDriveTypeA, FindFirstFileA, FindFirstFileW, FindFirstFileExW, FindNextFileA, FindNextFileW, FindClose
 }
 
 #[cfg(test)]

@@ -7,12 +7,14 @@ pub(crate) mod child;
 pub(crate) mod code;
 pub(crate) mod console;
 pub(crate) mod datafile;
+pub(crate) mod dates;
 pub(crate) mod delay;
 pub(crate) mod environment;
 pub(crate) mod error;
 pub(crate) mod file;
 pub(crate) mod heaps;
 pub(crate) mod list;
+pub(crate) mod lstr;
 pub(crate) mod memory;
 pub(crate) mod module;
 pub(crate) mod pool;
@@ -29,6 +31,7 @@ pub(crate) mod thread;
 pub(crate) mod time;
 pub(crate) mod timer;
 pub(crate) mod tls;
+pub(crate) mod tree;
 pub(crate) mod wait;
 
 use loader_core::HostTable;
@@ -47,6 +50,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     code::TABLE,
     crate::jump::KERNEL32,
     console::TABLE,
+    dates::TABLE,
     delay::TABLE,
     environment::TABLE,
     error::TABLE,
@@ -57,6 +61,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     file::TABLE,
     heaps::TABLE,
     list::TABLE,
+    lstr::TABLE,
     memory::TABLE,
     module::TABLE,
     queues::TABLE,
@@ -73,6 +78,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     time::TABLE,
     timer::TABLE,
     tls::TABLE,
+    tree::TABLE,
     wait::TABLE,
 ];
 

@@ -69,6 +69,7 @@ fn give<T: Copy>(text: &[T], to: Ptr<T>, room: i32) -> i32 {
         return len;
     }
     if len > room {
+        to.fill(&text[..room as usize]); // as far as it goes
         return fail(code::INSUFFICIENT_BUFFER);
     }
     to.fill(text);
@@ -225,6 +226,14 @@ pub(crate) fn to_case(unit: u16, upper: bool) -> u16 {
     }
 }
 
+fn cased(flags: u32, unit: u16) -> u16 {
+    match flags & (LOWERCASE | UPPERCASE) {
+        LOWERCASE => to_case(unit, false),
+        UPPERCASE => to_case(unit, true),
+        _ => unit,
+    }
+}
+
 /// Maps case; a sort key is the text itself, which sorts by code.
 fn map_string(flags: u32, from: Ptr<u16>, len: i32, to: Ptr<u16>, room: i32) -> i32 {
     let units = counted(&from, len);
@@ -235,14 +244,7 @@ fn map_string(flags: u32, from: Ptr<u16>, len: i32, to: Ptr<u16>, room: i32) -> 
         let key: Vec<u8> = units.iter().flat_map(|u| u.to_be_bytes()).chain([0]).collect();
         return give(&key, to.cast(), room);
     }
-    let mapped: Vec<u16> = units
-        .iter()
-        .map(|&u| match flags & (LOWERCASE | UPPERCASE) {
-            LOWERCASE => to_case(u, false),
-            UPPERCASE => to_case(u, true),
-            _ => u,
-        })
-        .collect();
+    let mapped: Vec<u16> = units.iter().map(|&unit| cased(flags, unit)).collect();
     give(&mapped, to, room)
 }
 
@@ -260,6 +262,23 @@ extern "win64" fn LCMapStringEx(
     map_string(flags, from, len, to, room)
 }
 
+extern "win64" fn LCMapStringA(
+    _locale: u32,
+    flags: u32,
+    from: Ptr<u8>,
+    len: i32,
+    to: Ptr<u8>,
+    room: i32,
+) -> i32 {
+    let bytes = counted(&from, len);
+    if from.is_null() || bytes.is_empty() || room < 0 || flags & (BYTEREV | SORTKEY) != 0 {
+        return fail(code::INVALID_PARAMETER);
+    }
+    let units: Vec<u16> = decode(UTF8, bytes, false).unwrap_or_default();
+    let mapped: Vec<u16> = units.iter().map(|&unit| cased(flags, unit)).collect();
+    give(String::from_utf16_lossy(&mapped).as_bytes(), to, room)
+}
+
 extern "win64" fn LCMapStringW(
     _locale: u32,
     flags: u32,
@@ -272,20 +291,44 @@ extern "win64" fn LCMapStringW(
 }
 
 const LESS: i32 = 1;
-const EQUAL: i32 = 2;
+pub(crate) const EQUAL: i32 = 2;
 const GREATER: i32 = 3;
-const NORM_IGNORECASE: u32 = 1;
+pub(crate) const NORM_IGNORECASE: u32 = 1;
 
-/// Compares by code, with or without case: the order of the invariant locale for plain text, not its collation.
-fn compare(one: &[u16], other: &[u16], ignore_case: bool) -> i32 {
-    let key = |units: &[u16]| -> Vec<u16> {
-        units.iter().map(|&u| if ignore_case { to_case(u, true) } else { u }).collect()
-    };
-    match key(one).cmp(&key(other)) {
+fn ordering(order: std::cmp::Ordering) -> i32 {
+    match order {
         std::cmp::Ordering::Less => LESS,
         std::cmp::Ordering::Equal => EQUAL,
         std::cmp::Ordering::Greater => GREATER,
     }
+}
+
+/// Compares as people sort: signs before digits before letters, and case only where all else is equal, the small letter
+/// first. Letters with accents are letters of their own here.
+pub(crate) fn collate(one: &[u16], other: &[u16], flags: u32) -> i32 {
+    let rank = |unit: u16| match class(unit) {
+        bits if bits & 0x100 != 0 => 2,
+        bits if bits & 4 != 0 => 1,
+        _ => 0,
+    };
+    let letters = |units: &[u16]| -> Vec<(u8, u16)> {
+        units.iter().map(|&unit| (rank(unit), to_case(unit, true))).collect()
+    };
+    let capitals = |units: &[u16]| -> Vec<bool> { units.iter().map(|&unit| class(unit) & 1 != 0).collect() };
+    let order = letters(one).cmp(&letters(other));
+    ordering(if flags & NORM_IGNORECASE == 0 {
+        order.then_with(|| capitals(one).cmp(&capitals(other)))
+    } else {
+        order
+    })
+}
+
+/// Compares by code, with or without case.
+fn compare(one: &[u16], other: &[u16], ignore_case: bool) -> i32 {
+    let key = |units: &[u16]| -> Vec<u16> {
+        units.iter().map(|&u| if ignore_case { to_case(u, true) } else { u }).collect()
+    };
+    ordering(key(one).cmp(&key(other)))
 }
 
 /// Without the zero that a length of -1 includes.
@@ -300,6 +343,9 @@ extern "win64" fn CompareStringOrdinal(
     m: i32,
     ignore_case: Bool,
 ) -> i32 {
+    if one.is_null() || other.is_null() {
+        return fail(code::INVALID_PARAMETER);
+    }
     compare(bare(counted(&one, n), n), bare(counted(&other, m), m), ignore_case != 0)
 }
 
@@ -311,7 +357,25 @@ extern "win64" fn CompareStringW(
     other: Ptr<u16>,
     m: i32,
 ) -> i32 {
-    compare(bare(counted(&one, n), n), bare(counted(&other, m), m), flags & NORM_IGNORECASE != 0)
+    if one.is_null() || other.is_null() {
+        return fail(code::INVALID_PARAMETER);
+    }
+    collate(bare(counted(&one, n), n), bare(counted(&other, m), m), flags)
+}
+
+extern "win64" fn CompareStringA(
+    _locale: u32,
+    flags: u32,
+    one: Ptr<u8>,
+    n: i32,
+    other: Ptr<u8>,
+    m: i32,
+) -> i32 {
+    if one.is_null() || other.is_null() {
+        return fail(code::INVALID_PARAMETER);
+    }
+    let wide = |text: &Ptr<u8>, len: i32| decode(UTF8, counted(text, len), false).unwrap_or_default();
+    collate(bare(&wide(&one, n), n), bare(&wide(&other, m), m), flags)
 }
 
 extern "win64" fn CompareStringEx(
@@ -328,16 +392,12 @@ extern "win64" fn CompareStringEx(
     CompareStringW(0, flags, one, n, other, m)
 }
 
-extern "win64" fn lstrlenA(text: Ptr<u8>) -> i32 {
-    text.text().len() as i32
-}
-
-extern "win64" fn lstrlenW(text: Ptr<u16>) -> i32 {
-    text.text().len() as i32
-}
-
 /// The user's language: English (United States), the one whose messages are known.
 extern "win64" fn GetUserDefaultLCID() -> u32 {
+    0x409
+}
+
+extern "win64" fn GetUserDefaultLangID() -> u16 {
     0x409
 }
 
@@ -353,8 +413,9 @@ table! {
     /// Text.
     pub(crate) TABLE:
         MultiByteToWideChar, WideCharToMultiByte, GetACP, GetOEMCP = GetACP, IsValidCodePage, GetCPInfo, IsDBCSLeadByteEx,
-        IsDBCSLeadByte, GetStringTypeW, GetStringTypeExW, LCMapStringEx, LCMapStringW, CompareStringOrdinal, CompareStringW,
-        CompareStringEx, lstrlenA, lstrlenW, GetUserDefaultLCID, GetSystemDefaultLCID = GetUserDefaultLCID,
+        IsDBCSLeadByte, GetStringTypeW, GetStringTypeExW, LCMapStringEx, LCMapStringW, LCMapStringA, CompareStringOrdinal, CompareStringW, CompareStringA,
+        CompareStringEx, GetUserDefaultLCID, GetSystemDefaultLCID = GetUserDefaultLCID,
         GetThreadLocale = GetUserDefaultLCID, GetUserDefaultLocaleName, GetSystemDefaultLocaleName = GetUserDefaultLocaleName,
-        IsValidLocale
+        IsValidLocale, GetUserDefaultLangID, GetSystemDefaultLangID = GetUserDefaultLangID,
+        GetUserDefaultUILanguage = GetUserDefaultLangID, GetSystemDefaultUILanguage = GetUserDefaultLangID
 }
