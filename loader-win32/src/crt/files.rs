@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // the host's functions do to guest memory what the guest asks for
 
 use super::{keep_errno, set_errno, stdio::host};
-use crate::{guest::Ptr, object, teb};
+use crate::{guest::Ptr, kernel32::file::delete, object, teb};
 use std::{
     os::fd::BorrowedFd,
     sync::atomic::{AtomicI32, Ordering::Relaxed},
@@ -352,6 +352,18 @@ extern "win64" fn _umask(mask: i32) -> i32 {
 
 // What is known of a file.
 
+/// Of rights, Windows knows who may write, which here is everybody or nobody; folders, and files that are programs by their
+/// name, may be executed.
+fn rights(s: &libc::stat, name: &str) -> u16 {
+    let is_folder = s.st_mode & libc::S_IFMT == libc::S_IFDIR;
+    let ends = |end: &&str| name.len() > 4 && name[name.len() - 4..].eq_ignore_ascii_case(end);
+    let is_program = name.is_char_boundary(name.len().saturating_sub(4))
+        && [".exe", ".com", ".bat", ".cmd"].iter().any(ends);
+    let write = if is_folder || s.st_mode & 0o222 != 0 { 0o222 } else { 0 };
+    let execute = if is_folder || is_program { 0o111 } else { 0 };
+    0o444 | write | execute
+}
+
 /// The host's answer, in fields that both forms share.
 struct Known {
     device: u32,
@@ -391,38 +403,38 @@ struct Stat64i32 {
 
 const _: () = assert!(size_of::<Stat64>() == 56 && size_of::<Stat64i32>() == 48);
 
-fn known(s: &libc::stat) -> Known {
+fn known(s: &libc::stat, name: &str) -> Known {
     const KINDS: [(u32, u16); 4] =
         [(libc::S_IFDIR, 0x4000), (libc::S_IFCHR, 0x2000), (libc::S_IFIFO, 0x1000), (libc::S_IFREG, 0x8000)];
     let kind = KINDS.iter().find(|k| s.st_mode & libc::S_IFMT == k.0).map_or(0, |k| k.1);
     Known {
         device: s.st_dev as u32,
-        mode: kind | (s.st_mode & 0o777) as u16,
+        mode: kind | rights(s, name),
         links: i16::try_from(s.st_nlink).unwrap_or(i16::MAX),
-        size: s.st_size,
+        size: if kind == 0x4000 { 0 } else { s.st_size },
         times: [s.st_atime, s.st_mtime, s.st_ctime],
     }
 }
 
 /// Asks the host, which fills the place that `ask` is given.
-fn ask(ask: impl FnOnce(*mut libc::stat) -> i32) -> Result<Known, i32> {
+fn ask(name: &str, ask: impl FnOnce(*mut libc::stat) -> i32) -> Result<Known, i32> {
     let mut place = std::mem::MaybeUninit::<libc::stat>::zeroed();
     if told(ask(place.as_mut_ptr())) != 0 {
         return Err(-1);
     }
     // SAFETY: zeroed, which is valid, and then filled.
-    Ok(known(&unsafe { place.assume_init() }))
+    Ok(known(&unsafe { place.assume_init() }, name))
 }
 
 fn of_file(file: i32) -> Result<Known, i32> {
     // SAFETY: the place is ours; a wrong file is an error.
-    ask(|place| unsafe { libc::fstat(file, place) })
+    ask("", |place| unsafe { libc::fstat(file, place) })
 }
 
 fn of_path(name: &str) -> Result<Known, i32> {
-    let name = host(name).ok_or(-1)?;
+    let path = host(name).ok_or(-1)?;
     // SAFETY: the place is ours; the path ends with a zero.
-    ask(|place| unsafe { libc::stat(name.as_ptr(), place) })
+    ask(name, |place| unsafe { libc::stat(path.as_ptr(), place) })
 }
 
 fn put64(known: Result<Known, i32>, out: Ptr<Stat64>) -> i32 {
@@ -510,12 +522,19 @@ fn on_path(name: &str, f: impl FnOnce(String) -> std::io::Result<()>) -> i32 {
     )
 }
 
+fn remove_folder(path: String) -> std::io::Result<()> {
+    if std::fs::metadata(&path)?.is_dir() {
+        return std::fs::remove_dir(path);
+    }
+    Err(std::io::Error::from_raw_os_error(libc::EINVAL))
+}
+
 extern "win64" fn remove(name: Ptr<u8>) -> i32 {
-    on_path(&name.string(), std::fs::remove_file)
+    on_path(&name.string(), delete)
 }
 
 extern "win64" fn _wremove(name: Ptr<u16>) -> i32 {
-    on_path(&name.string(), std::fs::remove_file)
+    on_path(&name.string(), delete)
 }
 
 fn move_file(from: &str, to: &str) -> i32 {
@@ -523,11 +542,13 @@ fn move_file(from: &str, to: &str) -> i32 {
         set_errno(libc::ENOENT);
         return -1;
     };
-    if std::path::Path::new(&to).exists() {
-        set_errno(libc::EEXIST); // unlike the host, Windows does not replace
-        return -1;
-    }
-    on_path(from, |from| std::fs::rename(from, to))
+    on_path(from, |from| {
+        std::fs::metadata(&from)?;
+        if std::path::Path::new(&to).exists() {
+            return Err(std::io::Error::from_raw_os_error(libc::EEXIST)); // unlike the host, Windows does not replace
+        }
+        std::fs::rename(from, to)
+    })
 }
 
 extern "win64" fn rename(from: Ptr<u8>, to: Ptr<u8>) -> i32 {
@@ -547,17 +568,23 @@ extern "win64" fn _wmkdir(name: Ptr<u16>) -> i32 {
 }
 
 extern "win64" fn _rmdir(name: Ptr<u8>) -> i32 {
-    on_path(&name.string(), std::fs::remove_dir)
+    on_path(&name.string(), remove_folder)
 }
 
 extern "win64" fn _wrmdir(name: Ptr<u16>) -> i32 {
-    on_path(&name.string(), std::fs::remove_dir)
+    on_path(&name.string(), remove_folder)
 }
 
 fn access(name: &str, mode: i32) -> i32 {
     let Some(name) = host(name) else {
         return -1;
     };
+    let may_write =
+        || name.to_str().is_ok_and(|path| !std::fs::metadata(path).is_ok_and(|m| m.permissions().readonly()));
+    if mode & 2 != 0 && !may_write() {
+        set_errno(libc::EACCES); // even for those who may write everywhere
+        return -1;
+    }
     // SAFETY: the path ends with a zero. The numbers for reading and writing are the same.
     told(unsafe { libc::access(name.as_ptr(), mode & 6) })
 }

@@ -112,9 +112,12 @@ pub(crate) fn set_errno(value: i32) {
     teb::own(|o| o.errno.set(value));
 }
 
-/// Windows' number for one of Linux: the same up to 34, others moved.
+/// Windows' number for one of Linux: the same up to 34, others moved. A path through a file leads nowhere, and a folder
+/// is nothing that may be opened as a file.
 pub(crate) fn errno_from_os(os: i32) -> i32 {
     match os {
+        libc::ENOTDIR => libc::ENOENT,
+        libc::EISDIR => libc::EACCES,
         0..=34 => os,
         libc::EDEADLK => 36,
         libc::ENAMETOOLONG => 38,

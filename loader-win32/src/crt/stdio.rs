@@ -75,6 +75,9 @@ pub(crate) fn write(file: File, bytes: &[u8]) -> bool {
     let bytes = with_returns.as_deref().unwrap_or(bytes);
     // SAFETY: the caller passes an open stream; the bytes are ours or the guest's.
     let n = unsafe { libc::fwrite(bytes.as_ptr().cast(), 1, bytes.len(), file.to_host()) };
+    if n < bytes.len() {
+        keep_errno();
+    }
     n == bytes.len()
 }
 
@@ -293,7 +296,7 @@ fn mode(letters: &str) -> Option<(CString, i32)> {
 
 /// A host path without a zero in it, or `errno`.
 pub(crate) fn host(name: &str) -> Option<CString> {
-    let found = path::to_host(name).and_then(|p| CString::new(p).ok());
+    let found = path::to_host(name).filter(|_| !name.is_empty()).and_then(|p| CString::new(p).ok());
     if found.is_none() {
         set_errno(libc::ENOENT);
     }
@@ -366,6 +369,9 @@ fn open_s(out: Ptr<*const Stream>, file: *const Stream) -> i32 {
 }
 
 extern "win64" fn fopen_s(out: Ptr<*const Stream>, name: Ptr<u8>, letters: Ptr<u8>) -> i32 {
+    if out.is_null() {
+        return invalid();
+    }
     open_s(out, fopen(name, letters))
 }
 

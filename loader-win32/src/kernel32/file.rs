@@ -360,12 +360,20 @@ extern "win64" fn GetFileTime(handle: usize, created: Ptr<i64>, read: Ptr<i64>, 
     }))
 }
 
+/// What nobody may write to, nobody deletes.
+pub(crate) fn delete(path: String) -> std::io::Result<()> {
+    if fs::symlink_metadata(&path)?.permissions().readonly() {
+        return Err(std::io::Error::from_raw_os_error(libc::EACCES));
+    }
+    fs::remove_file(path)
+}
+
 extern "win64" fn DeleteFileW(name: Ptr<u16>) -> Bool {
-    answer(on_path(&name.string(), fs::remove_file))
+    answer(on_path(&name.string(), delete))
 }
 
 extern "win64" fn DeleteFileA(name: Ptr<u8>) -> Bool {
-    answer(on_path(&name.string(), fs::remove_file))
+    answer(on_path(&name.string(), delete))
 }
 
 extern "win64" fn CreateDirectoryW(name: Ptr<u16>, _security: usize) -> Bool {
