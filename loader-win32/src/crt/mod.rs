@@ -69,6 +69,7 @@ pub(crate) const UCRT: &[HostTable] = &[
     scanf::UCRT,
     startup::UCRT,
     stdio::UCRT,
+    time::UCRT,
     wide::UCRT,
 ];
 

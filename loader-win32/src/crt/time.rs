@@ -230,7 +230,7 @@ fn iso_week(tm: &Tm) -> (i32, i32) {
 }
 
 /// What one letter of a format stands for; `None` for letters that stand for nothing.
-fn field(c: char, tm: &Tm) -> Option<String> {
+fn field(c: char, tm: &Tm, legacy: bool) -> Option<String> {
     let [second, minute, hour, day, month, year, weekday, of_year, _] = *tm;
     let twelve = match hour % 12 {
         0 => 12,
@@ -242,12 +242,13 @@ fn field(c: char, tm: &Tm) -> Option<String> {
         'A' => name(&DAYS, weekday).into(),
         'b' | 'h' => name(&MONTHS, month).chars().take(3).collect(),
         'B' => name(&MONTHS, month).into(),
-        'c' => format("%a %b %e %H:%M:%S %Y", tm)?,
+        'c' if legacy => format("%x %X", tm, legacy)?,
+        'c' => format("%a %b %e %H:%M:%S %Y", tm, legacy)?,
         'C' => format!("{:02}", full / 100),
         'd' => format!("{day:02}"),
-        'D' | 'x' => format("%m/%d/%y", tm)?,
+        'D' | 'x' => format("%m/%d/%y", tm, legacy)?,
         'e' => format!("{day:2}"),
-        'F' => format("%Y-%m-%d", tm)?,
+        'F' => format("%Y-%m-%d", tm, legacy)?,
         'g' => format!("{:02}", iso_week(tm).0 % 100),
         'G' => iso_week(tm).0.to_string(),
         'H' => format!("{hour:02}"),
@@ -257,11 +258,11 @@ fn field(c: char, tm: &Tm) -> Option<String> {
         'M' => format!("{minute:02}"),
         'n' => "\n".into(),
         'p' => if hour < 12 { "AM" } else { "PM" }.into(),
-        'r' => format("%I:%M:%S %p", tm)?,
-        'R' => format("%H:%M", tm)?,
+        'r' => format("%I:%M:%S %p", tm, legacy)?,
+        'R' => format("%H:%M", tm, legacy)?,
         'S' => format!("{second:02}"),
         't' => "\t".into(),
-        'T' | 'X' => format("%H:%M:%S", tm)?,
+        'T' | 'X' => format("%H:%M:%S", tm, legacy)?,
         'u' => if weekday == 0 { 7 } else { weekday }.to_string(),
         'U' => format!("{:02}", week(tm, 0)),
         'V' => format!("{:02}", iso_week(tm).1),
@@ -279,15 +280,37 @@ fn field(c: char, tm: &Tm) -> Option<String> {
     })
 }
 
+/// What a letter stands for after `%#`: dates in words, and numbers without zeros in front.
+fn alternate_field(c: char, tm: &Tm, legacy: bool) -> Option<String> {
+    match c {
+        'c' => format("%A, %B %d, %Y %H:%M:%S", tm, legacy),
+        'x' => format("%A, %B %d, %Y", tm, legacy),
+        'd' | 'D' | 'e' | 'F' | 'H' | 'I' | 'j' | 'm' | 'M' | 'S' | 'U' | 'w' | 'W' | 'y' | 'Y' => {
+            let text = field(c, tm, legacy)?;
+            let bare = text.trim_start_matches(['0', ' ']);
+            Some(if bare.is_empty() { "0" } else { bare }.into())
+        }
+        _ => field(c, tm, legacy),
+    }
+}
+
 /// A date in words, as `strftime` makes them.
-fn format(pattern: &str, tm: &Tm) -> Option<String> {
+fn format(pattern: &str, tm: &Tm, legacy: bool) -> Option<String> {
     let mut out = String::new();
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {
         match c {
             '%' => {
-                let letter = chars.by_ref().find(|c| !matches!(c, '#' | 'E' | 'O'))?;
-                out.push_str(&field(letter, tm)?);
+                let mut alternate = false;
+                let letter = chars.by_ref().find(|&c| {
+                    alternate |= c == '#';
+                    !matches!(c, '#' | 'E' | 'O')
+                })?;
+                out.push_str(&if alternate {
+                    alternate_field(letter, tm, legacy)?
+                } else {
+                    field(letter, tm, legacy)?
+                });
             }
             c => out.push(c),
         }
@@ -295,28 +318,41 @@ fn format(pattern: &str, tm: &Tm) -> Option<String> {
     Some(out)
 }
 
-extern "win64" fn strftime(to: Ptr<u8>, room: usize, pattern: Ptr<u8>, tm: Ptr<Tm>) -> usize {
-    let Some(text) = format(&pattern.string(), &tm.get()) else {
+fn formatted<T: Copy + Default>(
+    to: Ptr<T>,
+    room: usize,
+    text: Option<String>,
+    encode: impl FnOnce(&str) -> Vec<T>,
+) -> usize {
+    let Some(text) = text else {
         invalid();
         return 0;
     };
-    if copy_s(to, room, text.as_bytes(), 0, false) == 0 { text.len() } else { 0 }
+    let text = encode(&text);
+    if copy_s(to, room, &text, 0, false) == 0 { text.len() } else { 0 }
 }
 
-extern "win64" fn wcsftime(to: Ptr<u16>, room: usize, pattern: Ptr<u16>, tm: Ptr<Tm>) -> usize {
-    let Some(text) = format(&pattern.string(), &tm.get()) else {
-        invalid();
-        return 0;
-    };
-    let text = crate::text::wide(&text);
-    if copy_s(to, room, &text, 0, false) == 0 { text.len() } else { 0 }
+macro_rules! strftimes {
+    ($($legacy:literal: $strftime:ident $wcsftime:ident;)*) => {$(
+        extern "win64" fn $strftime(to: Ptr<u8>, room: usize, pattern: Ptr<u8>, tm: Ptr<Tm>) -> usize {
+            formatted(to, room, format(&pattern.string(), &tm.get(), $legacy), |text| text.as_bytes().to_vec())
+        }
+        extern "win64" fn $wcsftime(to: Ptr<u16>, room: usize, pattern: Ptr<u16>, tm: Ptr<Tm>) -> usize {
+            formatted(to, room, format(&pattern.string(), &tm.get(), $legacy), crate::text::wide)
+        }
+    )*};
+}
+
+strftimes! {
+    false: strftime wcsftime;
+    true: legacy_strftime legacy_wcsftime;
 }
 
 const DATE: &str = "%a %b %d %H:%M:%S %Y\n";
 
 /// A date in the thread's own place: 24 letters, a line end, a zero.
 fn dated(tm: Option<Tm>) -> *const [u8; 32] {
-    let Some(text) = tm.and_then(|tm| format(DATE, &tm)) else {
+    let Some(text) = tm.and_then(|tm| format(DATE, &tm, false)) else {
         return std::ptr::null();
     };
     let mut bytes = [0; 32];
@@ -352,7 +388,7 @@ extern "win64" fn _wctime64(at: Ptr<i64>) -> *const [u16; 32] {
 }
 
 fn dated_s<T: Copy + Default + From<u8>>(to: Ptr<T>, room: usize, tm: Option<Tm>) -> i32 {
-    let text = tm.and_then(|tm| format(DATE, &tm));
+    let text = tm.and_then(|tm| format(DATE, &tm, false));
     if to.is_null() || room < 26 || text.is_none() {
         (!to.is_null() && room > 0).then(|| to.set(T::default()));
         return invalid();
@@ -379,7 +415,7 @@ extern "win64" fn _wctime64_s(to: Ptr<u16>, room: usize, at: Ptr<i64>) -> i32 {
 
 /// Now, as a format says, where the caller has nine places.
 fn now(to: Ptr<u8>, room: usize, pattern: &str) -> i32 {
-    let text = local(_time64(Ptr::NULL)).and_then(|tm| format(pattern, &tm)).unwrap_or_default();
+    let text = local(_time64(Ptr::NULL)).and_then(|tm| format(pattern, &tm, false)).unwrap_or_default();
     copy_s(to, room, text.as_bytes(), 0, false)
 }
 
@@ -491,8 +527,7 @@ table! {
         _time64, time = _time64, _time32, _gmtime64, gmtime = _gmtime64, _gmtime64_s, _gmtime32, _gmtime32_s, _localtime64,
         localtime = _localtime64, _localtime64_s, _localtime32, _localtime32_s, _mktime64, mktime = _mktime64, _mktime32,
         _mkgmtime64, _mkgmtime = _mkgmtime64, _mkgmtime32, _difftime64, difftime = _difftime64, _difftime32, clock, _tzset,
-        tzset = _tzset, __timezone, __daylight, __tzname, _get_timezone, _get_daylight, strftime, wcsftime, _strftime_l = strftime,
-        _wcsftime_l = wcsftime, asctime, asctime_s, _wasctime, _wasctime_s, _ctime64, ctime = _ctime64, _ctime64_s, _ctime32,
+        tzset = _tzset, __timezone, __daylight, __tzname, _get_timezone, _get_daylight, asctime, asctime_s, _wasctime, _wasctime_s, _ctime64, ctime = _ctime64, _ctime64_s, _ctime32,
         _wctime64, _wctime64_s, _strdate, _strtime, _strdate_s, _strtime_s, _ftime64, _ftime64_s, _ftime32, _timespec64_get
 }
 
@@ -509,8 +544,13 @@ pub(crate) fn set_variables() {
 }
 
 table! {
-    /// What msvcrt has.
-    pub(crate) MSVCRT: _ftime = _ftime64, _wctime = _wctime64, __p__timezone = __timezone, __p__daylight = __daylight,
+    /// What ucrtbase has.
+    pub(crate) UCRT: strftime, _strftime_l = strftime, wcsftime, _wcsftime_l = wcsftime
+}
+
+table! {
+    /// What msvcrt has: dates and times in numbers for `%c`.
+    pub(crate) MSVCRT: strftime = legacy_strftime, wcsftime = legacy_wcsftime, _wcsftime_l = legacy_wcsftime, _ftime = _ftime64, _wctime = _wctime64, __p__timezone = __timezone, __p__daylight = __daylight,
         __p__tzname = __tzname, _timezone = &raw const TIME_ZONE,
         _daylight = &raw const DAYLIGHT, _tzname = &raw const ZONE_NAMES
 }
@@ -523,10 +563,20 @@ mod tests {
     fn dates() {
         let tm = broken(1_000_000_000).unwrap(); // 2001-09-09 01:46:40 UTC, a Sunday
         assert_eq!(tm, [40, 46, 1, 9, 8, 101, 0, 251, 0]);
-        assert_eq!(format("%Y-%m-%d %H:%M:%S %a %b %j", &tm).unwrap(), "2001-09-09 01:46:40 Sun Sep 252");
-        assert_eq!(format("%G-%V %U %W", &tm).unwrap(), "2001-36 36 36");
-        assert_eq!(format("%q", &tm), None);
+        assert_eq!(
+            format("%Y-%m-%d %H:%M:%S %a %b %j", &tm, false).unwrap(),
+            "2001-09-09 01:46:40 Sun Sep 252"
+        );
+        assert_eq!(format("%G-%V %U %W", &tm, false).unwrap(), "2001-36 36 36");
+        assert_eq!(format("%#d %#m %#H %#j %#S %#y", &tm, false).unwrap(), "9 9 1 252 40 1");
+        assert_eq!(
+            format("%#x, %#c", &tm, false).unwrap(),
+            "Sunday, September 09, 2001, Sunday, September 09, 2001 01:46:40"
+        );
+        assert_eq!(format("%c", &tm, false).unwrap(), "Sun Sep  9 01:46:40 2001");
+        assert_eq!(format("%c", &tm, true).unwrap(), "09/09/01 01:46:40");
+        assert_eq!(format("%q", &tm, false), None);
         let new_year = broken(days_of(2005, 1, 1) * 86_400).unwrap(); // belongs to 2004's last week
-        assert_eq!(format("%G-%V", &new_year).unwrap(), "2004-53");
+        assert_eq!(format("%G-%V", &new_year, false).unwrap(), "2004-53");
     }
 }

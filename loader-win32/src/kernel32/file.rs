@@ -32,16 +32,32 @@ const DIRECTORY: u32 = 0x10;
 pub(crate) const READONLY: u32 = 1;
 const ARCHIVE: u32 = 0x20;
 const REPARSE_POINT: u32 = 0x400;
+/// `ERROR_DIRECTORY`.
+pub(crate) const NOT_A_FOLDER: u32 = 267;
+const BACKUP_SEMANTICS: u32 = 0x0200_0000;
 const INVALID_ATTRIBUTES: u32 = u32::MAX;
 
 /// The host path of a Windows path, or the error.
 pub(crate) fn host(path: &str) -> Result<String, u32> {
-    path::to_host(path).filter(|p| !p.contains('\0')).ok_or(code::PATH_NOT_FOUND)
+    path::to_host(path).filter(|p| !path.is_empty() && !p.contains('\0')).ok_or(code::PATH_NOT_FOUND)
 }
 
 /// Runs a host call on the host path of a guest path.
 pub(crate) fn on_path<R>(path: &str, f: impl FnOnce(String) -> std::io::Result<R>) -> Result<R, u32> {
-    f(host(path)?).map_err(|e| from_io(&e))
+    if path.trim_start_matches(r"\\?\").contains(['*', '?', '"', '<', '>', '|']) {
+        return Err(123); // ERROR_INVALID_NAME
+    }
+    let host = host(path)?;
+    f(host.clone()).map_err(|e| match from_io(&e) {
+        code::FILE_NOT_FOUND if !has_folder(&host) => code::PATH_NOT_FOUND,
+        error => error,
+    })
+}
+
+/// Whether the folder is there that a path names a file in.
+fn has_folder(path: &str) -> bool {
+    let folder = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.is_none_or(Path::is_dir)
 }
 
 /// Runs a host call on the file behind a handle.
@@ -71,7 +87,10 @@ fn options(access: u32, disposition: u32) -> Option<OpenOptions> {
     Some(o)
 }
 
-fn open(name: &str, access: u32, disposition: u32) -> Result<usize, u32> {
+fn open(name: &str, access: u32, disposition: u32, flags: u32) -> Result<usize, u32> {
+    if flags & BACKUP_SEMANTICS == 0 && Path::new(&host(name)?).is_dir() {
+        return Err(code::ACCESS_DENIED); // folders are opened by those who say so
+    }
     let options = options(access, disposition).ok_or(code::INVALID_PARAMETER)?;
     let existed = Path::new(&host(name)?).exists();
     let file = on_path(name, |p| options.open(p))
@@ -93,10 +112,10 @@ extern "win64" fn CreateFileW(
     _share: u32,
     _security: usize,
     disposition: u32,
-    _flags: u32,
+    flags: u32,
     _template: usize,
 ) -> usize {
-    or_invalid(open(&name.string(), access, disposition))
+    or_invalid(open(&name.string(), access, disposition, flags))
 }
 
 extern "win64" fn CreateFileA(
@@ -105,10 +124,10 @@ extern "win64" fn CreateFileA(
     _share: u32,
     _security: usize,
     disposition: u32,
-    _flags: u32,
+    flags: u32,
     _template: usize,
 ) -> usize {
-    or_invalid(open(&name.string(), access, disposition))
+    or_invalid(open(&name.string(), access, disposition, flags))
 }
 
 /// `OVERLAPPED`: what is read or written at a place of the caller's choice is done when the call returns.
@@ -138,7 +157,7 @@ extern "win64" fn ReadFile(
             f.read_at(&mut buffer, overlapped.get().offset)
         }
     });
-    answer(read.and_then(|n| {
+    answer(read.map_err(|e| not_permitted(handle, e)).and_then(|n| {
         to.fill(&buffer[..n]);
         done.put(length(n));
         finish(overlapped, n);
@@ -159,10 +178,16 @@ extern "win64" fn WriteFile(
         let mut f = f;
         if overlapped.is_null() { f.write_all(bytes) } else { f.write_all_at(bytes, overlapped.get().offset) }
     });
-    answer(written.map(|()| {
+    answer(written.map_err(|e| not_permitted(handle, e)).map(|()| {
         done.put(len);
         finish(overlapped, bytes.len());
     }))
+}
+
+/// A file that was not opened for this is a bad descriptor of the host's, though its handle is a good one.
+fn not_permitted(handle: usize, error: u32) -> u32 {
+    let is_file = object(handle).is_ok_and(|object| matches!(object.kind, Kind::File(_)));
+    if is_file && error == code::INVALID_HANDLE { code::ACCESS_DENIED } else { error }
 }
 
 /// Says in an `OVERLAPPED` that all is done.
@@ -185,10 +210,11 @@ fn seek(handle: usize, distance: i64, from: u32) -> Result<u64, u32> {
         2 => SeekFrom::End(distance),
         _ => return Err(code::INVALID_PARAMETER),
     };
-    on_file(handle, |f| {
+    let moved = on_file(handle, |f| {
         let mut f = f;
         f.seek(to)
-    })
+    });
+    moved.map_err(|e| if e == code::INVALID_PARAMETER { 131 } else { e }) // before the file begins
 }
 
 extern "win64" fn SetFilePointerEx(handle: usize, distance: i64, out: Ptr<u64>, from: u32) -> Bool {
@@ -385,11 +411,16 @@ extern "win64" fn CreateDirectoryA(name: Ptr<u8>, _security: usize) -> Bool {
 }
 
 extern "win64" fn RemoveDirectoryW(name: Ptr<u16>) -> Bool {
-    answer(on_path(&name.string(), fs::remove_dir))
+    remove_folder(&name.string())
 }
 
 extern "win64" fn RemoveDirectoryA(name: Ptr<u8>) -> Bool {
-    answer(on_path(&name.string(), fs::remove_dir))
+    remove_folder(&name.string())
+}
+
+fn remove_folder(name: &str) -> Bool {
+    let is_file = on_path(name, fs::metadata).is_ok_and(|m| !m.is_dir());
+    answer(if is_file { Err(NOT_A_FOLDER) } else { on_path(name, fs::remove_dir) })
 }
 
 const REPLACE_EXISTING: u32 = 1;
@@ -417,8 +448,8 @@ extern "win64" fn MoveFileW(from: Ptr<u16>, to: Ptr<u16>) -> Bool {
 
 /// Changes the current folder: the host process's, where its whole tree is seen.
 pub(crate) fn set_current(name: &str) -> Result<(), u32> {
-    if !on_path(name, fs::metadata).map_err(|_| code::PATH_NOT_FOUND)?.is_dir() {
-        return Err(267); // ERROR_DIRECTORY
+    if !on_path(name, fs::metadata)?.is_dir() {
+        return Err(NOT_A_FOLDER);
     }
     match teb::process().drives {
         Drives::Host => on_path(name, std::env::set_current_dir),
@@ -467,13 +498,21 @@ fn last_part(full: &str) -> Option<usize> {
 }
 
 extern "win64" fn GetFullPathNameW(name: Ptr<u16>, room: u32, to: Ptr<u16>, part: Ptr<usize>) -> u32 {
-    let full = teb::process().drives.absolute(&name.string());
+    let name = name.string();
+    if name.is_empty() {
+        return 0;
+    }
+    let full = teb::process().drives.absolute(&name);
     part.put(last_part(&full).map_or(0, |n| to.at(n).addr()));
     text::answer(&text::wide(&full), to, room)
 }
 
 extern "win64" fn GetFullPathNameA(name: Ptr<u8>, room: u32, to: Ptr<u8>, part: Ptr<usize>) -> u32 {
-    let full = teb::process().drives.absolute(&name.string());
+    let name = name.string();
+    if name.is_empty() {
+        return 0;
+    }
+    let full = teb::process().drives.absolute(&name);
     part.put(full.rfind('\\').filter(|&n| n + 1 < full.len()).map_or(0, |n| to.at(n + 1).addr()));
     text::answer(full.as_bytes(), to, room)
 }

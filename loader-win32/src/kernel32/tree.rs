@@ -4,7 +4,7 @@ use super::{
     Bool, FALSE, answer,
     error::code,
     fail,
-    file::{READONLY, from_windows, host, on_file, on_path, rename},
+    file::{NOT_A_FOLDER, READONLY, from_windows, host, on_file, on_path, rename},
 };
 use crate::{guest::Ptr, teb, text};
 use std::{
@@ -83,7 +83,7 @@ extern "win64" fn SetFileTime(handle: usize, _created: Ptr<i64>, read: Ptr<i64>,
 /// file is made.
 fn temporary(folder: &str, prefix: &str, number: u32) -> Result<(String, u32), u32> {
     if !host(folder).is_ok_and(|path| Path::new(&path).is_dir()) {
-        return Err(267); // ERROR_DIRECTORY
+        return Err(NOT_A_FOLDER);
     }
     let separator = if folder.ends_with(['\\', '/']) { "" } else { "\\" };
     let prefix: String = prefix.chars().take(3).collect();
