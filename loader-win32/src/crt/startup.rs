@@ -378,7 +378,7 @@ table! {
         _configure_wide_argv = _configure_narrow_argv, _initialize_narrow_environment,
         _initialize_wide_environment = _initialize_narrow_environment, _get_initial_narrow_environment,
         _get_initial_wide_environment, __std_type_info_destroy_list, _set_app_type,
-        __p__acmdln, __p__wcmdln, __p__fmode, __p__commode, _get_fmode, _set_fmode, _Exit = _exit, quick_exit = _exit
+        __p__acmdln, __p__wcmdln, __p__pgmptr, __p__fmode, __p__commode, _get_fmode, _set_fmode, _Exit = _exit, quick_exit = _exit
 }
 
 extern "win64" fn __p__acmdln() -> *const AtomicUsize {
@@ -390,6 +390,11 @@ extern "win64" fn __p__wcmdln() -> *const AtomicUsize {
     static WIDE: AtomicUsize = AtomicUsize::new(0);
     WIDE.store(crate::kernel32::environment::GetCommandLineW().expose_provenance(), Relaxed);
     &raw const WIDE
+}
+
+extern "win64" fn __p__pgmptr() -> *const AtomicUsize {
+    PROGRAM_PATH.store(program_path(), Relaxed);
+    &raw const PROGRAM_PATH
 }
 
 extern "win64" fn __p__fmode() -> *const AtomicI32 {
