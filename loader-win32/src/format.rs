@@ -39,6 +39,17 @@ pub(crate) enum Width {
     WideStandard,
 }
 
+/// How a runtime reads formats and writes numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Style {
+    /// What `%s` means.
+    pub width: Width,
+    /// As msvcrt does it: `1.#INF` for infinity, and `hh` says no more than `h`.
+    pub legacy: bool,
+    /// As msvcrt does it: an exponent has three digits.
+    pub long_exponents: bool,
+}
+
 /// The size that a conversion's letters give it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Size {
@@ -152,17 +163,66 @@ impl Spec {
     }
 
     /// A floating point number: the host formats it, with the same letters and meanings.
-    fn float(&self, out: &mut Vec<u8>, letter: u8, x: f64) {
-        let body = host_float(letter, self.alternate, self.precision, x.abs());
-        let (prefix, rest) =
-            body.split_at(if body[1..].starts_with(b"x") || body[1..].starts_with(b"X") { 2 } else { 0 });
+    fn float(&self, out: &mut Vec<u8>, letter: u8, x: f64, style: Style) {
+        let hexadecimal = matches!(letter, b'a' | b'A');
+        let precision = self.precision.or(hexadecimal.then_some(13)); // all digits, where the host leaves zeros out
+        let (named, body) = match name(x, style.legacy) {
+            Some(name) if style.legacy => (true, self.legacy_name(letter, name)),
+            Some(name) if letter.is_ascii_uppercase() => (true, name.to_ascii_uppercase().into()),
+            Some(name) => (true, name.into()),
+            None => (false, host_float(letter, self.alternate, precision, x.abs())),
+        };
+        let body = if style.long_exponents && !hexadecimal { three_digits(body) } else { body };
+        let (prefix, rest) = body.split_at(if hexadecimal && !named { 2 } else { 0 });
         let sign = [self.sign(x.is_sign_negative()), prefix].concat();
-        self.pad(out, &sign, rest, self.zero && x.is_finite());
+        self.pad(out, &sign, rest, self.zero && (style.legacy || !named));
+    }
+
+    /// msvcrt formats the names of infinity and of what is no number as if they were digits, and rounds them.
+    fn legacy_name(&self, letter: u8, name: &str) -> Vec<u8> {
+        let precision = self.precision.unwrap_or(6);
+        let general = matches!(letter, b'g' | b'G');
+        let kept = if general { precision.max(1) } else { precision + 1 };
+        let mut digits = name.as_bytes().to_vec();
+        if digits.get(kept).is_some_and(|&next| next >= b'5') {
+            digits[kept - 1] += 1;
+        }
+        let padded = if general && !self.alternate { kept.min(digits.len()) } else { kept };
+        digits.resize(padded, b'0');
+        if digits.len() > 1 || self.alternate {
+            digits.insert(1, b'.');
+        }
+        if matches!(letter, b'e' | b'E') {
+            digits.extend([letter, b'+', b'0', b'0', b'0']);
+        }
+        digits
     }
 
     fn text(&self, out: &mut Vec<u8>, bytes: &[u8]) {
         self.pad(out, b"", bytes, self.zero);
     }
+}
+
+/// What a number that has no digits is called, without its sign.
+fn name(x: f64, legacy: bool) -> Option<&'static str> {
+    const MANTISSA: u64 = (1 << 52) - 1;
+    const QUIET: u64 = 1 << 51;
+    let names = match x.to_bits() & MANTISSA {
+        _ if x.is_finite() => return None,
+        0 => ["1#INF", "inf"],
+        QUIET if x.is_sign_negative() => ["1#IND", "nan(ind)"],
+        bits if bits & QUIET == 0 => ["1#SNAN", "nan(snan)"],
+        _ => ["1#QNAN", "nan"],
+    };
+    Some(names[usize::from(!legacy)])
+}
+
+/// An exponent of two digits gets a third.
+fn three_digits(mut body: Vec<u8>) -> Vec<u8> {
+    if let Some(at) = body.iter().position(|b| matches!(b, b'e' | b'E')).filter(|at| body.len() - at == 4) {
+        body.insert(at + 2, b'0');
+    }
+    body
 }
 
 /// A number without sign and width, formatted by the host's C library.
@@ -176,6 +236,14 @@ fn host_float(letter: u8, alternate: bool, precision: Option<usize>, x: f64) -> 
     let n = unsafe { libc::snprintf(room.as_mut_ptr().cast(), room.len(), format.as_ptr(), precision, x) };
     room.truncate(usize::try_from(n).unwrap_or(0).min(room.len()));
     if room.is_empty() { b"?".to_vec() } else { room }
+}
+
+/// A number as `%g` writes it, with this precision.
+pub(crate) fn general(x: f64, precision: usize, legacy: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    let spec = Spec { precision: Some(precision.min(LIMIT)), ..Spec::default() };
+    spec.float(&mut out, b'g', x, Style { width: Width::Narrow, legacy, long_exponents: legacy });
+    out
 }
 
 /// A narrow text, at most as long as the precision.
@@ -227,7 +295,7 @@ fn amount<'a>(rest: &'a [u8], arguments: &mut Arguments) -> (i64, &'a [u8]) {
 }
 
 /// What follows a percent sign: the conversion, its letter, and the rest of the format.
-fn spec<'a>(mut rest: &'a [u8], arguments: &mut Arguments) -> Option<(Spec, u8, &'a [u8])> {
+fn spec<'a>(mut rest: &'a [u8], arguments: &mut Arguments, style: Style) -> Option<(Spec, u8, &'a [u8])> {
     let mut spec = Spec::default();
     while let Some((_, more)) = rest.split_first().filter(|(c, _)| spec.flag(**c)) {
         rest = more;
@@ -243,21 +311,25 @@ fn spec<'a>(mut rest: &'a [u8], arguments: &mut Arguments) -> Option<(Spec, u8, 
     }
     let wide_text = rest.starts_with(b"w");
     let (size, after) = size(rest);
-    spec.size = if wide_text { Size::Long } else { size };
+    spec.size = match size {
+        _ if wide_text => Size::Long,
+        Size::Byte if style.legacy => Size::Short,
+        size => size,
+    };
     let (&letter, rest) = after.split_first()?;
     Some((spec, letter, rest))
 }
 
 /// The formatted text; `None` for a format that Windows refuses (an unfinished conversion, an unknown letter, `%n`).
-pub(crate) fn format(pattern: &[u8], mut arguments: Arguments, kind: Width) -> Option<Vec<u8>> {
+pub(crate) fn format(pattern: &[u8], mut arguments: Arguments, style: Style) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(pattern.len() + 32);
     let mut rest = pattern;
     while let Some(at) = rest.iter().position(|&b| b == b'%') {
         out.extend_from_slice(&rest[..at]);
-        let (spec, letter, after) = spec(&rest[at + 1..], &mut arguments)?;
+        let (spec, letter, after) = spec(&rest[at + 1..], &mut arguments, style)?;
         rest = after;
         // `S` and `C` mean the other width; `h` and `l` settle it.
-        let wide_text = match (spec.size, letter, kind) {
+        let wide_text = match (spec.size, letter, style.width) {
             (Size::Short, ..) => false,
             (Size::Long | Size::Quad, ..) => true,
             (_, b's' | b'c', Width::Wide) | (_, b'S' | b'C', Width::Narrow | Width::WideStandard) => true,
@@ -266,7 +338,7 @@ pub(crate) fn format(pattern: &[u8], mut arguments: Arguments, kind: Width) -> O
         match letter {
             b'd' | b'i' | b'u' | b'x' | b'X' | b'o' | b'b' => spec.number(&mut out, letter, arguments.next()),
             b'e' | b'E' | b'f' | b'F' | b'g' | b'G' | b'a' | b'A' => {
-                spec.float(&mut out, letter, f64::from_bits(arguments.next()));
+                spec.float(&mut out, letter, f64::from_bits(arguments.next()), style);
             }
             b's' | b'S' if wide_text => spec.text(&mut out, &wide(arguments.pointer(), spec.precision)),
             b's' | b'S' => spec.text(&mut out, &narrow(arguments.pointer(), spec.precision)),
@@ -285,8 +357,8 @@ pub(crate) fn format(pattern: &[u8], mut arguments: Arguments, kind: Width) -> O
 }
 
 /// The same for a wide format, as UTF-8 and as units.
-pub(crate) fn format_wide(pattern: &Ptr<u16>, arguments: Arguments, kind: Width) -> Option<Vec<u16>> {
-    let bytes = format(pattern.string().as_bytes(), arguments, kind)?;
+pub(crate) fn format_wide(pattern: &Ptr<u16>, arguments: Arguments, style: Style) -> Option<Vec<u16>> {
+    let bytes = format(pattern.string().as_bytes(), arguments, style)?;
     Some(text::wide(&String::from_utf8_lossy(&bytes)))
 }
 
@@ -295,11 +367,17 @@ pub(crate) fn format_wide(pattern: &Ptr<u16>, arguments: Arguments, kind: Width)
 mod tests {
     use super::*;
 
+    const UNIVERSAL: Style = Style { width: Width::Narrow, legacy: false, long_exponents: false };
+
     fn of(pattern: &str, slots: &[u64]) -> String {
+        written(pattern, slots, UNIVERSAL)
+    }
+
+    fn written(pattern: &str, slots: &[u64], style: Style) -> String {
         let slots = [slots, &[0; 4]].concat();
         // SAFETY: the slots outlive the call; formats in these tests take no more than are there.
         let arguments = Arguments::new(unsafe { Ptr::new(slots.as_ptr().cast_mut()) });
-        String::from_utf8(format(pattern.as_bytes(), arguments, Width::Narrow).unwrap()).unwrap()
+        String::from_utf8(format(pattern.as_bytes(), arguments, style).unwrap()).unwrap()
     }
 
     /// What the host says, for one double.
@@ -349,14 +427,45 @@ mod tests {
     fn floats_as_the_host_has_them() {
         let values = [0.0, -0.0, 1.5, -2.25, 1e-7, 123_456_789.125, 1e300, f64::INFINITY, f64::NAN, 5e-324];
         let patterns = [
-            "%f", "%.0f", "%10.3f", "%-12.1f|", "%+e", "% g", "%G", "%#.3g", "%012.4f", "%.17g", "%a",
-            "%.20e", "%08g",
+            "%f", "%.0f", "%10.3f", "%-12.1f|", "%+e", "% g", "%G", "%#.3g", "%012.4f", "%.17g", "%.20e",
+            "%08g",
         ];
         for x in values {
             for pattern in patterns {
                 assert_eq!(of(pattern, &[x.to_bits()]), host(pattern, x), "{pattern} {x}");
             }
         }
+    }
+
+    #[test]
+    fn all_hexadecimal_digits() {
+        assert_eq!(
+            of("%a %.1a %A", &[1.5f64, 1.5, -1.0].map(f64::to_bits)),
+            "0x1.8000000000000p+0 0x1.8p+0 -0X1.0000000000000P+0"
+        );
+    }
+
+    #[test]
+    fn what_has_no_digits() {
+        let ind = -f64::from_bits(0x7ff8 << 48);
+        let all = [f64::INFINITY, f64::from_bits(0x7ff8 << 48), ind, f64::from_bits(0x7ff4 << 48)]
+            .map(f64::to_bits);
+        assert_eq!(of("%f %f %f %f", &all), "inf nan -nan(ind) nan(snan)");
+        assert_eq!(of("%F|%05E|%+g", &[all[0]; 3]), "INF|  INF|+inf");
+    }
+
+    #[test]
+    fn as_msvcrt_writes_numbers() {
+        let old = |pattern, slots: &[u64]| {
+            written(pattern, slots, Style { width: Width::Narrow, legacy: true, long_exponents: true })
+        };
+        let doubles = |x: f64| [x.to_bits(); 4];
+        assert_eq!(old("%e %.0E %g %#g", &doubles(1e-5)), "1.000000e-005 1E-005 1e-005 1.00000e-005");
+        assert_eq!(old("%e %f %.3a", &doubles(1e100))[..13], *"1.000000e+100");
+        assert_eq!(old("%f %e %g %.1f", &doubles(f64::INFINITY)), "1.#INF00 1.#INF00e+000 1.#INF 1.$");
+        assert_eq!(old("%.2f %.0f %08.4f %+.3g", &doubles(f64::INFINITY)), "1.#J 1 001.#INF +1.#J");
+        assert_eq!(old("%f %g", &doubles(f64::from_bits(0xfff8 << 48))), "-1.#IND00 -1.#IND");
+        assert_eq!(old("%hhd", &[0x1ff]), "511");
     }
 
     #[test]
@@ -374,7 +483,7 @@ mod tests {
         // SAFETY: none of these takes an argument.
         let none = Arguments::new(unsafe { Ptr::new(std::ptr::null_mut()) });
         for pattern in ["%", "%5", "%ll", "%."] {
-            assert_eq!(format(pattern.as_bytes(), none, Width::Narrow), None, "{pattern}");
+            assert_eq!(format(pattern.as_bytes(), none, UNIVERSAL), None, "{pattern}");
         }
     }
 }

@@ -13,8 +13,8 @@
 //!
 //! Choices that hold everywhere:
 //! - "ANSI" text is UTF-8 (code page 65001), as a Windows program can choose it too.
-//! - The host's file tree is drive `Z:`, or one folder of it is drive `C:`; other drives do not exist. Text files keep
-//!   their line ends.
+//! - The host's file tree is drive `Z:`, or one folder of it is drive `C:`; other drives do not exist. Text files that the
+//!   program opens have Windows' line ends; standard input, output and error have the host's.
 //! - Allocations of virtual memory are carved from one reservation, so that bottom-up and top-down mean something.
 //! - One heap serves `malloc`, `HeapAlloc` and `LocalAlloc`; its blocks are the host's `malloc` blocks.
 //! - The environment is a copy that the process takes when it is made; changing it does not change the host's.

@@ -121,7 +121,9 @@ fn absolute(path: &str, current: &str, own: &str) -> String {
             other => parts.push(other),
         }
     }
-    format!("{drive}\\{}", parts.join(r"\"))
+    // The last name has no dots and spaces at its end; a separator that ends the path stays.
+    let ends = if parts.is_empty() || !turned.ends_with('\\') { "" } else { r"\" };
+    format!("{drive}\\{}{ends}", parts.join(r"\").trim_end_matches(['.', ' ']))
 }
 
 #[cfg(test)]
@@ -167,5 +169,7 @@ mod tests {
         assert_eq!(absolute(r"..\b\.\c", r"Z:\home\me", "Z:"), r"Z:\home\b\c");
         assert_eq!(absolute(r"C:\x\..\..\y", r"Z:\", "Z:"), r"C:\y");
         assert_eq!(absolute("/tmp/x", r"Z:\", "Z:"), r"Z:\tmp\x");
+        assert_eq!(absolute("a/b/", r"Z:\", "Z:"), r"Z:\a\b\");
+        assert_eq!(absolute("a. .", r"Z:\b", "Z:"), r"Z:\b\a");
     }
 }

@@ -309,9 +309,43 @@ pub(crate) fn program_path() -> String {
 
 /// The command line that a Windows program would see: arguments with spaces in quotes.
 pub(crate) fn command_line() -> String {
-    let quoted = arguments().into_iter().map(|a| {
-        let plain = !a.is_empty() && !a.contains([' ', '\t', '"']);
-        if plain { a } else { format!("\"{}\"", a.replace('"', "\\\"")) }
-    });
-    quoted.collect::<Vec<_>>().join(" ")
+    arguments().iter().map(|argument| quoted(argument)).collect::<Vec<_>>().join(" ")
+}
+
+/// An argument as programs take command lines apart: a quote has a backslash in front, and backslashes are doubled where
+/// a quote follows.
+fn quoted(argument: &str) -> String {
+    if !argument.is_empty() && !argument.contains([' ', '\t', '"']) {
+        return argument.into();
+    }
+    let mut out = String::from('"');
+    let mut backslashes = 0;
+    for c in argument.chars() {
+        if c == '"' {
+            out.push_str(&"\\".repeat(backslashes + 1));
+        }
+        backslashes = if c == '\\' { backslashes + 1 } else { 0 };
+        out.push(c);
+    }
+    out + &"\\".repeat(backslashes) + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn arguments_on_a_command_line() {
+        for (argument, expected) in [
+            ("plain", "plain"),
+            (r"a\b", r"a\b"),
+            ("", "\"\""),
+            ("two words", "\"two words\""),
+            (r"ends with\", r#""ends with\\""#),
+            (r#"say "x""#, r#""say \"x\"""#),
+            (r#"a\"b"#, r#""a\\\"b""#),
+        ] {
+            assert_eq!(quoted(argument), expected);
+        }
+    }
 }

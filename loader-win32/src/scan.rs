@@ -1,94 +1,151 @@
-//! `scanf` over a text in memory.
+//! `scanf` over whatever gives one element after the other: bytes, or units of UTF-16.
 
-use crate::{crt::convert, format::Arguments, guest::Ptr};
+use crate::{crt::convert, format::Arguments};
 
-/// One conversion.
+/// Where the text comes from.
+pub(crate) trait Source {
+    /// The next element.
+    fn next(&mut self) -> Option<u16>;
+    /// Takes back the element that was given last.
+    fn back(&mut self, unit: u16);
+}
+
+/// What kind of `scanf` it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
+    /// Whether `%s` stores wide text.
+    pub wide: bool,
+    /// Whether the room for a text follows its place (`scanf_s`).
+    pub secure: bool,
+}
+
+/// One conversion: `%*10ls`.
 struct Spec {
     suppressed: bool,
     width: usize,
-    bytes: usize,
-    wide_text: bool,
+    /// The bytes of a number, where letters say it.
+    bytes: Option<usize>,
+    /// Whether text is wide, where letters say it.
+    wide: Option<bool>,
 }
 
-/// A text that is being read.
+/// A text that is being read, never more than one element ahead.
 struct Input<'a> {
-    text: &'a [u8],
+    source: &'a mut dyn Source,
+    ahead: Option<u16>,
     at: usize,
+    /// Where the field begins that is being read.
+    field: usize,
 }
 
 impl Input<'_> {
-    fn peek(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
+    fn peek(&mut self) -> Option<u16> {
+        if self.ahead.is_none() {
+            self.ahead = self.source.next();
+        }
+        self.ahead
+    }
+
+    /// The next element, if it fits.
+    fn take(&mut self, fits: impl Fn(u16) -> bool) -> Option<u16> {
+        let unit = self.peek().filter(|&unit| fits(unit))?;
+        self.ahead = None;
+        self.at += 1;
+        Some(unit)
+    }
+
+    /// The next elements that fit, at most `width`.
+    fn take_all(&mut self, width: usize, fits: impl Fn(u16) -> bool) -> Vec<u16> {
+        let mut taken = Vec::new();
+        while taken.len() < width
+            && let Some(unit) = self.take(&fits)
+        {
+            taken.push(unit);
+        }
+        taken
     }
 
     fn skip_space(&mut self) {
-        while self.peek().is_some_and(|b| b.is_ascii_whitespace() || b == 11) {
-            self.at += 1;
+        while self.take(is_space).is_some() {}
+        self.field = self.at;
+    }
+}
+
+impl Drop for Input<'_> {
+    fn drop(&mut self) {
+        if let Some(unit) = self.ahead {
+            self.source.back(unit);
         }
     }
-
-    /// The next bytes that fit, at most `width`.
-    fn take(&mut self, width: usize, fits: impl Fn(u8) -> bool) -> &[u8] {
-        let rest = &self.text[self.at.min(self.text.len())..];
-        let len = rest.iter().take(width).take_while(|&&b| fits(b)).count();
-        self.at += len;
-        &rest[..len]
-    }
 }
 
-/// The size letters: how many bytes a result has, and whether its text is wide.
-fn size(rest: &[u8]) -> (usize, bool, &[u8]) {
-    const SIZES: [(&[u8], usize, bool); 10] = [
-        (b"hh", 1, false),
-        (b"h", 2, false),
-        (b"ll", 8, true),
-        (b"l", 4, true),
-        (b"I64", 8, false),
-        (b"I32", 4, false),
-        (b"z", 8, false),
-        (b"j", 8, false),
-        (b"t", 8, false),
-        (b"L", 8, false),
+fn is_space(unit: u16) -> bool {
+    matches!(unit, 9..=13 | 32)
+}
+
+/// An element as the ASCII character that it is.
+fn ascii(unit: u16) -> u8 {
+    u8::try_from(unit).unwrap_or(0x80)
+}
+
+/// The size letters, and what follows them.
+fn size(pattern: &[u16]) -> (Option<usize>, Option<bool>, &[u16]) {
+    const SIZES: [(&str, usize, Option<bool>); 11] = [
+        ("hh", 1, None),
+        ("h", 2, Some(false)),
+        ("ll", 8, Some(true)),
+        ("l", 4, Some(true)),
+        ("w", 4, Some(true)),
+        ("I64", 8, None),
+        ("I32", 4, None),
+        ("I", 8, None),
+        ("z", 8, None),
+        ("j", 8, None),
+        ("t", 8, None),
     ];
+    let strip = |letters: &str| {
+        let (head, rest) = pattern.split_at_checked(letters.len())?;
+        letters.encode_utf16().eq(head.iter().copied()).then_some(rest)
+    };
     SIZES
         .iter()
-        .find_map(|&(letters, n, wide)| Some((n, wide, rest.strip_prefix(letters)?)))
-        .unwrap_or((0, false, rest))
+        .find_map(|&(letters, bytes, wide)| Some((Some(bytes), wide, strip(letters)?)))
+        .or_else(|| Some((Some(8), None, strip("L")?)))
+        .unwrap_or((None, None, pattern))
 }
 
-/// Writes the low bytes of a number.
-fn store(to: Ptr<u8>, value: u64, bytes: usize) {
-    to.fill(&value.to_le_bytes()[..bytes]);
+/// A set of elements in brackets: ranges, or all others.
+struct Set {
+    ranges: Vec<(u16, u16)>,
+    negated: bool,
 }
 
-/// Writes a text, with a zero where it is one (`%s`) and without where it is only bytes (`%c`).
-fn store_text(to: Ptr<u8>, bytes: &[u8], wide: bool, zero: bool) {
-    let end: &[u8] = if zero { &[0] } else { &[] };
-    let all = [bytes, end].concat();
-    if wide {
-        let units: Vec<u16> = all.iter().map(|&b| b.into()).collect();
-        to.cast::<u16>().fill(&units);
-    } else {
-        to.fill(&all);
+impl Set {
+    fn has(&self, unit: u16) -> bool {
+        self.ranges.iter().any(|r| (r.0..=r.1).contains(&unit)) != self.negated
     }
 }
 
-/// A set of bytes in brackets, and what follows it.
-fn set(pattern: &[u8]) -> Option<([bool; 256], &[u8])> {
-    let negated = pattern.first() == Some(&b'^');
+/// A set, and what follows it.
+fn set(pattern: &[u16]) -> Option<(Set, &[u16])> {
+    const CARET: u16 = b'^' as u16;
+    const DASH: u16 = b'-' as u16;
+    const END: u16 = b']' as u16;
+    let negated = pattern.first() == Some(&CARET);
     let body = &pattern[usize::from(negated)..];
-    let end = 1 + body.get(1..)?.iter().position(|&b| b == b']')?; // a bracket that comes first is a member
-    let mut members = [negated; 256];
+    let end = 1 + body.get(1..)?.iter().position(|&u| u == END)?; // a bracket that comes first is a member
+    let mut ranges = Vec::new();
     let mut i = 0;
     while i < end {
-        let range = body[i + 1] == b'-' && i + 2 < end;
+        let range = body[i + 1] == DASH && i + 2 < end;
         let last = if range { body[i + 2] } else { body[i] };
-        (body[i].min(last)..=body[i].max(last)).for_each(|b| members[usize::from(b)] = !negated);
+        ranges.push((body[i].min(last), body[i].max(last)));
         i += if range { 3 } else { 1 };
     }
-    Some((members, &body[end + 1..]))
+    Some((Set { ranges, negated }, &body[end + 1..]))
 }
 
+/// The letters of an integer: a sign, what names the base, digits.
 fn integer(input: &mut Input<'_>, letter: u8, width: usize) -> Option<u64> {
     input.skip_space();
     let base = match letter {
@@ -97,138 +154,155 @@ fn integer(input: &mut Input<'_>, letter: u8, width: usize) -> Option<u64> {
         b'x' | b'X' | b'p' => 16,
         _ => 10,
     };
-    let rest = &input.text[input.at..];
-    let rest = &rest[..rest.len().min(width)];
-    let p = convert::parse(|i| rest.get(i).map_or(0, |&b| b.into()), base);
-    input.at += p.len;
-    let value = if p.negative { p.amount.wrapping_neg() } else { p.amount };
-    (p.len > 0).then_some(value)
+    let mut text = input.take_all(width.min(1), |u| matches!(ascii(u), b'+' | b'-'));
+    let signs = text.len();
+    let mut digits = base.max(10);
+    if matches!(base, 0 | 16) && text.len() < width && input.take(|u| ascii(u) == b'0').is_some() {
+        text.push(b'0'.into());
+        digits = if base == 0 { 8 } else { 16 };
+        if text.len() < width
+            && let Some(x) = input.take(|u| matches!(ascii(u), b'x' | b'X'))
+        {
+            text.push(x);
+            digits = 16;
+        }
+    }
+    if base == 8 {
+        digits = 8;
+    }
+    let left = width - text.len();
+    text.extend(input.take_all(left, |u| char::from(ascii(u)).is_digit(digits)));
+    let number = convert::parse(|i| text.get(i).copied().unwrap_or(0), base as i32);
+    let value = if number.negative { number.amount.wrapping_neg() } else { number.amount };
+    (text.len() > signs).then_some(value)
 }
 
+/// The letters of a floating point number.
 fn float(input: &mut Input<'_>, width: usize) -> Option<f64> {
     input.skip_space();
-    let start = input.at;
-    let part = input.take(width, |b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
-    // The longest beginning that is a number.
-    let found = (1..=part.len())
-        .rev()
-        .find_map(|n| Some((n, std::str::from_utf8(&part[..n]).ok()?.parse::<f64>().ok()?)));
-    input.at = start + found.map_or(0, |f| f.0);
-    found.map(|f| f.1)
+    let is_digit = |u| ascii(u).is_ascii_digit();
+    let mut text = input.take_all(width.min(1), |u| matches!(ascii(u), b'+' | b'-'));
+    let take = |input: &mut Input<'_>, text: &mut Vec<u16>, most: usize, fits: &dyn Fn(u16) -> bool| {
+        let taken = input.take_all((width - text.len()).min(most), fits);
+        text.extend_from_slice(&taken);
+        taken.len()
+    };
+    let whole = take(input, &mut text, usize::MAX, &is_digit);
+    let point = take(input, &mut text, 1, &|u| ascii(u) == b'.');
+    let fraction = if point > 0 { take(input, &mut text, usize::MAX, &is_digit) } else { 0 };
+    if whole + fraction == 0 {
+        return None;
+    }
+    let number = text.len();
+    if take(input, &mut text, 1, &|u| matches!(ascii(u), b'e' | b'E')) > 0 {
+        take(input, &mut text, 1, &|u| matches!(ascii(u), b'+' | b'-'));
+        if take(input, &mut text, usize::MAX, &is_digit) == 0 {
+            text.truncate(number); // an exponent without digits is none
+        }
+    }
+    String::from_utf16_lossy(&text).parse().ok()
 }
 
-/// Reads as a format says; how many results were stored, or -1 where the text ended before the first. `secure`: texts are
-/// followed by the room there is (`sscanf_s`).
-pub(crate) fn scan(text: &[u8], pattern: &[u8], mut arguments: Arguments, secure: bool) -> i32 {
-    let mut input = Input { text, at: 0 };
-    let mut stored = 0;
+/// Reads as a pattern says; how many results were stored, or -1 where the text ended before a first conversion was done.
+pub(crate) fn scan(source: &mut dyn Source, pattern: &[u16], mut arguments: Arguments, kind: Kind) -> i32 {
+    const PERCENT: u16 = b'%' as u16;
+    let mut input = Input { source, ahead: None, at: 0, field: 0 };
+    let (mut stored, mut converted) = (0, false);
     let mut rest = pattern;
-    while let Some((&c, after)) = rest.split_first() {
+    while let Some((&unit, after)) = rest.split_first() {
         rest = after;
-        if c.is_ascii_whitespace() {
+        if is_space(unit) {
             input.skip_space();
             continue;
         }
-        if c != b'%' || rest.first() == Some(&b'%') {
-            if c == b'%' {
-                rest = &rest[1..];
-                input.skip_space();
+        input.field = input.at;
+        let conversion_begins = unit == PERCENT && rest.first().is_some_and(|&next| next != PERCENT);
+        let step = match rest.first() {
+            Some(_) if conversion_begins => conversion(&mut input, rest, &mut arguments, kind),
+            next => {
+                rest = &rest[usize::from(unit == PERCENT && next.is_some())..];
+                input.take(|u| u == unit).map(|_| (false, rest))
             }
-            match input.peek() {
-                Some(b) if b == c => input.at += 1,
-                Some(_) => return stored,
-                None => return if stored == 0 { -1 } else { stored },
-            }
-            continue;
-        }
-        let Some((done, after)) = conversion(&mut input, rest, &mut arguments, secure) else {
-            let over = input.peek().is_none() && stored == 0;
+        };
+        let Some((done, after)) = step else {
+            let over = !converted && input.peek().is_none() && input.at == input.field;
             return if over { -1 } else { stored };
         };
         stored += i32::from(done);
+        converted |= conversion_begins;
         rest = after;
     }
     stored
 }
 
-/// One conversion: whether it stored something, and the rest of the format; `None` where the text does not fit.
+/// One conversion: whether it stored something, and the rest of the pattern; `None` where the text does not fit.
 fn conversion<'p>(
     input: &mut Input<'_>,
-    rest: &'p [u8],
+    rest: &'p [u16],
     arguments: &mut Arguments,
-    secure: bool,
-) -> Option<(bool, &'p [u8])> {
-    let suppressed = rest.first() == Some(&b'*');
+    kind: Kind,
+) -> Option<(bool, &'p [u16])> {
+    let suppressed = rest.first() == Some(&b'*'.into());
     let rest = &rest[usize::from(suppressed)..];
-    let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
-    let width =
-        rest[..digits].iter().fold(0usize, |n, d| n.saturating_mul(10).saturating_add(usize::from(d - b'0')));
-    let (bytes, wide_text, rest) = size(&rest[digits..]);
-    let spec = Spec { suppressed, width: if width == 0 { usize::MAX } else { width }, bytes, wide_text };
+    let digits = rest.iter().take_while(|&&u| ascii(u).is_ascii_digit()).count();
+    let width = rest[..digits]
+        .iter()
+        .fold(0usize, |n, &d| n.saturating_mul(10).saturating_add(usize::from(d - u16::from(b'0'))));
+    let (bytes, wide, rest) = size(&rest[digits..]);
+    let spec = Spec { suppressed, width: if width == 0 { usize::MAX } else { width }, bytes, wide };
     let (&letter, rest) = rest.split_first()?;
-    let pointer = |arguments: &mut Arguments| if suppressed { Ptr::NULL } else { arguments.pointer::<u8>() };
-    match letter {
-        b'd' | b'i' | b'u' | b'o' | b'x' | b'X' | b'p' => {
-            let value = integer(input, letter, spec.width)?;
-            let bytes = match (letter, spec.bytes) {
-                (b'p', _) => 8,
-                (_, 0) => 4,
-                (_, n) => n,
-            };
-            store_unless(&spec, || store(pointer(arguments), value, bytes));
+    let letter = ascii(letter);
+    let mut store = |value: u64, bytes: usize| {
+        if !suppressed {
+            arguments.pointer::<u8>().fill(&value.to_le_bytes()[..bytes]);
         }
+    };
+    match letter {
+        b'd' | b'i' | b'u' | b'o' | b'x' | b'X' => {
+            store(integer(input, letter, spec.width)?, spec.bytes.unwrap_or(4));
+        }
+        b'p' => store(integer(input, letter, spec.width)?, 8),
         b'e' | b'E' | b'f' | b'F' | b'g' | b'G' | b'a' | b'A' => {
             let x = float(input, spec.width)?;
-            let double = spec.bytes != 0;
-            let value = if double { x.to_bits() } else { (x as f32).to_bits().into() };
-            store_unless(&spec, || store(pointer(arguments), value, if double { 8 } else { 4 }));
+            match spec.bytes {
+                Some(4 | 8) => store(x.to_bits(), 8),
+                _ => store((x as f32).to_bits().into(), 4),
+            }
         }
         b'n' => {
-            let at = input.at as u64;
-            store_unless(&spec, || store(pointer(arguments), at, spec.bytes.max(4)));
+            store(input.at as u64, spec.bytes.unwrap_or(4));
             return Some((false, rest));
         }
-        b's' | b'S' | b'c' | b'C' | b'[' => {
-            return text_conversion(input, letter, rest, arguments, &spec, secure);
-        }
+        b's' | b'S' | b'c' | b'C' | b'[' => return text(input, letter, rest, arguments, &spec, kind),
         _ => return None,
     }
-    Some((!spec.suppressed, rest))
+    Some((!suppressed, rest))
 }
 
-fn store_unless(spec: &Spec, f: impl FnOnce()) {
-    if !spec.suppressed {
-        f();
-    }
-}
-
-fn text_conversion<'p>(
+/// A conversion of text.
+fn text<'p>(
     input: &mut Input<'_>,
     letter: u8,
-    rest: &'p [u8],
+    rest: &'p [u16],
     arguments: &mut Arguments,
     spec: &Spec,
-    secure: bool,
-) -> Option<(bool, &'p [u8])> {
-    let (bytes, rest) = match letter {
+    kind: Kind,
+) -> Option<(bool, &'p [u16])> {
+    let (units, rest) = match letter {
         b's' | b'S' => {
             input.skip_space();
-            (input.take(spec.width, |b| !b.is_ascii_whitespace() && b != 11).to_vec(), rest)
+            (input.take_all(spec.width, |u| !is_space(u)), rest)
         }
         b'[' => {
-            let (members, rest) = set(rest)?;
-            (input.take(spec.width, |b| members[usize::from(b)]).to_vec(), rest)
+            let (set, rest) = set(rest)?;
+            (input.take_all(spec.width, |u| set.has(u)), rest)
         }
         _ => {
             let n = if spec.width == usize::MAX { 1 } else { spec.width };
-            let bytes = input.take(n, |_| true).to_vec();
-            if bytes.len() < n {
-                return None;
-            }
-            (bytes, rest)
+            (input.take_all(n, |_| true), rest)
         }
     };
-    if bytes.is_empty() {
+    if units.is_empty() {
         return None;
     }
     if spec.suppressed {
@@ -236,10 +310,19 @@ fn text_conversion<'p>(
     }
     let to = arguments.pointer::<u8>();
     let zero = !matches!(letter, b'c' | b'C');
-    if secure && (arguments.next() as u32 as usize) < bytes.len() + usize::from(zero) {
+    let wide = spec.wide.unwrap_or(kind.wide != matches!(letter, b'S' | b'C'));
+    let room = if kind.secure { arguments.next() as u32 as usize } else { usize::MAX };
+    if room < units.len() + usize::from(zero) {
+        let nothing: &[u8] = if wide { &[0; 2] } else { &[0] };
+        to.fill(if room > 0 { nothing } else { &[] });
         return None;
     }
-    store_text(to, &bytes, spec.wide_text || matches!(letter, b'S' | b'C'), zero);
+    let end = zero.then_some(0);
+    if wide {
+        to.cast::<u16>().fill(&units.into_iter().chain(end).collect::<Vec<u16>>());
+    } else {
+        to.fill(&units.into_iter().chain(end).map(|u| u8::try_from(u).unwrap_or(b'?')).collect::<Vec<u8>>());
+    }
     Some((true, rest))
 }
 
@@ -247,13 +330,24 @@ fn text_conversion<'p>(
 #[allow(unsafe_code)]
 mod tests {
     use super::*;
+    use crate::guest::Ptr;
+
+    struct Text<'a>(std::str::Bytes<'a>);
+
+    impl Source for Text<'_> {
+        fn next(&mut self) -> Option<u16> {
+            self.0.next().map(u16::from)
+        }
+        fn back(&mut self, _: u16) {}
+    }
 
     fn of(text: &str, pattern: &str, out: &mut [[u8; 16]]) -> i32 {
         let slots: Vec<u64> =
             out.iter_mut().map(|o| o.as_mut_ptr().expose_provenance() as u64).chain([0]).collect();
         // SAFETY: the slots and the places they lead to outlive the call.
         let arguments = Arguments::new(unsafe { Ptr::new(slots.as_ptr().cast_mut()) });
-        scan(text.as_bytes(), pattern.as_bytes(), arguments, false)
+        let pattern: Vec<u16> = pattern.encode_utf16().collect();
+        scan(&mut Text(text.bytes()), &pattern, arguments, Kind { wide: false, secure: false })
     }
 
     #[test]
@@ -268,6 +362,8 @@ mod tests {
         assert_eq!((&out[0][..5], out[1][0]), (&b"ab]c\0"[..], 5));
         assert_eq!(of("", "%d", &mut out), -1);
         assert_eq!(of("x", "%d", &mut out), 0);
+        assert_eq!(of("-", "%d", &mut out), 0, "there was something, and it is no number");
+        assert_eq!(of("a ", "%*s %d", &mut out), 0, "a conversion was done, though nothing was stored");
         assert_eq!(of("12:34", "%2d:%2d", &mut out), 2);
         assert_eq!(of("[", "%[", &mut out), 0);
     }

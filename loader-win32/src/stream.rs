@@ -12,6 +12,9 @@ unsafe extern "C" {
     static stderr: *mut libc::FILE;
 }
 
+/// The flag that says that a stream has ended.
+const END: i32 = 0x10;
+
 /// A stream, as Windows code points to it.
 #[repr(C)]
 pub(crate) struct Stream {
@@ -51,6 +54,42 @@ impl Stream {
         ]
     }
 
+    /// The file's number.
+    pub(crate) fn file(&self) -> i32 {
+        self.file.load(Relaxed)
+    }
+
+    /// Whether a text ended here before its file did: at a Ctrl-Z.
+    pub(crate) fn ended(&self) -> bool {
+        self.flags.load(Relaxed) & END != 0
+    }
+
+    /// A stream that was opened anew has another number.
+    pub(crate) fn set_file(&self, number: i32) {
+        self.file.store(number, Relaxed);
+    }
+
+    /// The buffer is empty, whatever code that looks into it left there.
+    pub(crate) fn nothing_buffered(&self) {
+        self.left.store(0, Relaxed);
+    }
+
+    /// Keeps a wide character that is to be read next.
+    pub(crate) fn keep(&self, unit: u16) {
+        self.kept.store(i32::from(unit) + 1, Relaxed);
+    }
+
+    /// The wide character that was kept.
+    pub(crate) fn take_kept(&self) -> Option<u16> {
+        u16::try_from(self.kept.swap(0, Relaxed) - 1).ok()
+    }
+
+    /// Says whether a text ended here; what was kept is forgotten.
+    pub(crate) fn set_ended(&self, ended: bool) {
+        self.kept.store(0, Relaxed);
+        self.flags.store(if ended { END } else { 0 }, Relaxed);
+    }
+
     /// The host's stream.
     pub(crate) fn host(&self) -> *mut libc::FILE {
         let host = self.host.load(Relaxed);
@@ -70,9 +109,34 @@ impl Stream {
 /// Standard input, output and error, side by side as msvcrt has them.
 static STANDARD: [Stream; 3] = [Stream::new(0), Stream::new(1), Stream::new(2)];
 
+/// All three.
+pub(crate) const fn standard_ones() -> *const Stream {
+    STANDARD.as_ptr()
+}
+
 /// One of the three.
 pub(crate) fn standard(n: u32) -> *const Stream {
     STANDARD.get(n as usize).map_or(std::ptr::null(), std::ptr::from_ref)
+}
+
+/// Standard output, as guest code would pass it.
+pub(crate) fn output() -> Ptr<Stream> {
+    of_ours(1)
+}
+
+/// Standard input, as guest code would pass it.
+pub(crate) fn input() -> Ptr<Stream> {
+    of_ours(0)
+}
+
+/// Standard error, as guest code would pass it.
+pub(crate) fn errors() -> Ptr<Stream> {
+    of_ours(2)
+}
+
+fn of_ours(n: u32) -> Ptr<Stream> {
+    // SAFETY: the standard streams live for ever.
+    unsafe { Ptr::new(standard(n).cast_mut()) }
 }
 
 /// A stream of guest code around one of the host; null stays null.
@@ -117,16 +181,3 @@ impl ToHost for Ptr<Stream> {
         if self.is_null() { std::ptr::null_mut() } else { self.shared().host() }
     }
 }
-
-macro_rules! as_it_is {
-    ($($type:ty),*) => {$(
-        impl ToHost for $type {
-            type Host = Self;
-            fn to_host(self) -> Self {
-                self
-            }
-        }
-    )*};
-}
-
-as_it_is!(i32, usize, *mut libc::c_void, *const libc::c_void, *mut libc::c_char, *const libc::c_char);

@@ -95,16 +95,26 @@ pub(crate) struct Own {
     pub errno: Cell<i32>,
     /// The C library's `_doserrno`.
     pub doserrno: Cell<u32>,
+    /// What this thread's own handler of wrong arguments is.
+    pub invalid_handler: Cell<usize>,
     /// The state of `rand`.
     pub seed: Cell<u32>,
     /// Where `strtok` goes on.
     pub token: Cell<usize>,
     /// The last text that `strerror` gave out.
     pub message: RefCell<CString>,
+    /// The last digits that `_ecvt` or `_fcvt` gave out.
+    pub digits: RefCell<CString>,
+    /// The last text that `_wcserror` gave out.
+    pub wide_message: RefCell<Vec<u16>>,
     /// The last broken-down time that `gmtime` or `localtime` gave out.
     pub tm: Cell<[i32; 9]>,
     /// The last text that `asctime` or `ctime` gave out.
     pub date: Cell<[u8; 32]>,
+    /// The last text that `_wasctime` or `_wctime` gave out.
+    pub wide_date: Cell<[u16; 32]>,
+    /// Where `wcstok` goes on.
+    pub wide_token: Cell<usize>,
     /// Timers that this thread makes calls for.
     timers: RefCell<Vec<Weak<Object>>>,
 }

@@ -2,7 +2,7 @@
 //! arguments next to those on the stack, where the caller left room for them, and call the form with a `va_list`.
 #![allow(unsafe_code)] // machine code
 
-use crate::crt::print::*;
+use crate::crt::{print::*, scanf::*};
 use std::arch::naked_asm;
 
 /// `thunks!`: name, where the arguments after the fixed ones begin, the register of the argument after the fixed ones,
@@ -26,17 +26,61 @@ macro_rules! thunks {
 
 thunks! {
     printf: "rdx, [rsp + 16]" => vprintf;
+    wprintf: "rdx, [rsp + 16]" => vwprintf;
+    _cprintf: "rdx, [rsp + 16]" => _vcprintf;
+    _scprintf: "rdx, [rsp + 16]" => _vscprintf;
+    _scwprintf: "rdx, [rsp + 16]" => _vscwprintf;
+    scanf: "rdx, [rsp + 16]" => vscanf;
+    scanf_s: "rdx, [rsp + 16]" => vscanf_s;
+    wscanf: "rdx, [rsp + 16]" => vwscanf;
+    wscanf_s: "rdx, [rsp + 16]" => vwscanf_s;
     fprintf: "r8, [rsp + 24]" => vfprintf;
-    sprintf: "r8, [rsp + 24]" => vsprintf;
-    sscanf: "r8, [rsp + 24]" => vsscanf;
     fwprintf: "r8, [rsp + 24]" => vfwprintf;
+    sprintf: "r8, [rsp + 24]" => vsprintf;
+    swprintf: "r8, [rsp + 24]" => vswprintf;
+    sscanf: "r8, [rsp + 24]" => vsscanf;
+    sscanf_s: "r8, [rsp + 24]" => vsscanf_s;
+    swscanf: "r8, [rsp + 24]" => vswscanf;
+    swscanf_s: "r8, [rsp + 24]" => vswscanf_s;
+    fscanf: "r8, [rsp + 24]" => vfscanf;
+    fscanf_s: "r8, [rsp + 24]" => vfscanf_s;
+    fwscanf: "r8, [rsp + 24]" => vfwscanf;
+    fwscanf_s: "r8, [rsp + 24]" => vfwscanf_s;
     _snprintf: "r9, [rsp + 32]" => _vsnprintf;
     _snwprintf: "r9, [rsp + 32]" => _vsnwprintf;
+    sprintf_s: "r9, [rsp + 32]" => vsprintf_s;
+    swprintf_s: "r9, [rsp + 32]" => vswprintf_s;
+    _snscanf: "r9, [rsp + 32]" => vsnscanf;
+    _snscanf_s: "r9, [rsp + 32]" => vsnscanf_s;
+    _snwscanf: "r9, [rsp + 32]" => vsnwscanf;
+    _snwscanf_s: "r9, [rsp + 32]" => vsnwscanf_s;
+}
+
+/// Where five arguments are passed, the last goes on the stack.
+macro_rules! thunks_of_four {
+    ($($name:ident => $target:ident;)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`: [`", stringify!($target), "`] with its arguments in line.")]
+        #[unsafe(naked)]
+        unsafe extern "win64" fn $name() -> i32 {
+            naked_asm!(
+                ".cfi_startproc",
+                "lea rax, [rsp + 40]", "sub rsp, 56", ".cfi_def_cfa_offset 64", "mov [rsp + 32], rax", "call {target}",
+                "add rsp, 56", ".cfi_def_cfa_offset 8", "ret",
+                ".cfi_endproc",
+                target = sym $target,
+            )
+        }
+    )*};
+}
+
+thunks_of_four! {
+    _snprintf_s => _vsnprintf_s;
+    _snwprintf_s => _vsnwprintf_s;
 }
 
 table! {
     /// Functions with `...` of msvcrt.
-    pub(crate) MSVCRT: printf, fprintf, sprintf, sscanf, fwprintf, _snprintf, _snwprintf
+    pub(crate) MSVCRT: printf, wprintf, _cprintf, _scprintf, _scwprintf, scanf, scanf_s, wscanf, wscanf_s, fprintf, fwprintf, sprintf, swprintf, sscanf, sscanf_s, swscanf, swscanf_s, fscanf, fscanf_s, fwscanf, fwscanf_s, _snprintf, _snwprintf, sprintf_s, swprintf_s, _snscanf, _snscanf_s, _snwscanf, _snwscanf_s, _snprintf_s, _snwprintf_s, printf_s = printf, wprintf_s = wprintf, fprintf_s = fprintf, fwprintf_s = fwprintf, _swprintf = swprintf
 }
 
 #[cfg(test)]

@@ -1,23 +1,96 @@
 //! Numbers and text. `long` has 32 bits here, so the integers are ours; floating point is the host's.
 #![allow(unsafe_code)]
 
-use super::{set_errno, string::copy_s};
-use crate::guest::Ptr;
-use libc::{c_char, strtod as host_strtod, strtof as host_strtof};
+use super::{invalid::invalid, set_errno, string::copy_s};
+use crate::{guest::Ptr, teb};
+use libc::{c_char, strtod as host_strtod};
+use std::ffi::CString;
 
-unsafe extern "win64" fn strtod(s: *const c_char, end: *mut *mut c_char) -> f64 {
-    // SAFETY: the caller keeps the contract of `strtod`.
-    unsafe { host_strtod(s, end) }
+/// How much of a text is a number, as msvcrt reads them: decimal digits, and no names for infinity.
+fn decimal_len(text: &[u8]) -> usize {
+    let digits = |at: usize| text[at..].iter().take_while(|b| b.is_ascii_digit()).count();
+    let start = text.iter().take_while(|b| matches!(b, 9..=13 | b' ')).count();
+    let start = start + usize::from(matches!(text.get(start), Some(b'+' | b'-')));
+    let whole = digits(start);
+    let point = usize::from(text.get(start + whole) == Some(&b'.'));
+    let fraction = if point == 1 { digits(start + whole + 1) } else { 0 };
+    if whole + fraction == 0 {
+        return 0;
+    }
+    let end = start + whole + point + fraction;
+    if !matches!(text.get(end), Some(b'e' | b'E' | b'd' | b'D')) {
+        return end;
+    }
+    let exponent = end + 1 + usize::from(matches!(text.get(end + 1), Some(b'+' | b'-')));
+    let exponent_digits = if exponent <= text.len() { digits(exponent) } else { 0 };
+    if exponent_digits == 0 { end } else { exponent + exponent_digits }
 }
 
-unsafe extern "win64" fn strtof(s: *const c_char, end: *mut *mut c_char) -> f32 {
-    // SAFETY: the caller keeps the contract of `strtof`.
-    unsafe { host_strtof(s, end) }
+/// The number at the start of a text, and how long it is there; `errno` says where it is too large or too small.
+fn number(text: &[u8], legacy: bool) -> (f64, usize) {
+    let text = if legacy { &text[..decimal_len(text)] } else { text };
+    let exponent = |b: u8| if legacy && matches!(b, b'd' | b'D') { b'e' } else { b };
+    let ended: Vec<u8> = text.iter().map(|&b| exponent(b)).chain([0]).collect();
+    let mut stop = std::ptr::null_mut();
+    // SAFETY: the text is ours and ends with a zero.
+    let x = unsafe { host_strtod(ended.as_ptr().cast(), &raw mut stop) };
+    let len = stop.addr() - ended.as_ptr().addr();
+    let mantissa = text[..len].iter().take_while(|b| !matches!(b, b'e' | b'E' | b'd' | b'D' | b'p' | b'P'));
+    let lost = match x {
+        _ if x.is_infinite() => mantissa.clone().any(u8::is_ascii_digit),
+        0.0 => mantissa.clone().any(|b| (b'1'..=b'9').contains(b)),
+        _ => false,
+    };
+    if lost {
+        set_errno(libc::ERANGE);
+    }
+    (x, len)
 }
 
-unsafe extern "win64" fn atof(s: *const c_char) -> f64 {
-    // SAFETY: the caller keeps the contract of `atof`.
-    unsafe { host_strtod(s, std::ptr::null_mut()) }
+macro_rules! floats {
+    ($($legacy:literal: $strtod:ident $wcstod:ident $atof:ident $wtof:ident;)*) => {$(
+        pub(crate) extern "win64" fn $strtod(s: Ptr<u8>, end: Ptr<Ptr<u8>>) -> f64 {
+            let (x, len) = number(s.text(), $legacy);
+            end.put(s.at(len));
+            x
+        }
+        /// Wide digits are ASCII, so the narrow function reads them.
+        extern "win64" fn $wcstod(s: Ptr<u16>, end: Ptr<Ptr<u16>>) -> f64 {
+            let ascii: Vec<u8> =
+                s.text().iter().map_while(|&u| u8::try_from(u).ok().filter(u8::is_ascii)).collect();
+            let (x, len) = number(&ascii, $legacy);
+            end.put(s.at(len));
+            x
+        }
+        extern "win64" fn $atof(s: Ptr<u8>) -> f64 {
+            $strtod(s, Ptr::NULL)
+        }
+        extern "win64" fn $wtof(s: Ptr<u16>) -> f64 {
+            $wcstod(s, Ptr::NULL)
+        }
+    )*};
+}
+
+floats! {
+    false: strtod wcstod atof _wtof;
+    true: legacy_strtod legacy_wcstod legacy_atof legacy_wtof;
+}
+
+extern "win64" fn strtof(s: Ptr<u8>, end: Ptr<Ptr<u8>>) -> f32 {
+    to_float(strtod(s, end))
+}
+
+extern "win64" fn wcstof(s: Ptr<u16>, end: Ptr<Ptr<u16>>) -> f32 {
+    to_float(wcstod(s, end))
+}
+
+/// A number with fewer digits; `errno` says where it is too large or too small for that.
+fn to_float(x: f64) -> f32 {
+    let float = x as f32;
+    if float.is_infinite() && x.is_finite() || float == 0.0 && x != 0.0 {
+        set_errno(libc::ERANGE);
+    }
+    float
 }
 
 /// An integer at the start of a text: what it is, whether it did not fit, and how many elements it took.
@@ -42,9 +115,7 @@ pub(crate) fn parse(at: impl Fn(usize) -> u16, base: i32) -> Parsed {
     let mut i = (0..).find(|&i| !matches!(at(i), 9..=13 | 32)).unwrap_or(0);
     let negative = at(i) == u16::from(b'-');
     i += usize::from(negative || at(i) == u16::from(b'+'));
-    let is_hex = at(i) == u16::from(b'0')
-        && [b'x', b'X'].contains(&(at(i + 1) as u8))
-        && digit(i + 2).is_some_and(|d| d < 16);
+    let is_hex = at(i) == u16::from(b'0') && [b'x', b'X'].map(u16::from).contains(&at(i + 1));
     let base = match base {
         0 if is_hex => 16,
         0 if at(i) == u16::from(b'0') => 8,
@@ -132,17 +203,6 @@ extern "win64" fn wcstoull(s: Ptr<u16>, end: Ptr<Ptr<u16>>, base: i32) -> u64 {
     unsigned(&wide(s, end, base), 64)
 }
 
-/// Wide digits are ASCII, so the narrow function reads them.
-extern "win64" fn wcstod(s: Ptr<u16>, end: Ptr<Ptr<u16>>) -> f64 {
-    let ascii: Vec<u8> =
-        s.text().iter().map_while(|&u| u8::try_from(u).ok().filter(u8::is_ascii)).chain([0]).collect();
-    let mut stop = std::ptr::null_mut();
-    // SAFETY: the text is ours and ends with a zero.
-    let value = unsafe { host_strtod(ascii.as_ptr().cast(), &raw mut stop) };
-    end.put(s.at(stop.addr() - ascii.as_ptr().addr()));
-    value
-}
-
 extern "win64" fn atoi(s: Ptr<u8>) -> i32 {
     signed(&narrow(s, Ptr::NULL, 10), 32) as i32
 }
@@ -181,6 +241,15 @@ fn write(to: Ptr<u8>, digits: &[u8]) -> Ptr<u8> {
     to
 }
 
+/// Digits with their zero, where there is room; there are bases from 2 to 36.
+fn counted<T: Copy + Default>(to: Ptr<T>, room: usize, base: u32, digits: &[T]) -> i32 {
+    if (2..=36).contains(&base) {
+        return copy_s(to, room, digits, 0, false);
+    }
+    (!to.is_null() && room > 0).then(|| to.set(T::default()));
+    invalid()
+}
+
 /// A minus is written in base ten only.
 fn signed_digits(n: i64, bits: u32, base: u32) -> Vec<u8> {
     let minus = n < 0 && base == 10;
@@ -204,19 +273,131 @@ extern "win64" fn _ui64toa(n: u64, to: Ptr<u8>, base: u32) -> Ptr<u8> {
 }
 
 extern "win64" fn _itoa_s(n: i32, to: Ptr<u8>, room: usize, base: u32) -> i32 {
-    copy_s(to, room, &signed_digits(n.into(), 32, base), 0, false)
+    counted(to, room, base, &signed_digits(n.into(), 32, base))
 }
 
 extern "win64" fn _i64toa_s(n: i64, to: Ptr<u8>, room: usize, base: u32) -> i32 {
-    copy_s(to, room, &signed_digits(n, 64, base), 0, false)
+    counted(to, room, base, &signed_digits(n, 64, base))
 }
 
 extern "win64" fn _ultoa_s(n: u32, to: Ptr<u8>, room: usize, base: u32) -> i32 {
-    copy_s(to, room, &digits(n.into(), base, false), 0, false)
+    counted(to, room, base, &digits(n.into(), base, false))
 }
 
 extern "win64" fn _ui64toa_s(n: u64, to: Ptr<u8>, room: usize, base: u32) -> i32 {
-    copy_s(to, room, &digits(n, base, false), 0, false)
+    counted(to, room, base, &digits(n, base, false))
+}
+
+/// Digits are ASCII, so they are units as they are.
+fn units(digits: &[u8]) -> Vec<u16> {
+    digits.iter().map(|&digit| digit.into()).collect()
+}
+
+fn write_wide(to: Ptr<u16>, digits: &[u8]) -> Ptr<u16> {
+    to.fill(&units(digits));
+    to.at(digits.len()).set(0);
+    to
+}
+
+extern "win64" fn _itow(n: i32, to: Ptr<u16>, base: u32) -> Ptr<u16> {
+    write_wide(to, &signed_digits(n.into(), 32, base))
+}
+
+extern "win64" fn _i64tow(n: i64, to: Ptr<u16>, base: u32) -> Ptr<u16> {
+    write_wide(to, &signed_digits(n, 64, base))
+}
+
+extern "win64" fn _ultow(n: u32, to: Ptr<u16>, base: u32) -> Ptr<u16> {
+    write_wide(to, &digits(n.into(), base, false))
+}
+
+extern "win64" fn _ui64tow(n: u64, to: Ptr<u16>, base: u32) -> Ptr<u16> {
+    write_wide(to, &digits(n, base, false))
+}
+
+extern "win64" fn _itow_s(n: i32, to: Ptr<u16>, room: usize, base: u32) -> i32 {
+    counted(to, room, base, &units(&signed_digits(n.into(), 32, base)))
+}
+
+extern "win64" fn _i64tow_s(n: i64, to: Ptr<u16>, room: usize, base: u32) -> i32 {
+    counted(to, room, base, &units(&signed_digits(n, 64, base)))
+}
+
+extern "win64" fn _ultow_s(n: u32, to: Ptr<u16>, room: usize, base: u32) -> i32 {
+    counted(to, room, base, &units(&digits(n.into(), base, false)))
+}
+
+extern "win64" fn _ui64tow_s(n: u64, to: Ptr<u16>, room: usize, base: u32) -> i32 {
+    counted(to, room, base, &units(&digits(n, base, false)))
+}
+
+extern "win64" fn _rotl(n: u32, by: i32) -> u32 {
+    n.rotate_left(by.cast_unsigned() % 32)
+}
+
+extern "win64" fn _rotr(n: u32, by: i32) -> u32 {
+    n.rotate_right(by.cast_unsigned() % 32)
+}
+
+extern "win64" fn _rotl64(n: u64, by: i32) -> u64 {
+    n.rotate_left(by.cast_unsigned() % 64)
+}
+
+extern "win64" fn _rotr64(n: u64, by: i32) -> u64 {
+    n.rotate_right(by.cast_unsigned() % 64)
+}
+
+/// The first `n` decimal digits of a number without its sign, and where the point is among them.
+fn decimal(x: f64, n: usize) -> (String, i32) {
+    let text = format!("{:.*e}", n.max(1) - 1, x.abs());
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let point = if x == 0.0 { 0 } else { exponent.parse::<i32>().unwrap_or(0) + 1 };
+    (digits.chars().filter(char::is_ascii_digit).take(n).collect(), point)
+}
+
+/// Digits in the thread's own place.
+fn give(digits: &[u8]) -> *const c_char {
+    let text = CString::new(digits).unwrap_or_default();
+    teb::own(|o| {
+        *o.digits.borrow_mut() = text;
+        o.digits.borrow().as_ptr()
+    })
+}
+
+/// So many digits.
+extern "win64" fn _ecvt(x: f64, n: i32, point: Ptr<i32>, negative: Ptr<i32>) -> *const c_char {
+    let (digits, at) = decimal(x, usize::try_from(n).unwrap_or(0));
+    point.put(at);
+    negative.put((x < 0.0).into());
+    give(digits.as_bytes())
+}
+
+/// So many digits behind the point, or all but so many before it.
+extern "win64" fn _fcvt(x: f64, n: i32, point: Ptr<i32>, negative: Ptr<i32>) -> *const c_char {
+    let places = usize::try_from(n).unwrap_or(0);
+    let text = format!("{:.places$}", x.abs());
+    let whole = text.find('.').unwrap_or(text.len()) as i32;
+    let all: String = text.chars().filter(char::is_ascii_digit).collect();
+    let digits = if x == 0.0 { all[1..].to_owned() } else { all.trim_start_matches('0').to_owned() };
+    let at = match () {
+        () if x == 0.0 => 0,
+        () if digits.is_empty() => -n,
+        () => whole - (all.len() - digits.len()) as i32,
+    };
+    let (digits, at) = if n < 0 { decimal(x, usize::try_from(at + n).unwrap_or(0)) } else { (digits, at) };
+    point.put(at);
+    negative.put((x < 0.0).into());
+    give(digits.as_bytes())
+}
+
+/// As `%g`.
+extern "win64" fn _gcvt(x: f64, n: i32, to: Ptr<u8>) -> Ptr<u8> {
+    write(to, &crate::format::general(x, usize::try_from(n).unwrap_or(0), false))
+}
+
+/// As msvcrt's `%g`.
+extern "win64" fn legacy_gcvt(x: f64, n: i32, to: Ptr<u8>) -> Ptr<u8> {
+    write(to, &crate::format::general(x, usize::try_from(n).unwrap_or(0), true))
 }
 
 extern "win64" fn _byteswap_ushort(n: u16) -> u16 {
@@ -234,11 +415,37 @@ extern "win64" fn _byteswap_uint64(n: u64) -> u64 {
 table! {
     /// Numbers and text.
     pub(crate) TABLE:
-        strtod, strtof, atof, strtol, strtoul, strtoll, _strtoi64 = strtoll, strtoimax = strtoll, strtoull,
-        _strtoui64 = strtoull, strtoumax = strtoull, wcstol, wcstoul, wcstoll, _wcstoi64 = wcstoll, wcstoull,
-        _wcstoui64 = wcstoull, wcstod, atoi, atol = atoi, atoll = _atoi64, _atoi64, _wtoi, _wtol = _wtoi, _wtoi64, _itoa,
-        _ltoa = _itoa, itoa = _itoa, _i64toa, _ultoa, _ui64toa, _itoa_s, _ltoa_s = _itoa_s, _i64toa_s, _ultoa_s, _ui64toa_s,
-        _byteswap_ushort, _byteswap_ulong, _byteswap_uint64
+        strtof, strtol, strtoul, strtoll, _strtoi64 = strtoll, strtoimax = strtoll, strtoull,
+        _strtoui64 = strtoull, strtoumax = strtoull, wcstol, wcstoul, wcstoll, _wcstoi64 = wcstoll, wcstoimax = wcstoll,
+        wcstoull, _wcstoui64 = wcstoull, wcstoumax = wcstoull, wcstof, atoi, atol = atoi, atoll = _atoi64, _atoi64,
+        _wtoi, _wtol = _wtoi, _wtoi64, _wtoll = _wtoi64, _itoa, _ltoa = _itoa, itoa = _itoa, ltoa = _itoa, _i64toa,
+        _ultoa, ultoa = _ultoa, _ui64toa, _itoa_s, _ltoa_s = _itoa_s, _i64toa_s, _ultoa_s, _ui64toa_s, _itow, _ltow = _itow,
+        _i64tow, _ultow, _ui64tow, _itow_s, _ltow_s = _itow_s, _i64tow_s, _ultow_s, _ui64tow_s, _ecvt, ecvt = _ecvt, _fcvt,
+        fcvt = _fcvt,  _rotl, _lrotl = _rotl, _rotr, _lrotr = _rotr, _rotl64, _rotr64, _byteswap_ushort,
+        _byteswap_ulong, _byteswap_uint64
+}
+
+table! {
+    /// The same in a locale that is passed last, which is always "C": the argument is not looked at.
+    pub(crate) IN_LOCALES:
+        _strtof_l = strtof, _atoi_l = atoi, _atol_l = atoi, _atoi64_l = _atoi64,
+        _atoll_l = _atoi64, _strtol_l = strtol, _strtoul_l = strtoul, _strtoi64_l = strtoll, _strtoll_l = strtoll,
+        _strtoui64_l = strtoull, _strtoull_l = strtoull, _wcstof_l = wcstof, _wcstol_l = wcstol,
+        _wcstoul_l = wcstoul, _wcstoi64_l = wcstoll, _wcstoll_l = wcstoll, _wcstoui64_l = wcstoull,
+        _wcstoull_l = wcstoull, _wtoi_l = _wtoi, _wtol_l = _wtoi, _wtoi64_l = _wtoi64
+}
+
+table! {
+    /// What ucrtbase has.
+    pub(crate) UCRT:
+        strtod, _strtod_l = strtod, atof, _atof_l = atof, wcstod, _wcstod_l = wcstod, _wtof, _wtof_l = _wtof, _gcvt
+}
+
+table! {
+    /// What msvcrt has.
+    pub(crate) MSVCRT:
+        strtod = legacy_strtod, _strtod_l = legacy_strtod, atof = legacy_atof, _atof_l = legacy_atof, wcstod = legacy_wcstod,
+        _wcstod_l = legacy_wcstod, _wtof = legacy_wtof, _wtof_l = legacy_wtof, _gcvt = legacy_gcvt, gcvt = legacy_gcvt
 }
 
 #[cfg(test)]
@@ -249,11 +456,25 @@ mod tests {
     fn integers() {
         let of = |s: &str, base| parse(|i| s.as_bytes().get(i).map_or(0, |&b| b.into()), base);
         assert_eq!((of(" -0x1Fz", 0).amount, of(" -0x1Fz", 0).len), (31, 6));
-        assert_eq!((of("0x", 0).amount, of("0x", 0).len), (0, 1));
+        assert_eq!((of("0x", 0).amount, of("0x", 0).len), (0, 0), "what says hexadecimal wants a digit");
         assert_eq!(of("077", 0).amount, 63);
         assert_eq!(of("abc", 10).len, 0);
         assert!(of("18446744073709551616", 10).overflow);
         assert_eq!(signed_digits(-5, 32, 16), b"fffffffb");
         assert_eq!(signed_digits(-5, 32, 10), b"-5");
+    }
+
+    #[test]
+    fn floats() {
+        assert_eq!([decimal_len(b" -1.5e3x"), decimal_len(b"1e"), decimal_len(b"1e+")], [7, 1, 1]);
+        assert_eq!(
+            [decimal_len(b"."), decimal_len(b".5"), decimal_len(b"inf"), decimal_len(b"0x1")],
+            [0, 2, 0, 1]
+        );
+        assert_eq!(number(b"1d2", true), (100.0, 3));
+        assert_eq!(number(b"1d2", false), (1.0, 1));
+        assert_eq!(number(b"inf", true), (0.0, 0));
+        assert_eq!(number(b"inf", false), (f64::INFINITY, 3));
+        assert_eq!((decimal(123.456, 4), decimal(0.0, 3)), (("1235".into(), 3), ("000".into(), 0)));
     }
 }

@@ -1,6 +1,8 @@
 //! Classes of characters, in the "C" locale.
 
-use crate::kernel32::strings::{class, to_case};
+use super::wide::ascii_case;
+use crate::kernel32::strings::class;
+use std::sync::atomic::{AtomicI32, AtomicPtr};
 
 const UPPER: u16 = 1;
 const LOWER: u16 = 2;
@@ -110,12 +112,21 @@ extern "win64" fn toupper(c: i32) -> i32 {
     u8::try_from(c).map_or(c, |b| b.to_ascii_uppercase().into())
 }
 
+/// Without a question whether it is a letter of the other case.
+extern "win64" fn _tolower(c: i32) -> i32 {
+    c - i32::from(b'A') + i32::from(b'a')
+}
+
+extern "win64" fn _toupper(c: i32) -> i32 {
+    c - i32::from(b'a') + i32::from(b'A')
+}
+
 extern "win64" fn towlower(c: u16) -> u16 {
-    to_case(c, false)
+    ascii_case(c, false)
 }
 
 extern "win64" fn towupper(c: u16) -> u16 {
-    to_case(c, true)
+    ascii_case(c, true)
 }
 
 /// The class that a name stands for.
@@ -136,11 +147,57 @@ extern "win64" fn wctype(name: crate::guest::Ptr<u8>) -> u16 {
     }
 }
 
+extern "win64" fn __iscsym(c: i32) -> i32 {
+    (isalnum(c) != 0 || c == i32::from(b'_')).into()
+}
+
+extern "win64" fn __iscsymf(c: i32) -> i32 {
+    (isalpha(c) != 0 || c == i32::from(b'_')).into()
+}
+
+extern "win64" fn __toascii(c: i32) -> i32 {
+    c & 0x7f
+}
+
+extern "win64" fn iswascii(c: u16) -> i32 {
+    (c < 0x80).into()
+}
+
+extern "win64" fn iswblank(c: u16) -> i32 {
+    (class(c) & BLANK).into()
+}
+
+extern "win64" fn isleadbyte(_c: i32) -> i32 {
+    0
+}
+
+/// Variables of msvcrt: the table of classes, and how many bytes a character has at most.
+static CLASS_TABLE: AtomicPtr<u16> = AtomicPtr::new((&raw const CLASSES[1]).cast_mut());
+static LONGEST_CHARACTER: AtomicI32 = AtomicI32::new(1);
+
+table! {
+    /// What msvcrt has.
+    pub(crate) MSVCRT: _pctype = &raw const CLASS_TABLE, __mb_cur_max = &raw const LONGEST_CHARACTER
+}
+
 table! {
     /// Classes.
     pub(crate) TABLE:
         __pctype_func, isalpha, iswalpha, isupper, iswupper, islower, iswlower, isdigit, iswdigit, isxdigit, iswxdigit,
         isspace, iswspace, ispunct, iswpunct, isalnum, iswalnum, isprint, iswprint, isgraph, iswgraph, iscntrl, iswcntrl,
-        isblank, __isascii, isascii = __isascii, _isctype, iswctype, tolower, _tolower = tolower, toupper, _toupper = toupper,
-        towlower, towupper, wctype
+        isblank, iswblank, __isascii, isascii = __isascii, __toascii, toascii = __toascii, iswascii, __iscsym, iscsym = __iscsym,
+        __iscsymf, iscsymf = __iscsymf, isleadbyte, _isctype, iswctype, is_wctype = iswctype, tolower, _tolower, toupper,
+        _toupper, towlower, towupper, wctype
+}
+
+table! {
+    /// The same in a locale that is passed last, which is always "C": the argument is not looked at.
+    pub(crate) IN_LOCALES:
+        _isalpha_l = isalpha, _iswalpha_l = iswalpha, _isupper_l = isupper, _iswupper_l = iswupper, _islower_l = islower,
+        _iswlower_l = iswlower, _isdigit_l = isdigit, _iswdigit_l = iswdigit, _isxdigit_l = isxdigit,
+        _iswxdigit_l = iswxdigit, _isspace_l = isspace, _iswspace_l = iswspace, _ispunct_l = ispunct, _iswpunct_l = iswpunct,
+        _isalnum_l = isalnum, _iswalnum_l = iswalnum, _isprint_l = isprint, _iswprint_l = iswprint, _isgraph_l = isgraph,
+        _iswgraph_l = iswgraph, _iscntrl_l = iscntrl, _iswcntrl_l = iswcntrl, _isleadbyte_l = isleadbyte,
+        _isctype_l = _isctype, _iswctype_l = iswctype, _tolower_l = tolower, _toupper_l = toupper, _towlower_l = towlower,
+        _towupper_l = towupper
 }

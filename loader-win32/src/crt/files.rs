@@ -1,10 +1,12 @@
-//! Files by number. The numbers are the host's own.
+//! Files by number. The numbers are the host's own. Those that the program opens are texts unless it says otherwise.
 #![allow(unsafe_code)] // the host's functions do to guest memory what the guest asks for
 
-use super::{keep_errno, memory::malloc, set_errno, stdio::host};
-use crate::{guest::Ptr, lock, object, teb, text::wide};
-use libc::c_void;
-use std::{collections::BTreeMap, os::fd::BorrowedFd, sync::Mutex};
+use super::{keep_errno, set_errno, stdio::host};
+use crate::{guest::Ptr, kernel32::file::delete, object, teb};
+use std::{
+    os::fd::BorrowedFd,
+    sync::atomic::{AtomicI32, Ordering::Relaxed},
+};
 
 /// Keeps `errno` where a call failed.
 fn told<T: PartialOrd + Default>(result: T) -> T {
@@ -15,14 +17,13 @@ fn told<T: PartialOrd + Default>(result: T) -> T {
 }
 
 // How a file is opened, in Windows' numbers.
-const FLAGS: [(i32, i32); 7] = [
+const FLAGS: [(i32, i32); 6] = [
     (0x1, libc::O_WRONLY),
     (0x2, libc::O_RDWR),
     (0x8, libc::O_APPEND),
     (0x100, libc::O_CREAT),
     (0x200, libc::O_TRUNC),
     (0x400, libc::O_EXCL),
-    (0x80, libc::O_CLOEXEC),
 ];
 
 fn flags(windows: i32) -> i32 {
@@ -34,8 +35,15 @@ fn open(name: &str, windows: i32, mode: i32) -> i32 {
         return -1;
     };
     let rights: libc::c_uint = if mode & 0x80 != 0 { 0o666 } else { 0o444 };
+    if is_folder(&name) {
+        set_errno(libc::EACCES); // the host opens folders for reading
+        return -1;
+    }
     // SAFETY: the path ends with a zero.
-    told(unsafe { libc::open(name.as_ptr(), flags(windows), rights) })
+    let file = told(unsafe { libc::open(name.as_ptr(), flags(windows) | libc::O_CLOEXEC, rights) });
+    let kind = MODE_NAMES.into_iter().find(|mode| windows & mode != 0).unwrap_or_else(default_mode);
+    set_mode(file, kind);
+    file
 }
 
 extern "win64" fn _open(name: Ptr<u8>, flags: i32, mode: i32) -> i32 {
@@ -67,14 +75,51 @@ extern "win64" fn _wsopen_s(out: Ptr<i32>, name: Ptr<u16>, flags: i32, _share: i
     if file < 0 { super::errno() } else { 0 }
 }
 
-unsafe extern "win64" fn _read(file: i32, to: *mut c_void, len: u32) -> i32 {
+/// Reads from a file as it is.
+fn read(file: i32, to: Ptr<u8>, len: usize) -> i32 {
     // SAFETY: the caller passes `len` writable bytes.
-    told(unsafe { libc::read(file, to, len as usize) }) as i32
+    told(unsafe { libc::read(file, to.raw().cast(), len) }) as i32
 }
 
-unsafe extern "win64" fn _write(file: i32, from: *const c_void, len: u32) -> i32 {
-    // SAFETY: the caller passes `len` readable bytes.
-    told(unsafe { libc::write(file, from, len as usize) }) as i32
+/// In a text, Ctrl-Z is the end, and a line ends with one byte; so there may be less than asked for.
+extern "win64" fn _read(file: i32, to: Ptr<u8>, len: u32) -> i32 {
+    let n = read(file, to, len as usize);
+    if n <= 0 || !is_text(file) {
+        return n;
+    }
+    let bytes = to.slice(n as usize).to_vec();
+    let end = bytes.iter().position(|&b| b == 0x1a).unwrap_or(bytes.len());
+    let mut out: Vec<u8> = Vec::with_capacity(end);
+    for (i, &byte) in bytes[..end].iter().enumerate() {
+        let follows = if i + 1 < bytes.len() { bytes[i + 1] } else { next_byte(file) };
+        if !(byte == b'\r' && follows == b'\n') {
+            out.push(byte);
+        }
+    }
+    if out.is_empty() && end > 0 {
+        return _read(file, to, len); // nothing but the first half of a line's end
+    }
+    to.fill(&out);
+    out.len() as i32
+}
+
+/// The byte that will be read next, or zero.
+fn next_byte(file: i32) -> u8 {
+    let mut byte = 0;
+    // SAFETY: a file that has no places is an error.
+    let at = unsafe { libc::lseek(file, 0, libc::SEEK_CUR) };
+    // SAFETY: the place is ours; a wrong place is an error.
+    unsafe { libc::pread(file, (&raw mut byte).cast(), 1, at) };
+    byte
+}
+
+extern "win64" fn _write(file: i32, from: Ptr<u8>, len: u32) -> i32 {
+    let with_returns = is_text(file).then(|| with_returns(from.slice(len as usize)));
+    let (at, n) =
+        with_returns.as_ref().map_or((from.raw().cast_const(), len as usize), |t| (t.as_ptr(), t.len()));
+    // SAFETY: the caller passes `len` readable bytes, or they are ours.
+    let written = told(unsafe { libc::write(file, at.cast(), n) });
+    if written == n as isize { len as i32 } else { written as i32 }
 }
 
 /// The three standard files are the host's and stay open.
@@ -82,7 +127,7 @@ extern "win64" fn _close(file: i32) -> i32 {
     if (0..3).contains(&file) {
         return 0;
     }
-    lock(&MODES).remove(&file);
+    forget_mode(file);
     // SAFETY: the file is one that guest code opened, and gives back.
     told(unsafe { libc::close(file) })
 }
@@ -107,7 +152,9 @@ extern "win64" fn _isatty(file: i32) -> i32 {
 
 extern "win64" fn _dup(file: i32) -> i32 {
     // SAFETY: a wrong file is an error.
-    told(unsafe { libc::dup(file) })
+    let copy = told(unsafe { libc::dup(file) });
+    set_mode(copy, mode_of(file));
+    copy
 }
 
 extern "win64" fn _commit(file: i32) -> i32 {
@@ -120,11 +167,68 @@ extern "win64" fn _chsize_s(file: i32, len: i64) -> i32 {
     if told(unsafe { libc::ftruncate(file, len) }) < 0 { super::errno() } else { 0 }
 }
 
-const TEXT: i32 = 0x4000;
-const MODE_NAMES: [i32; 5] = [TEXT, 0x8000, 0x1_0000, 0x2_0000, 0x4_0000];
+pub(crate) const TEXT: i32 = 0x4000;
+pub(crate) const BINARY: i32 = 0x8000;
+const MODE_NAMES: [i32; 5] = [TEXT, BINARY, 0x1_0000, 0x2_0000, 0x4_0000];
 
-/// What was asked for each file: kept, because it is asked for again, though it changes nothing here.
-static MODES: Mutex<BTreeMap<i32, i32>> = Mutex::new(BTreeMap::new());
+/// How each file is read and written; zero where nobody said it. Windows has no more numbers either.
+static MODES: [AtomicI32; 2048] = [const { AtomicI32::new(0) }; 2048];
+
+fn place(file: i32) -> Option<&'static AtomicI32> {
+    usize::try_from(file).ok().and_then(|n| MODES.get(n))
+}
+
+/// Whether a line of the file ends with two bytes. The three standard files are the host's, where it never does.
+pub(crate) fn is_text(file: i32) -> bool {
+    file > 2 && mode_of(file) != BINARY
+}
+
+/// How a file is read and written.
+pub(crate) fn mode_of(file: i32) -> i32 {
+    match place(file).map_or(BINARY, |mode| mode.load(Relaxed)) {
+        0 => TEXT,
+        mode => mode,
+    }
+}
+
+/// Sets how a file is read and written, and says how it was.
+pub(crate) fn set_mode(file: i32, mode: i32) -> i32 {
+    let before = mode_of(file);
+    if let Some(place) = place(file) {
+        place.store(mode, Relaxed);
+    }
+    before
+}
+
+/// A file is closed; its number may become another one's.
+pub(crate) fn forget_mode(file: i32) {
+    set_mode(file, 0);
+}
+
+/// How files are opened where the program does not say it: as its variable `_fmode` has it.
+pub(crate) fn default_mode() -> i32 {
+    if FILE_MODE.load(Relaxed) & BINARY != 0 { BINARY } else { TEXT }
+}
+
+/// `_fmode`.
+pub(crate) static FILE_MODE: AtomicI32 = AtomicI32::new(0);
+
+/// A text as a file has it.
+pub(crate) fn with_returns(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 16);
+    for &byte in text {
+        if byte == b'\n' {
+            out.push(b'\r');
+        }
+        out.push(byte);
+    }
+    out
+}
+
+/// Whether a host path leads to a folder, which cannot be opened as a file.
+pub(crate) fn is_folder(path: &std::ffi::CStr) -> bool {
+    path.to_str().is_ok_and(|path| std::path::Path::new(path).is_dir())
+}
 
 extern "win64" fn _setmode(file: i32, mode: i32) -> i32 {
     // SAFETY: only asks whether the file is open.
@@ -133,7 +237,7 @@ extern "win64" fn _setmode(file: i32, mode: i32) -> i32 {
         set_errno(if open { libc::EINVAL } else { libc::EBADF });
         return -1;
     }
-    lock(&MODES).insert(file, mode).unwrap_or(TEXT)
+    set_mode(file, mode)
 }
 
 /// The handle of a standard file, or a new one that leads to the same open file.
@@ -157,7 +261,108 @@ extern "win64" fn _get_osfhandle(file: i32) -> usize {
     }
 }
 
+/// A number for the file behind a handle, which belongs to it from now on.
+extern "win64" fn _open_osfhandle(handle: usize, windows: i32) -> i32 {
+    let object = teb::process().objects.get(handle);
+    let copy = match object.as_deref().map(|object| &object.kind) {
+        Some(object::Kind::File(file)) => file.try_clone().map(std::os::fd::IntoRawFd::into_raw_fd).ok(),
+        _ => None,
+    };
+    let Some(file) = copy else {
+        set_errno(libc::EBADF);
+        return -1;
+    };
+    teb::process().objects.close(handle);
+    set_mode(file, if windows & TEXT != 0 { TEXT } else { BINARY });
+    file
+}
+
+extern "win64" fn _dup2(file: i32, to: i32) -> i32 {
+    // SAFETY: a wrong file is an error.
+    if told(unsafe { libc::dup2(file, to) }) < 0 {
+        return -1;
+    }
+    set_mode(to, mode_of(file));
+    0
+}
+
+extern "win64" fn _creat(name: Ptr<u8>, mode: i32) -> i32 {
+    open(&name.string(), 0x302, mode) // to read and write, created, emptied
+}
+
+extern "win64" fn _tell(file: i32) -> i32 {
+    _lseek(file, 0, libc::SEEK_CUR)
+}
+
+extern "win64" fn _filelengthi64(file: i32) -> i64 {
+    of_file(file).map_or(-1, |known| known.size)
+}
+
+extern "win64" fn _filelength(file: i32) -> i32 {
+    i32::try_from(_filelengthi64(file)).unwrap_or(-1)
+}
+
+/// Whether the next read would find nothing.
+extern "win64" fn _eof(file: i32) -> i32 {
+    let (at, len) = (_telli64(file), _filelengthi64(file));
+    if at < 0 || len < 0 { -1 } else { (at >= len).into() }
+}
+
+extern "win64" fn _chsize(file: i32, len: i32) -> i32 {
+    if _chsize_s(file, len.into()) == 0 { 0 } else { -1 }
+}
+
+/// Two ends: to read from, to write to.
+extern "win64" fn _pipe(ends: Ptr<[i32; 2]>, _room: u32, windows: i32) -> i32 {
+    let mut both = [0; 2];
+    // SAFETY: the place is ours.
+    if told(unsafe { libc::pipe2(both.as_mut_ptr(), libc::O_CLOEXEC) }) < 0 {
+        return -1;
+    }
+    let kind = MODE_NAMES.into_iter().find(|mode| windows & mode != 0).unwrap_or_else(default_mode);
+    for end in both {
+        set_mode(end, kind);
+    }
+    ends.set(both);
+    0
+}
+
+/// Who may write to a file: everybody or nobody.
+fn change_rights(name: &str, mode: i32) -> i32 {
+    on_path(name, |path| {
+        let mut rights = std::fs::metadata(&path)?.permissions();
+        rights.set_readonly(mode & 0x80 == 0);
+        std::fs::set_permissions(path, rights)
+    })
+}
+
+extern "win64" fn _chmod(name: Ptr<u8>, mode: i32) -> i32 {
+    change_rights(&name.string(), mode)
+}
+
+extern "win64" fn _wchmod(name: Ptr<u16>, mode: i32) -> i32 {
+    change_rights(&name.string(), mode)
+}
+
+/// The rights that new files do not get: of Windows' two, reading (0x100) is never taken away.
+extern "win64" fn _umask(mask: i32) -> i32 {
+    static MASK: AtomicI32 = AtomicI32::new(0);
+    MASK.swap(mask & 0x180, Relaxed)
+}
+
 // What is known of a file.
+
+/// Of rights, Windows knows who may write, which here is everybody or nobody; folders, and files that are programs by their
+/// name, may be executed.
+fn rights(s: &libc::stat, name: &str) -> u16 {
+    let is_folder = s.st_mode & libc::S_IFMT == libc::S_IFDIR;
+    let ends = |end: &&str| name.len() > 4 && name[name.len() - 4..].eq_ignore_ascii_case(end);
+    let is_program = name.is_char_boundary(name.len().saturating_sub(4))
+        && [".exe", ".com", ".bat", ".cmd"].iter().any(ends);
+    let write = if is_folder || s.st_mode & 0o222 != 0 { 0o222 } else { 0 };
+    let execute = if is_folder || is_program { 0o111 } else { 0 };
+    0o444 | write | execute
+}
 
 /// The host's answer, in fields that both forms share.
 struct Known {
@@ -198,38 +403,38 @@ struct Stat64i32 {
 
 const _: () = assert!(size_of::<Stat64>() == 56 && size_of::<Stat64i32>() == 48);
 
-fn known(s: &libc::stat) -> Known {
+fn known(s: &libc::stat, name: &str) -> Known {
     const KINDS: [(u32, u16); 4] =
         [(libc::S_IFDIR, 0x4000), (libc::S_IFCHR, 0x2000), (libc::S_IFIFO, 0x1000), (libc::S_IFREG, 0x8000)];
     let kind = KINDS.iter().find(|k| s.st_mode & libc::S_IFMT == k.0).map_or(0, |k| k.1);
     Known {
         device: s.st_dev as u32,
-        mode: kind | (s.st_mode & 0o777) as u16,
+        mode: kind | rights(s, name),
         links: i16::try_from(s.st_nlink).unwrap_or(i16::MAX),
-        size: s.st_size,
+        size: if kind == 0x4000 { 0 } else { s.st_size },
         times: [s.st_atime, s.st_mtime, s.st_ctime],
     }
 }
 
 /// Asks the host, which fills the place that `ask` is given.
-fn ask(ask: impl FnOnce(*mut libc::stat) -> i32) -> Result<Known, i32> {
+fn ask(name: &str, ask: impl FnOnce(*mut libc::stat) -> i32) -> Result<Known, i32> {
     let mut place = std::mem::MaybeUninit::<libc::stat>::zeroed();
     if told(ask(place.as_mut_ptr())) != 0 {
         return Err(-1);
     }
     // SAFETY: zeroed, which is valid, and then filled.
-    Ok(known(&unsafe { place.assume_init() }))
+    Ok(known(&unsafe { place.assume_init() }, name))
 }
 
 fn of_file(file: i32) -> Result<Known, i32> {
     // SAFETY: the place is ours; a wrong file is an error.
-    ask(|place| unsafe { libc::fstat(file, place) })
+    ask("", |place| unsafe { libc::fstat(file, place) })
 }
 
 fn of_path(name: &str) -> Result<Known, i32> {
-    let name = host(name).ok_or(-1)?;
+    let path = host(name).ok_or(-1)?;
     // SAFETY: the place is ours; the path ends with a zero.
-    ask(|place| unsafe { libc::stat(name.as_ptr(), place) })
+    ask(name, |place| unsafe { libc::stat(path.as_ptr(), place) })
 }
 
 fn put64(known: Result<Known, i32>, out: Ptr<Stat64>) -> i32 {
@@ -317,12 +522,19 @@ fn on_path(name: &str, f: impl FnOnce(String) -> std::io::Result<()>) -> i32 {
     )
 }
 
+fn remove_folder(path: String) -> std::io::Result<()> {
+    if std::fs::metadata(&path)?.is_dir() {
+        return std::fs::remove_dir(path);
+    }
+    Err(std::io::Error::from_raw_os_error(libc::EINVAL))
+}
+
 extern "win64" fn remove(name: Ptr<u8>) -> i32 {
-    on_path(&name.string(), std::fs::remove_file)
+    on_path(&name.string(), delete)
 }
 
 extern "win64" fn _wremove(name: Ptr<u16>) -> i32 {
-    on_path(&name.string(), std::fs::remove_file)
+    on_path(&name.string(), delete)
 }
 
 fn move_file(from: &str, to: &str) -> i32 {
@@ -330,11 +542,13 @@ fn move_file(from: &str, to: &str) -> i32 {
         set_errno(libc::ENOENT);
         return -1;
     };
-    if std::path::Path::new(&to).exists() {
-        set_errno(libc::EEXIST); // unlike the host, Windows does not replace
-        return -1;
-    }
-    on_path(from, |from| std::fs::rename(from, to))
+    on_path(from, |from| {
+        std::fs::metadata(&from)?;
+        if std::path::Path::new(&to).exists() {
+            return Err(std::io::Error::from_raw_os_error(libc::EEXIST)); // unlike the host, Windows does not replace
+        }
+        std::fs::rename(from, to)
+    })
 }
 
 extern "win64" fn rename(from: Ptr<u8>, to: Ptr<u8>) -> i32 {
@@ -354,17 +568,23 @@ extern "win64" fn _wmkdir(name: Ptr<u16>) -> i32 {
 }
 
 extern "win64" fn _rmdir(name: Ptr<u8>) -> i32 {
-    on_path(&name.string(), std::fs::remove_dir)
+    on_path(&name.string(), remove_folder)
 }
 
 extern "win64" fn _wrmdir(name: Ptr<u16>) -> i32 {
-    on_path(&name.string(), std::fs::remove_dir)
+    on_path(&name.string(), remove_folder)
 }
 
 fn access(name: &str, mode: i32) -> i32 {
     let Some(name) = host(name) else {
         return -1;
     };
+    let may_write =
+        || name.to_str().is_ok_and(|path| !std::fs::metadata(path).is_ok_and(|m| m.permissions().readonly()));
+    if mode & 2 != 0 && !may_write() {
+        set_errno(libc::EACCES); // even for those who may write everywhere
+        return -1;
+    }
     // SAFETY: the path ends with a zero. The numbers for reading and writing are the same.
     told(unsafe { libc::access(name.as_ptr(), mode & 6) })
 }
@@ -373,43 +593,34 @@ extern "win64" fn _access(name: Ptr<u8>, mode: i32) -> i32 {
     access(&name.string(), mode)
 }
 
+extern "win64" fn _access_s(name: Ptr<u8>, mode: i32) -> i32 {
+    if _access(name, mode) == 0 { 0 } else { super::errno() }
+}
+
+extern "win64" fn _waccess_s(name: Ptr<u16>, mode: i32) -> i32 {
+    if _waccess(name, mode) == 0 { 0 } else { super::errno() }
+}
+
 extern "win64" fn _waccess(name: Ptr<u16>, mode: i32) -> i32 {
     access(&name.string(), mode)
-}
-
-/// A text in the caller's room, or in a block of the heap for a caller without any; null where the room is too small.
-fn given<T: Copy + Default>(text: &[T], to: Ptr<T>, room: i32) -> Ptr<T> {
-    let room = usize::try_from(room).unwrap_or(0);
-    let (to, room) = match to.is_null() {
-        true => {
-            let room = room.max(text.len() + 1);
-            (malloc(room * size_of::<T>()).cast(), room)
-        }
-        false => (to, room),
-    };
-    if to.is_null() || text.len() >= room {
-        set_errno(libc::ERANGE);
-        return Ptr::NULL;
-    }
-    to.fill(text);
-    to.at(text.len()).set(T::default());
-    to
-}
-
-extern "win64" fn _getcwd(to: Ptr<u8>, room: i32) -> Ptr<u8> {
-    given(teb::process().drives.current().as_bytes(), to, room)
-}
-
-extern "win64" fn _wgetcwd(to: Ptr<u16>, room: i32) -> Ptr<u16> {
-    given(&wide(&teb::process().drives.current()), to, room)
 }
 
 table! {
     /// Files by number.
     pub(crate) TABLE:
-        _open, open = _open, _wopen, _getcwd, getcwd = _getcwd, _wgetcwd, _sopen, _wsopen, _sopen_s, _wsopen_s, _read, read = _read, _write, write = _write, _close, close = _close,
-        _lseeki64, _lseek, lseek = _lseek, _telli64, _isatty, isatty = _isatty, _dup, _commit, _chsize_s, _setmode,
-        _get_osfhandle, _fstat64, _fstat64i32, _stat64, _wstat64, _stat64i32, _wstat64i32, remove, _unlink = remove,
-        unlink = remove, _wremove, _wunlink = _wremove, rename, _wrename, _mkdir, _wmkdir, _rmdir, _wrmdir, _access,
-        _waccess
+        _open, open = _open, _wopen, _sopen, _wsopen, _sopen_s, _wsopen_s, _creat, creat = _creat, _read, read = _read, _write,
+        write = _write, _close, close = _close, _lseeki64, _lseek, lseek = _lseek, _telli64, _tell, tell = _tell, _eof,
+        eof = _eof, _filelength, filelength = _filelength, _filelengthi64, _isatty, isatty = _isatty, _dup, dup = _dup, _dup2,
+        dup2 = _dup2, _pipe, _commit, _chsize, chsize = _chsize, _chsize_s, _setmode, setmode = _setmode, _get_osfhandle,
+        _open_osfhandle, _fstat64, _fstat64i32, _stat64, _wstat64, _stat64i32, _wstat64i32, remove, _unlink = remove,
+        unlink = remove, _wremove, _wunlink = _wremove, rename, _wrename, _mkdir, mkdir = _mkdir, _wmkdir, _rmdir,
+        rmdir = _rmdir, _wrmdir, _access, access = _access, _waccess, _access_s, _waccess_s, _chmod, chmod = _chmod, _wchmod,
+        _umask, umask = _umask
+}
+
+table! {
+    /// What msvcrt has: sizes with 32 bits where nothing else is said, and times with 64.
+    pub(crate) MSVCRT:
+        _fstat = _fstat64i32, _fstati64 = _fstat64, _stat = _stat64i32, _stati64 = _stat64, _wstat = _wstat64i32,
+        _wstati64 = _wstat64
 }

@@ -44,6 +44,8 @@ host! {
     log1p(x: f64) -> f64; log1pf(x: f32) -> f32; log2(x: f64) -> f64; log2f(x: f32) -> f32;
     logb(x: f64) -> f64; logbf(x: f32) -> f32; nearbyint(x: f64) -> f64; nearbyintf(x: f32) -> f32;
     nextafter(x: f64, y: f64) -> f64; nextafterf(x: f32, y: f32) -> f32;
+    nexttoward(x: f64, y: f64) -> f64; j0(x: f64) -> f64; j1(x: f64) -> f64; jn(n: i32, x: f64) -> f64;
+    y0(x: f64) -> f64; y1(x: f64) -> f64; yn(n: i32, x: f64) -> f64;
     pow(x: f64, y: f64) -> f64; powf(x: f32, y: f32) -> f32;
     remainder(x: f64, y: f64) -> f64; remainderf(x: f32, y: f32) -> f32;
     rint(x: f64) -> f64; rintf(x: f32) -> f32; round(x: f64) -> f64; roundf(x: f32) -> f32;
@@ -77,6 +79,24 @@ extern "win64" fn modf(x: f64, whole: Ptr<f64>) -> f64 {
 extern "win64" fn modff(x: f32, whole: Ptr<f32>) -> f32 {
     whole.put(x.trunc());
     if x.is_infinite() { 0.0f32.copysign(x) } else { (x - x.trunc()).copysign(x) }
+}
+
+/// The remainder, and the low three bits of the quotient with its sign.
+extern "win64" fn remquo(x: f64, y: f64, quotient: Ptr<i32>) -> f64 {
+    let mut q = 0;
+    // SAFETY: the place is ours.
+    let rest = unsafe { host_remquo(x, y, &raw mut q) };
+    quotient.put(q);
+    rest
+}
+
+unsafe extern "C" {
+    #[link_name = "remquo"]
+    fn host_remquo(x: f64, y: f64, quotient: *mut i32) -> f64;
+}
+
+extern "win64" fn remquof(x: f32, y: f32, quotient: Ptr<i32>) -> f32 {
+    remquo(x.into(), y.into(), quotient) as f32
 }
 
 /// Windows' `long` has 32 bits; what does not fit is the lowest number.
@@ -168,6 +188,12 @@ extern "win64" fn div(a: i32, b: i32) -> u64 {
     u64::from(q.cast_unsigned()) | u64::from(r.cast_unsigned()) << 32
 }
 
+/// A structure of two numbers of 64 bits is returned where the caller says.
+extern "win64" fn lldiv(out: Ptr<[i64; 2]>, a: i64, b: i64) -> Ptr<[i64; 2]> {
+    out.set([a.checked_div(b).unwrap_or(0), a.checked_rem(b).unwrap_or(0)]);
+    out
+}
+
 /// `_complex`: a structure of two doubles is passed by address.
 extern "win64" fn cabs(z: Ptr<[f64; 2]>) -> f64 {
     let [re, im] = z.get();
@@ -217,7 +243,21 @@ table! {
         _finite, _fpclass, abs, labs = abs, llabs, _abs64 = llabs, div, ldiv = div, __setusermatherr, cabs, _cabs = cabs, cabsl = cabs, cabsf,
         creal, creall = creal, crealf, cimag, cimagl = cimag, cimagf, nan, nanf, nanl = nan, _ldclass = _dclass, _ldsign = _dsign, _copysign = copysign,
         _hypot = hypot, _hypotf = hypotf, _chgsign = negate, _logb = logb, _scalb = scalbn, _nextafter = nextafter, ldexpf = scalbnf,
-        scalbln = scalbn, scalblnf = scalbnf
+        scalbln = scalbn, scalblnf = scalbnf, remquo, remquof, lldiv, imaxdiv = lldiv, imaxabs = llabs, nexttowardf = nextafterf,
+        _copysignf = copysignf, _nextafterf = nextafterf, _logbf = logbf, _isnanf, _finitef, _chgsignf = negatef, _j0 = j0, _j1 = j1,
+        _jn = jn, _y0 = y0, _y1 = y1, _yn = yn
+}
+
+extern "win64" fn _isnanf(x: f32) -> i32 {
+    x.is_nan().into()
+}
+
+extern "win64" fn _finitef(x: f32) -> i32 {
+    x.is_finite().into()
+}
+
+extern "win64" fn negatef(x: f32) -> f32 {
+    -x
 }
 
 extern "win64" fn negate(x: f64) -> f64 {

@@ -1,6 +1,6 @@
 //! The heap of the C runtime: the common one.
 
-use super::set_errno;
+use super::{invalid::invalid, set_errno};
 use crate::{
     guest::Ptr,
     heap::{self, Block},
@@ -44,7 +44,7 @@ extern "win64" fn _recalloc(block: Block, n: usize, len: usize) -> Block {
 
 extern "win64" fn _msize(block: Block) -> usize {
     if block.is_null() {
-        set_errno(libc::EINVAL);
+        invalid();
         return usize::MAX;
     }
     heap::size(block)
@@ -52,7 +52,7 @@ extern "win64" fn _msize(block: Block) -> usize {
 
 extern "win64" fn _aligned_malloc(len: usize, align: usize) -> Block {
     if !align.is_power_of_two() {
-        set_errno(libc::EINVAL);
+        invalid();
         return Block::NULL;
     }
     told(heap::alloc_aligned(len, align))
@@ -94,10 +94,20 @@ extern "win64" fn _set_new_handler(handler: usize) -> usize {
     teb::process().runtime.new_handler.swap(handler, Relaxed)
 }
 
+/// Blocks do not grow where they are: one stays if it is long enough.
+extern "win64" fn _expand(block: Block, len: usize) -> Block {
+    if block.is_null() || len > heap::size(block) { Block::NULL } else { block }
+}
+
+/// The heap is whole (-2): what is wrong with it shows otherwise.
+extern "win64" fn _heapchk() -> i32 {
+    -2
+}
+
 /// Whether `malloc` calls the handler too: it never does here, and the mode that was before says so.
 extern "win64" fn _set_new_mode(mode: i32) -> i32 {
     if mode != 0 {
-        set_errno(libc::EINVAL);
+        invalid();
         return -1;
     }
     0
@@ -121,7 +131,7 @@ pub(crate) fn copy_z(bytes: &[u8]) -> Block {
     block
 }
 
-extern "win64" fn _strdup(text: Ptr<u8>) -> Block {
+pub(crate) extern "win64" fn strdup(text: Ptr<u8>) -> Block {
     if text.is_null() { Block::NULL } else { copy_z(text.text()) }
 }
 
@@ -140,6 +150,6 @@ table! {
     /// The heap.
     pub(crate) TABLE:
         malloc, calloc, free, realloc, _recalloc, _msize, _aligned_malloc, _aligned_free = free, _aligned_realloc, _callnewh,
-        _set_new_handler, _set_new_mode, _heapmin, _get_heap_handle, _strdup, strdup = _strdup, _wcsdup, _free_base = free,
+        _set_new_handler, _set_new_mode, _heapmin, _heapchk, _expand, _get_heap_handle, _strdup = strdup, strdup, _wcsdup, _free_base = free,
         _malloc_base = malloc, _calloc_base = calloc, _realloc_base = realloc
 }

@@ -8,11 +8,14 @@ pub(crate) mod convert;
 pub(crate) mod ctype;
 pub(crate) mod fenv;
 pub(crate) mod files;
+pub(crate) mod folders;
+pub(crate) mod invalid;
 pub(crate) mod locale;
 pub(crate) mod math;
 pub(crate) mod memory;
 pub(crate) mod print;
 pub(crate) mod rtti;
+pub(crate) mod scanf;
 pub(crate) mod signal;
 pub(crate) mod sort;
 pub(crate) mod startup;
@@ -34,9 +37,12 @@ use std::{
 pub(crate) const SHARED: &[HostTable] = &[
     TABLE,
     convert::TABLE,
+    convert::IN_LOCALES,
     ctype::TABLE,
+    ctype::IN_LOCALES,
     fenv::TABLE,
     files::TABLE,
+    folders::TABLE,
     locale::TABLE,
     math::TABLE,
     crate::exception::fault::CRT,
@@ -47,17 +53,40 @@ pub(crate) const SHARED: &[HostTable] = &[
     startup::TABLE,
     stdio::TABLE,
     string::TABLE,
+    string::IN_LOCALES,
+    string::MULTI_BYTE,
     time::TABLE,
     wide::TABLE,
+    wide::IN_LOCALES,
 ];
 
 /// What only ucrtbase has.
-pub(crate) const UCRT: &[HostTable] =
-    &[crate::exception::scope::CRT, print::UCRT, startup::UCRT, stdio::UCRT];
+pub(crate) const UCRT: &[HostTable] = &[
+    crate::exception::scope::CRT,
+    convert::UCRT,
+    invalid::UCRT,
+    print::UCRT,
+    scanf::UCRT,
+    startup::UCRT,
+    stdio::UCRT,
+    time::UCRT,
+    wide::UCRT,
+];
 
 /// What only msvcrt has.
-pub(crate) const MSVCRT: &[HostTable] =
-    &[crate::variadic::MSVCRT, crate::exception::scope::CRT, print::MSVCRT, startup::MSVCRT, stdio::MSVCRT];
+pub(crate) const MSVCRT: &[HostTable] = &[
+    crate::variadic::MSVCRT,
+    crate::exception::scope::CRT,
+    convert::MSVCRT,
+    ctype::MSVCRT,
+    print::MSVCRT,
+    startup::MSVCRT,
+    stdio::MSVCRT,
+    files::MSVCRT,
+    folders::MSVCRT,
+    time::MSVCRT,
+    wide::MSVCRT,
+];
 
 /// The state of the C runtime in one process.
 #[derive(Default)]
@@ -66,6 +95,10 @@ pub(crate) struct Runtime {
     pub at_exit: Mutex<Vec<usize>>,
     /// Texts that `getenv` gave out: they stay.
     pub variables: Mutex<HashMap<String, CString>>,
+    /// Texts that `_wgetenv` gave out.
+    pub wide_variables: Mutex<HashMap<String, Box<[u16]>>>,
+    /// The handler for wrong arguments.
+    pub invalid_handler: AtomicUsize,
     /// The handler for a failed `new`.
     pub new_handler: AtomicUsize,
 }
@@ -80,9 +113,12 @@ pub(crate) fn set_errno(value: i32) {
     teb::own(|o| o.errno.set(value));
 }
 
-/// Windows' number for one of Linux: the same up to 34, others moved.
+/// Windows' number for one of Linux: the same up to 34, others moved. A path through a file leads nowhere, and a folder
+/// is nothing that may be opened as a file.
 pub(crate) fn errno_from_os(os: i32) -> i32 {
     match os {
+        libc::ENOTDIR => libc::ENOENT,
+        libc::EISDIR => libc::EACCES,
         0..=34 => os,
         libc::EDEADLK => 36,
         libc::ENAMETOOLONG => 38,
@@ -120,6 +156,25 @@ extern "win64" fn _get_errno(out: Ptr<i32>) -> i32 {
     0
 }
 
+extern "win64" fn _set_doserrno(value: u32) -> i32 {
+    teb::own(|o| o.doserrno.set(value));
+    0
+}
+
+extern "win64" fn _get_doserrno(out: Ptr<u32>) -> i32 {
+    out.put(teb::own(|o| o.doserrno.get()));
+    0
+}
+
+/// There is no command interpreter.
+extern "win64" fn system(command: Ptr<u8>) -> i32 {
+    if command.is_null() {
+        return 0;
+    }
+    set_errno(libc::ENOENT);
+    -1
+}
+
 /// A variable's value, in a place that stays.
 pub(crate) fn variable(name: &str) -> Ptr<u8> {
     let process = teb::process();
@@ -140,23 +195,57 @@ extern "win64" fn getenv(name: Ptr<u8>) -> Ptr<u8> {
     if name.is_null() { Ptr::NULL } else { variable(&name.string()) }
 }
 
-/// The value in the caller's room, and how long it is with its zero; 0 for a variable that is not there.
-extern "win64" fn getenv_s(len: Ptr<usize>, to: Ptr<u8>, room: usize, name: Ptr<u8>) -> i32 {
-    if len.is_null() || name.is_null() || to.is_null() != (room == 0) {
-        return libc::EINVAL;
-    }
-    let value = teb::process().environment.get(&name.string());
-    len.set(value.as_ref().map_or(0, |value| value.len() + 1));
-    match value {
-        _ if room == 0 => 0,
-        Some(value) => string::copy_s(to, room, value.as_bytes(), 0, false),
-        None => string::copy_s(to, room, &[], 0, false),
+/// Wide texts have a place of their own.
+extern "win64" fn _wgetenv(name: Ptr<u16>) -> Ptr<u16> {
+    let value = if name.is_null() { None } else { teb::process().environment.get(&name.string()) };
+    let Some(value) = value else {
+        return Ptr::NULL;
+    };
+    let process = teb::process();
+    let mut all = lock(&process.runtime.wide_variables);
+    let place = all.entry(value.clone()).or_insert_with(|| crate::text::wide_z(&value).into());
+    #[allow(unsafe_code)]
+    // SAFETY: the text stays in the process's book as long as the process does; guest code is told not to write to it.
+    unsafe {
+        Ptr::new(place.as_ptr().cast_mut())
     }
 }
 
-/// `NAME=value`; an empty value removes the variable.
-extern "win64" fn _putenv(text: Ptr<u8>) -> i32 {
-    match text.string().split_once('=') {
+/// The length with its zero; a variable that is not there has none.
+extern "win64" fn getenv_s(len: Ptr<usize>, to: Ptr<u8>, room: usize, name: Ptr<u8>) -> i32 {
+    if len.is_null() || to.is_null() != (room == 0) || name.is_null() {
+        return invalid::invalid();
+    }
+    let Some(value) = teb::process().environment.get(&name.string()) else {
+        len.set(0);
+        (room > 0).then(|| to.set(0));
+        return 0;
+    };
+    len.set(value.len() + 1);
+    match room {
+        0 => 0,
+        _ if value.len() < room => string::copy_s(to, room, value.as_bytes(), 0, false),
+        _ => {
+            to.set(0);
+            set_errno(libc::ERANGE);
+            libc::ERANGE
+        }
+    }
+}
+
+/// A copy that the caller frees; null for a variable that is not there.
+extern "win64" fn _dupenv_s(out: Ptr<Ptr<u8>>, len: Ptr<usize>, name: Ptr<u8>) -> i32 {
+    if out.is_null() || name.is_null() {
+        return invalid::invalid();
+    }
+    let value = teb::process().environment.get(&name.string());
+    len.put(value.as_ref().map_or(0, |v| v.len() + 1));
+    out.set(value.map_or(Ptr::NULL, |v| memory::copy_z(v.as_bytes())));
+    0
+}
+
+fn put_variable(text: &str) -> i32 {
+    match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => {
             teb::process().environment.set(name, (!value.is_empty()).then(|| value.into()));
             0
@@ -165,9 +254,18 @@ extern "win64" fn _putenv(text: Ptr<u8>) -> i32 {
     }
 }
 
+extern "win64" fn _wputenv(text: Ptr<u16>) -> i32 {
+    put_variable(&text.string())
+}
+
+/// `NAME=value`; an empty value removes the variable.
+extern "win64" fn _putenv(text: Ptr<u8>) -> i32 {
+    put_variable(&text.string())
+}
+
 extern "win64" fn _putenv_s(name: Ptr<u8>, value: Ptr<u8>) -> i32 {
     if name.is_null() || value.is_null() {
-        return libc::EINVAL;
+        return invalid::invalid();
     }
     let value = value.string();
     teb::process().environment.set(&name.string(), (!value.is_empty()).then_some(value));
@@ -176,7 +274,8 @@ extern "win64" fn _putenv_s(name: Ptr<u8>, value: Ptr<u8>) -> i32 {
 
 table! {
     /// Error numbers and variables.
-    TABLE: _errno, __doserrno, _set_errno, _get_errno, getenv, getenv_s, _putenv, _putenv_s, _beginthreadex = crate::kernel32::thread::_beginthreadex,
+    TABLE: _errno, __doserrno, _set_errno, _get_errno, _get_doserrno, _set_doserrno, getenv, _wgetenv,
+        getenv_s, _dupenv_s, _putenv, putenv = _putenv, _wputenv, _putenv_s, system,  _beginthreadex = crate::kernel32::thread::_beginthreadex,
         _beginthread = crate::kernel32::thread::_beginthread, _endthreadex = crate::kernel32::thread::_endthreadex,
         _endthread = crate::kernel32::thread::_endthread
 }

@@ -1,11 +1,13 @@
-//! `printf` and `scanf` in all their forms that take a `va_list`.
+//! `printf` in all its forms that take a `va_list`.
 
-use super::{set_errno, stdio};
+use super::{
+    invalid::{invalid, refuse},
+    stdio,
+};
 use crate::{
-    format::{self, Arguments, Width},
+    format::{self, Arguments, Style, Width},
     guest::Ptr,
-    scan,
-    stream::Stream,
+    stream::{self, Stream},
 };
 use std::io::Write;
 
@@ -13,29 +15,33 @@ use std::io::Write;
 const LEGACY_TERMINATION: u64 = 1;
 const STANDARD_SNPRINTF: u64 = 2;
 const LEGACY_WIDE: u64 = 4;
-const SECURE_SCAN: u64 = 1;
+const LEGACY_MSVCRT: u64 = 8;
+const LONG_EXPONENTS: u64 = 16;
+/// What msvcrt's own functions do.
+const MSVCRT_OPTIONS: u64 = LEGACY_TERMINATION | LEGACY_WIDE | LEGACY_MSVCRT | LONG_EXPONENTS;
 
-fn width(options: u64) -> Width {
-    if options & LEGACY_WIDE != 0 { Width::Wide } else { Width::WideStandard }
+fn style(options: u64, width: Width) -> Style {
+    Style { width, legacy: options & LEGACY_MSVCRT != 0, long_exponents: options & LONG_EXPONENTS != 0 }
 }
 
 fn length(n: usize) -> i32 {
     i32::try_from(n).unwrap_or(-1)
 }
 
-fn invalid() -> i32 {
-    set_errno(libc::EINVAL);
+fn refused() -> i32 {
+    invalid();
     -1
 }
 
-fn narrow(pattern: Ptr<u8>, arguments: Ptr<u64>) -> Option<Vec<u8>> {
-    (!pattern.is_null())
-        .then(|| format::format(pattern.text(), Arguments::new(arguments), Width::Narrow))
-        .flatten()
+fn narrow(pattern: Ptr<u8>, arguments: Ptr<u64>, options: u64) -> Option<Vec<u8>> {
+    let style = style(options, Width::Narrow);
+    (!pattern.is_null()).then(|| format::format(pattern.text(), Arguments::new(arguments), style)).flatten()
 }
 
-fn wide(pattern: Ptr<u16>, arguments: Ptr<u64>, kind: Width) -> Option<Vec<u16>> {
-    (!pattern.is_null()).then(|| format::format_wide(&pattern, Arguments::new(arguments), kind)).flatten()
+fn wide(pattern: Ptr<u16>, arguments: Ptr<u64>, options: u64) -> Option<Vec<u16>> {
+    let width = if options & LEGACY_WIDE != 0 { Width::Wide } else { Width::WideStandard };
+    let style = style(options, width);
+    (!pattern.is_null()).then(|| format::format_wide(&pattern, Arguments::new(arguments), style)).flatten()
 }
 
 /// Puts a text where there is room for `room` elements, by the rules that the options name.
@@ -62,11 +68,11 @@ fn put<T: Copy + Default>(text: &[T], to: Ptr<T>, room: usize, options: u64) -> 
 /// Puts a text where it must fit with its zero, or leaves nothing there.
 fn put_s<T: Copy + Default>(text: &[T], to: Ptr<T>, room: usize) -> i32 {
     if to.is_null() || room == 0 {
-        return invalid();
+        return refused();
     }
     if text.len() >= room {
         to.set(T::default());
-        set_errno(libc::ERANGE);
+        refuse(libc::ERANGE);
         return -1;
     }
     put(text, to, room, STANDARD_SNPRINTF)
@@ -80,24 +86,24 @@ extern "win64" fn __stdio_common_vsprintf(
     _locale: usize,
     arguments: Ptr<u64>,
 ) -> i32 {
-    narrow(pattern, arguments).map_or_else(invalid, |text| put(&text, to, room, options))
+    narrow(pattern, arguments, options).map_or_else(refused, |text| put(&text, to, room, options))
 }
 
 extern "win64" fn __stdio_common_vsprintf_s(
-    _options: u64,
+    options: u64,
     to: Ptr<u8>,
     room: usize,
     pattern: Ptr<u8>,
     _locale: usize,
     arguments: Ptr<u64>,
 ) -> i32 {
-    narrow(pattern, arguments).map_or_else(invalid, |text| put_s(&text, to, room))
+    narrow(pattern, arguments, options).map_or_else(refused, |text| put_s(&text, to, room))
 }
 
 /// At most `most` elements; `usize::MAX` cuts off what does not fit.
 fn put_n<T: Copy + Default>(text: &[T], to: Ptr<T>, room: usize, most: usize) -> i32 {
     if to.is_null() || room == 0 {
-        return invalid();
+        return refused();
     }
     let cut = text.len() > most || most == usize::MAX && text.len() >= room;
     let text = &text[..text.len().min(most)];
@@ -110,7 +116,7 @@ fn put_n<T: Copy + Default>(text: &[T], to: Ptr<T>, room: usize, most: usize) ->
 }
 
 extern "win64" fn __stdio_common_vsnprintf_s(
-    _options: u64,
+    options: u64,
     to: Ptr<u8>,
     room: usize,
     most: usize,
@@ -118,7 +124,7 @@ extern "win64" fn __stdio_common_vsnprintf_s(
     _locale: usize,
     arguments: Ptr<u64>,
 ) -> i32 {
-    narrow(pattern, arguments).map_or_else(invalid, |text| put_n(&text, to, room, most))
+    narrow(pattern, arguments, options).map_or_else(refused, |text| put_n(&text, to, room, most))
 }
 
 extern "win64" fn __stdio_common_vswprintf(
@@ -129,7 +135,7 @@ extern "win64" fn __stdio_common_vswprintf(
     _locale: usize,
     arguments: Ptr<u64>,
 ) -> i32 {
-    wide(pattern, arguments, width(options)).map_or_else(invalid, |text| put(&text, to, room, options))
+    wide(pattern, arguments, options).map_or_else(refused, |text| put(&text, to, room, options))
 }
 
 extern "win64" fn __stdio_common_vswprintf_s(
@@ -140,7 +146,7 @@ extern "win64" fn __stdio_common_vswprintf_s(
     _locale: usize,
     arguments: Ptr<u64>,
 ) -> i32 {
-    wide(pattern, arguments, width(options)).map_or_else(invalid, |text| put_s(&text, to, room))
+    wide(pattern, arguments, options).map_or_else(refused, |text| put_s(&text, to, room))
 }
 
 extern "win64" fn __stdio_common_vsnwprintf_s(
@@ -152,7 +158,7 @@ extern "win64" fn __stdio_common_vsnwprintf_s(
     _locale: usize,
     arguments: Ptr<u64>,
 ) -> i32 {
-    wide(pattern, arguments, width(options)).map_or_else(invalid, |text| put_n(&text, to, room, most))
+    wide(pattern, arguments, options).map_or_else(refused, |text| put_n(&text, to, room, most))
 }
 
 fn write(file: Ptr<Stream>, text: &[u8]) -> i32 {
@@ -160,18 +166,18 @@ fn write(file: Ptr<Stream>, text: &[u8]) -> i32 {
 }
 
 extern "win64" fn __stdio_common_vfprintf(
-    _options: u64,
+    options: u64,
     file: Ptr<Stream>,
     pattern: Ptr<u8>,
     _locale: usize,
     arguments: Ptr<u64>,
 ) -> i32 {
-    narrow(pattern, arguments).map_or_else(invalid, |text| write(file, &text))
+    narrow(pattern, arguments, options).map_or_else(refused, |text| write(file, &text))
 }
 
 /// To the console itself, wherever standard output goes; a process without one writes nothing.
 extern "win64" fn __conio_common_vcprintf(
-    _options: u64,
+    options: u64,
     pattern: Ptr<u8>,
     _locale: usize,
     arguments: Ptr<u64>,
@@ -181,7 +187,7 @@ extern "win64" fn __conio_common_vcprintf(
         let written = console.and_then(|mut c| c.write_all(&text));
         if written.is_ok() { length(text.len()) } else { -1 }
     };
-    narrow(pattern, arguments).map_or_else(invalid, to_console)
+    narrow(pattern, arguments, options).map_or_else(refused, to_console)
 }
 
 extern "win64" fn __stdio_common_vfwprintf(
@@ -191,25 +197,8 @@ extern "win64" fn __stdio_common_vfwprintf(
     _locale: usize,
     arguments: Ptr<u64>,
 ) -> i32 {
-    let text = wide(pattern, arguments, width(options));
-    text.map_or_else(invalid, |text| {
-        if write(file, String::from_utf16_lossy(&text).as_bytes()) < 0 { -1 } else { length(text.len()) }
-    })
-}
-
-extern "win64" fn __stdio_common_vsscanf(
-    options: u64,
-    from: Ptr<u8>,
-    len: usize,
-    pattern: Ptr<u8>,
-    _locale: usize,
-    arguments: Ptr<u64>,
-) -> i32 {
-    if from.is_null() || pattern.is_null() {
-        return invalid();
-    }
-    let text = from.slice(from.count(len));
-    scan::scan(text, pattern.text(), Arguments::new(arguments), options & SECURE_SCAN != 0)
+    let text = wide(pattern, arguments, options);
+    text.map_or_else(refused, |text| if stdio::write_wide(file, &text) { length(text.len()) } else { -1 })
 }
 
 table! {
@@ -218,23 +207,38 @@ table! {
         __stdio_common_vsprintf, __stdio_common_vsprintf_s, __stdio_common_vsnprintf_s, __stdio_common_vswprintf,
         __stdio_common_vswprintf_s, __stdio_common_vsnwprintf_s, __stdio_common_vfprintf,
         __stdio_common_vfprintf_s = __stdio_common_vfprintf, __stdio_common_vfwprintf,
-        __stdio_common_vfwprintf_s = __stdio_common_vfwprintf, __stdio_common_vsscanf, __conio_common_vcprintf
+        __stdio_common_vfwprintf_s = __stdio_common_vfwprintf, __conio_common_vcprintf
 }
 
 // msvcrt's own.
 
 pub(crate) extern "win64" fn vfprintf(file: Ptr<Stream>, pattern: Ptr<u8>, arguments: Ptr<u64>) -> i32 {
-    __stdio_common_vfprintf(0, file, pattern, 0, arguments)
+    __stdio_common_vfprintf(MSVCRT_OPTIONS, file, pattern, 0, arguments)
 }
 
-#[allow(unsafe_code)]
 pub(crate) extern "win64" fn vprintf(pattern: Ptr<u8>, arguments: Ptr<u64>) -> i32 {
-    // SAFETY: the standard streams live for ever.
-    vfprintf(unsafe { Ptr::new(crate::stream::standard(1).cast_mut()) }, pattern, arguments)
+    vfprintf(stream::output(), pattern, arguments)
+}
+
+pub(crate) extern "win64" fn vfwprintf(file: Ptr<Stream>, pattern: Ptr<u16>, arguments: Ptr<u64>) -> i32 {
+    __stdio_common_vfwprintf(MSVCRT_OPTIONS, file, pattern, 0, arguments)
+}
+
+pub(crate) extern "win64" fn vwprintf(pattern: Ptr<u16>, arguments: Ptr<u64>) -> i32 {
+    vfwprintf(stream::output(), pattern, arguments)
+}
+
+pub(crate) extern "win64" fn _vcprintf(pattern: Ptr<u8>, arguments: Ptr<u64>) -> i32 {
+    __conio_common_vcprintf(MSVCRT_OPTIONS, pattern, 0, arguments)
 }
 
 pub(crate) extern "win64" fn vsprintf(to: Ptr<u8>, pattern: Ptr<u8>, arguments: Ptr<u64>) -> i32 {
-    narrow(pattern, arguments).map_or_else(invalid, |text| put(&text, to, usize::MAX, 0))
+    _vsnprintf(to, usize::MAX, pattern, arguments)
+}
+
+/// Without the room's size: msvcrt's is older than the C standard's.
+pub(crate) extern "win64" fn vswprintf(to: Ptr<u16>, pattern: Ptr<u16>, arguments: Ptr<u64>) -> i32 {
+    _vsnwprintf(to, usize::MAX, pattern, arguments)
 }
 
 pub(crate) extern "win64" fn _vsnprintf(
@@ -243,11 +247,7 @@ pub(crate) extern "win64" fn _vsnprintf(
     pattern: Ptr<u8>,
     arguments: Ptr<u64>,
 ) -> i32 {
-    narrow(pattern, arguments).map_or_else(invalid, |text| put(&text, to, room, LEGACY_TERMINATION))
-}
-
-pub(crate) extern "win64" fn vfwprintf(file: Ptr<Stream>, pattern: Ptr<u16>, arguments: Ptr<u64>) -> i32 {
-    __stdio_common_vfwprintf(LEGACY_WIDE, file, pattern, 0, arguments)
+    __stdio_common_vsprintf(MSVCRT_OPTIONS, to, room, pattern, 0, arguments)
 }
 
 pub(crate) extern "win64" fn _vsnwprintf(
@@ -256,17 +256,61 @@ pub(crate) extern "win64" fn _vsnwprintf(
     pattern: Ptr<u16>,
     arguments: Ptr<u64>,
 ) -> i32 {
-    wide(pattern, arguments, Width::Wide)
-        .map_or_else(invalid, |text| put(&text, to, room, LEGACY_TERMINATION))
+    __stdio_common_vswprintf(MSVCRT_OPTIONS, to, room, pattern, 0, arguments)
 }
 
-pub(crate) extern "win64" fn vsscanf(from: Ptr<u8>, pattern: Ptr<u8>, arguments: Ptr<u64>) -> i32 {
-    __stdio_common_vsscanf(0, from, usize::MAX, pattern, 0, arguments)
+/// How long the text would be.
+pub(crate) extern "win64" fn _vscprintf(pattern: Ptr<u8>, arguments: Ptr<u64>) -> i32 {
+    _vsnprintf(Ptr::NULL, 0, pattern, arguments)
+}
+
+pub(crate) extern "win64" fn _vscwprintf(pattern: Ptr<u16>, arguments: Ptr<u64>) -> i32 {
+    _vsnwprintf(Ptr::NULL, 0, pattern, arguments)
+}
+
+pub(crate) extern "win64" fn vsprintf_s(
+    to: Ptr<u8>,
+    room: usize,
+    pattern: Ptr<u8>,
+    arguments: Ptr<u64>,
+) -> i32 {
+    __stdio_common_vsprintf_s(MSVCRT_OPTIONS, to, room, pattern, 0, arguments)
+}
+
+pub(crate) extern "win64" fn vswprintf_s(
+    to: Ptr<u16>,
+    room: usize,
+    pattern: Ptr<u16>,
+    arguments: Ptr<u64>,
+) -> i32 {
+    __stdio_common_vswprintf_s(MSVCRT_OPTIONS, to, room, pattern, 0, arguments)
+}
+
+pub(crate) extern "win64" fn _vsnprintf_s(
+    to: Ptr<u8>,
+    room: usize,
+    most: usize,
+    pattern: Ptr<u8>,
+    arguments: Ptr<u64>,
+) -> i32 {
+    __stdio_common_vsnprintf_s(MSVCRT_OPTIONS, to, room, most, pattern, 0, arguments)
+}
+
+pub(crate) extern "win64" fn _vsnwprintf_s(
+    to: Ptr<u16>,
+    room: usize,
+    most: usize,
+    pattern: Ptr<u16>,
+    arguments: Ptr<u64>,
+) -> i32 {
+    __stdio_common_vsnwprintf_s(MSVCRT_OPTIONS, to, room, most, pattern, 0, arguments)
 }
 
 table! {
     /// What msvcrt has.
-    pub(crate) MSVCRT: vfprintf, vprintf, vsprintf, _vsnprintf, vfwprintf, _vsnwprintf, vsscanf
+    pub(crate) MSVCRT: vfprintf, vfprintf_s = vfprintf, vprintf, vprintf_s = vprintf, vfwprintf, vfwprintf_s = vfwprintf, vwprintf,
+        vwprintf_s = vwprintf, _vcprintf, vsprintf, vswprintf, _vswprintf = vswprintf, _vsnprintf, vsnprintf = _vsnprintf,
+        _vsnwprintf, _vscprintf, _vscwprintf, vsprintf_s, vswprintf_s, _vsnprintf_s, _vsnwprintf_s
 }
 
 #[cfg(test)]

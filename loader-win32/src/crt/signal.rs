@@ -1,7 +1,7 @@
 //! Signals that the program sends itself, and the runtime's last resorts.
 #![allow(unsafe_code)] // calls into the guest
 
-use super::set_errno;
+use super::invalid::invalid;
 use crate::guest::Ptr;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -9,7 +9,10 @@ const DEFAULT: usize = 0;
 const IGNORE: usize = 1;
 const ERROR: usize = usize::MAX;
 /// The signals that Windows knows: interrupt, illegal instruction, floating point, fault, end, break, abort.
-const KNOWN: [i32; 7] = [2, 4, 8, 11, 15, 21, 22];
+const KNOWN: [i32; 7] = [2, 4, 8, 11, 15, 21, ABORT];
+
+/// `SIGABRT`.
+pub(crate) const ABORT: i32 = 22;
 
 static HANDLERS: [AtomicUsize; 23] = [const { AtomicUsize::new(DEFAULT) }; 23];
 
@@ -23,16 +26,16 @@ extern "win64" fn signal(signal: i32, action: usize) -> usize {
     match handler(signal) {
         Some(place) => place.swap(action, SeqCst),
         None => {
-            set_errno(libc::EINVAL);
+            invalid();
             ERROR
         }
     }
 }
 
 /// Calls the handler once, after setting it back to the default; the default ends the program with 3.
-extern "win64" fn raise(signal: i32) -> i32 {
+pub(crate) extern "win64" fn raise(signal: i32) -> i32 {
     let Some(place) = handler(signal) else {
-        set_errno(libc::EINVAL);
+        invalid();
         return -1;
     };
     match place.swap(DEFAULT, SeqCst) {
@@ -64,25 +67,29 @@ extern "win64" fn _invoke_watson(
 }
 
 extern "win64" fn terminate() {
-    std::process::abort()
+    super::startup::abort();
+}
+
+/// Says what was wrong as a console program's runtime does, and ends the program as `abort` does.
+fn assertion(expression: &str, file: &str, line: u32) {
+    eprintln!("Assertion failed: {expression}, file {file}, line {line}");
+    super::startup::abort();
 }
 
 extern "win64" fn _assert(expression: Ptr<u8>, file: Ptr<u8>, line: u32) {
-    eprintln!("assertion failed: {}, {}:{line}", expression.string(), file.string());
-    std::process::abort()
+    assertion(&expression.string(), &file.string(), line);
 }
 
 extern "win64" fn _wassert(expression: Ptr<u16>, file: Ptr<u16>, line: u32) {
-    eprintln!("assertion failed: {}, {}:{line}", expression.string(), file.string());
-    std::process::abort()
+    assertion(&expression.string(), &file.string(), line);
 }
 
-/// What a DLL's start does with an exception: a DLL has no signal for any, so the search goes on.
+/// What a module's start does with an exception: no signal is made of it, so the search goes on.
 extern "win64" fn _seh_filter_dll(_code: u32, _pointers: usize) -> i32 {
     0
 }
 
 table! {
     /// Signals.
-    pub(crate) TABLE: signal, raise, _invoke_watson, terminate, _assert, _wassert, _seh_filter_dll
+    pub(crate) TABLE: signal, raise, _invoke_watson, terminate, _assert, _wassert, _seh_filter_dll, _seh_filter_exe = _seh_filter_dll, _XcptFilter = _seh_filter_dll
 }

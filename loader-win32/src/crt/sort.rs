@@ -2,6 +2,7 @@
 //! while it runs. Random numbers, too.
 #![allow(unsafe_code)] // calls into the guest
 
+use super::invalid::invalid;
 use crate::{guest::Ptr, teb};
 
 /// The guest's comparison.
@@ -45,13 +46,18 @@ extern "win64" fn qsort_s(base: Ptr<u8>, n: usize, len: usize, compare: CompareW
     sort(base, n, len, |a, b| unsafe { compare(context, a.raw(), b.raw()) > 0 });
 }
 
-extern "win64" fn bsearch(key: Ptr<u8>, base: Ptr<u8>, n: usize, len: usize, compare: Compare) -> Ptr<u8> {
+fn search(
+    key: Ptr<u8>,
+    base: Ptr<u8>,
+    n: usize,
+    len: usize,
+    compare: impl Fn(Ptr<u8>, Ptr<u8>) -> i32,
+) -> Ptr<u8> {
     let (mut low, mut high) = (0, n);
     while low < high {
         let middle = low + (high - low) / 2;
         let at = base.at(middle * len);
-        // SAFETY: the caller passes a comparison of the key with elements, as `bsearch` asks.
-        match unsafe { compare(key.raw(), at.raw()) } {
+        match compare(key, at) {
             0 => return at,
             less if less < 0 => high = middle,
             _ => low = middle + 1,
@@ -60,10 +66,44 @@ extern "win64" fn bsearch(key: Ptr<u8>, base: Ptr<u8>, n: usize, len: usize, com
     Ptr::NULL
 }
 
+extern "win64" fn bsearch(key: Ptr<u8>, base: Ptr<u8>, n: usize, len: usize, compare: Compare) -> Ptr<u8> {
+    // SAFETY: the caller passes a comparison of the key with elements, as `bsearch` asks.
+    search(key, base, n, len, |key, at| unsafe { compare(key.raw(), at.raw()) })
+}
+
+extern "win64" fn bsearch_s(
+    key: Ptr<u8>,
+    base: Ptr<u8>,
+    n: usize,
+    len: usize,
+    compare: CompareWith,
+    context: usize,
+) -> Ptr<u8> {
+    // SAFETY: the caller passes a comparison of the key with elements, as `bsearch_s` asks.
+    search(key, base, n, len, |key, at| unsafe { compare(context, key.raw(), at.raw()) })
+}
+
+extern "win64" fn _lfind(key: Ptr<u8>, base: Ptr<u8>, n: Ptr<u32>, len: u32, compare: Compare) -> Ptr<u8> {
+    let mut elements = (0..n.get()).map(|i| base.at((i * len) as usize));
+    // SAFETY: the caller passes a comparison of the key with elements, as `_lfind` asks.
+    elements.find(|at| unsafe { compare(key.raw(), at.raw()) } == 0).unwrap_or(Ptr::NULL)
+}
+
+/// As `_lfind`; what is not there is put behind the others.
+extern "win64" fn _lsearch(key: Ptr<u8>, base: Ptr<u8>, n: Ptr<u32>, len: u32, compare: Compare) -> Ptr<u8> {
+    let found = _lfind(key, base, n, len, compare);
+    if !found.is_null() {
+        return found;
+    }
+    let end = base.at((n.get() * len) as usize);
+    end.fill(key.slice(len as usize));
+    n.set(n.get() + 1);
+    end
+}
+
 extern "win64" fn rand_s(out: Ptr<u32>) -> i32 {
     if out.is_null() {
-        super::set_errno(libc::EINVAL);
-        return libc::EINVAL;
+        return invalid();
     }
     out.set(u32::from_le_bytes(crate::bcrypt::random()));
     0
@@ -84,5 +124,5 @@ extern "win64" fn rand() -> i32 {
 
 table! {
     /// Sorting.
-    pub(crate) TABLE: qsort, qsort_s, bsearch, rand_s, srand, rand
+    pub(crate) TABLE: qsort, qsort_s, bsearch, bsearch_s, _lfind, lfind = _lfind, _lsearch, lsearch = _lsearch, rand_s, srand, rand
 }

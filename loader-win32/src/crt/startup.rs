@@ -1,14 +1,17 @@
 //! What a module's C runtime start calls: tables of initialisers, tables of functions for the end, arguments, locks.
 #![allow(unsafe_code)] // calls into the guest
 
-use super::set_errno;
+use super::{
+    files::{BINARY, FILE_MODE, TEXT},
+    invalid::invalid,
+};
 use crate::{guest::Ptr, heap, lock, object::current_thread_id, process, teb, text};
 use std::{
     ffi::CString,
     sync::{
         OnceLock,
         atomic::{
-            AtomicU32, AtomicUsize,
+            AtomicI32, AtomicU32, AtomicUsize,
             Ordering::{Acquire, Relaxed, Release},
         },
     },
@@ -171,19 +174,16 @@ extern "win64" fn _exit(code: i32) {
     teb::process().exit(code.cast_unsigned())
 }
 
-extern "win64" fn abort() {
-    std::process::abort()
+/// The default is a message and the code 3; a handler of the signal is called before.
+pub(crate) extern "win64" fn abort() {
+    super::signal::raise(super::signal::ABORT);
+    _exit(3);
 }
 
 /// Says which of the runtime's own errors it was, and ends the program with 255.
 extern "win64" fn _amsg_exit(number: i32) {
     eprintln!("runtime error {number}");
     _exit(255);
-}
-
-/// Nobody handles invalid arguments: the functions here return errors for them.
-extern "win64" fn _invalid_parameter_noinfo() {
-    set_errno(libc::EINVAL);
 }
 
 // Arguments.
@@ -345,10 +345,14 @@ fn list_take(head: Ptr<u64>) -> u64 {
 }
 
 /// The program's path, for messages.
-extern "win64" fn _get_pgmptr(out: Ptr<usize>) -> i32 {
+fn program_path() -> usize {
     static PATH: OnceLock<CString> = OnceLock::new();
     let path = PATH.get_or_init(|| CString::new(process::program_path()).unwrap_or_default());
-    out.put(path.as_ptr().expose_provenance());
+    path.as_ptr().expose_provenance()
+}
+
+extern "win64" fn _get_pgmptr(out: Ptr<usize>) -> i32 {
+    out.put(program_path());
     0
 }
 
@@ -373,18 +377,76 @@ table! {
         _crt_at_quick_exit = _crt_atexit, _c_exit = _nothing, _configure_narrow_argv,
         _configure_wide_argv = _configure_narrow_argv, _initialize_narrow_environment,
         _initialize_wide_environment = _initialize_narrow_environment, _get_initial_narrow_environment,
-        _get_initial_wide_environment, __std_type_info_destroy_list, _set_app_type, _invalid_parameter_noinfo
+        _get_initial_wide_environment, __std_type_info_destroy_list, _set_app_type,
+        __p__acmdln, __p__wcmdln, __p__pgmptr, __p__fmode, __p__commode, _get_fmode, _set_fmode, _Exit = _exit, quick_exit = _exit
+}
+
+extern "win64" fn __p__acmdln() -> *const AtomicUsize {
+    COMMAND_LINE.store(crate::kernel32::environment::GetCommandLineA().expose_provenance(), Relaxed);
+    &raw const COMMAND_LINE
+}
+
+extern "win64" fn __p__wcmdln() -> *const AtomicUsize {
+    static WIDE: AtomicUsize = AtomicUsize::new(0);
+    WIDE.store(crate::kernel32::environment::GetCommandLineW().expose_provenance(), Relaxed);
+    &raw const WIDE
+}
+
+extern "win64" fn __p__pgmptr() -> *const AtomicUsize {
+    PROGRAM_PATH.store(program_path(), Relaxed);
+    &raw const PROGRAM_PATH
+}
+
+extern "win64" fn __p__fmode() -> *const AtomicI32 {
+    &raw const FILE_MODE
+}
+
+extern "win64" fn __p__commode() -> *const AtomicU32 {
+    &raw const COMMIT_MODE
+}
+
+extern "win64" fn _get_fmode(out: Ptr<i32>) -> i32 {
+    out.put(FILE_MODE.load(Relaxed));
+    0
+}
+
+extern "win64" fn _set_fmode(mode: i32) -> i32 {
+    if ![TEXT, BINARY].contains(&mode) {
+        return invalid();
+    }
+    FILE_MODE.store(mode, Relaxed);
+    0
 }
 
 /// What `_c_exit` leaves to do: nothing.
 extern "win64" fn _nothing() {}
 
-/// Variables of msvcrt: how files are opened (text, without commit), the environment as `main` is given it.
-static FILE_MODE: AtomicU32 = AtomicU32::new(0);
+/// Variables of msvcrt: how files are opened (without commit), the environment as `main` is given it.
 static COMMIT_MODE: AtomicU32 = AtomicU32::new(0);
 static INITIAL_ENVIRONMENT: AtomicUsize = AtomicUsize::new(0);
 /// ... and the command line.
 static COMMAND_LINE: AtomicUsize = AtomicUsize::new(0);
+
+/// ... the arguments and the environment again, by other names, and the program's path.
+static COUNT: AtomicI32 = AtomicI32::new(0);
+static ARGUMENTS: AtomicUsize = AtomicUsize::new(0);
+static WIDE_ARGUMENTS: AtomicUsize = AtomicUsize::new(0);
+static VARIABLES: AtomicUsize = AtomicUsize::new(0);
+static WIDE_VARIABLES: AtomicUsize = AtomicUsize::new(0);
+static WIDE_INITIAL_ENVIRONMENT: AtomicUsize = AtomicUsize::new(0);
+static PROGRAM_PATH: AtomicUsize = AtomicUsize::new(0);
+
+/// Gives msvcrt's variables their values: the start asks for the arguments before anything else.
+fn set_variables() {
+    COUNT.store(kept().count, Relaxed);
+    ARGUMENTS.store(kept().narrow, Relaxed);
+    WIDE_ARGUMENTS.store(kept().wide, Relaxed);
+    VARIABLES.store(environment()[0], Relaxed);
+    WIDE_VARIABLES.store(environment()[1], Relaxed);
+    PROGRAM_PATH.store(program_path(), Relaxed);
+    __p__acmdln();
+    super::time::set_variables();
+}
 
 /// What `main` is given. Whether patterns among the arguments are to be expanded is not looked at: nobody has asked a
 /// shell to leave them.
@@ -395,11 +457,10 @@ extern "win64" fn __getmainargs(
     _expand: i32,
     _start: usize,
 ) -> i32 {
+    set_variables();
     count.put(kept().count);
     arguments.put(kept().narrow);
     variables.put(environment()[0]);
-    let line = crate::kernel32::environment::GetCommandLineA();
-    COMMAND_LINE.store(line.expose_provenance(), Relaxed);
     0
 }
 
@@ -410,6 +471,7 @@ extern "win64" fn __wgetmainargs(
     _expand: i32,
     _start: usize,
 ) -> i32 {
+    set_variables();
     count.put(kept().count);
     arguments.put(kept().wide);
     variables.put(environment()[1]);
@@ -420,5 +482,8 @@ table! {
     /// What msvcrt has.
     pub(crate) MSVCRT: __dllonexit, _amsg_exit, __set_app_type = _set_app_type, __getmainargs, __wgetmainargs,
         _fmode = &raw const FILE_MODE, _commode = &raw const COMMIT_MODE, __initenv = &raw const INITIAL_ENVIRONMENT,
-        _acmdln = &raw const COMMAND_LINE
+        _acmdln = &raw const COMMAND_LINE, __p__fmode, __p__commode, __p__acmdln, __p__wcmdln, _c_exit = _nothing,
+        __argc = &raw const COUNT, __argv = &raw const ARGUMENTS, __wargv = &raw const WIDE_ARGUMENTS,
+        _environ = &raw const VARIABLES, _wenviron = &raw const WIDE_VARIABLES, __winitenv = &raw const WIDE_INITIAL_ENVIRONMENT,
+        _pgmptr = &raw const PROGRAM_PATH
 }

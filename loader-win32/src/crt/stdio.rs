@@ -1,13 +1,13 @@
-//! Streams. Text mode changes nothing: lines end as they do on the host.
+//! Streams. In a text that the program opens, a line ends with two bytes in the file and with one in the program, and
+//! Ctrl-Z is the end; the three standard streams are the host's, where lines end as they always do.
 #![allow(unsafe_code)] // the host's functions do to guest memory what the guest asks for
 
-use super::{keep_errno, set_errno};
+use super::{files, invalid::invalid, keep_errno, set_errno};
 use crate::{
     guest::Ptr,
     path,
     stream::{self, Stream, ToHost},
 };
-use libc::{c_char, c_void};
 use std::ffi::CString;
 
 type File = Ptr<Stream>;
@@ -23,32 +23,212 @@ macro_rules! over_host {
 }
 
 over_host! {
-    fread(to: *mut c_void, len: usize, n: usize, file: File) -> usize;
-    fwrite(from: *const c_void, len: usize, n: usize, file: File) -> usize;
-    fputs(text: *const c_char, file: File) -> i32;
-    fputc(c: i32, file: File) -> i32;
-    fgets(to: *mut c_char, room: i32, file: File) -> *mut c_char;
-    fgetc(file: File) -> i32;
-    ungetc(c: i32, file: File) -> i32;
     fflush(file: File) -> i32;
-    feof(file: File) -> i32;
     ferror(file: File) -> i32;
     fileno(file: File) -> i32;
-    puts(text: *const c_char) -> i32;
-    putchar(c: i32) -> i32;
+}
+
+const RETURN: u8 = b'\r';
+const LINE_END: u8 = b'\n';
+const CTRL_Z: u8 = 0x1a;
+
+fn is_text(file: File) -> bool {
+    files::is_text(file.shared().file())
+}
+
+fn host_get(file: File) -> Option<u8> {
+    // SAFETY: the caller passes an open stream.
+    u8::try_from(unsafe { libc::fgetc(file.to_host()) }).ok()
+}
+
+/// Puts one byte back, which is read next.
+pub(crate) fn unget(file: File, byte: u8) {
+    // SAFETY: the caller passes an open stream.
+    unsafe { libc::ungetc(byte.into(), file.to_host()) };
+}
+
+/// The next byte, as the program sees it.
+pub(crate) fn get(file: File) -> Option<u8> {
+    if !is_text(file) {
+        return host_get(file);
+    }
+    match host_get(file)? {
+        CTRL_Z => {
+            unget(file, CTRL_Z);
+            file.shared().set_ended(true);
+            None
+        }
+        RETURN => Some(match host_get(file) {
+            Some(LINE_END) => LINE_END,
+            other => {
+                other.into_iter().for_each(|byte| unget(file, byte));
+                RETURN
+            }
+        }),
+        byte => Some(byte),
+    }
+}
+
+/// Writes all of some bytes.
+pub(crate) fn write(file: File, bytes: &[u8]) -> bool {
+    let with_returns = is_text(file).then(|| files::with_returns(bytes));
+    let bytes = with_returns.as_deref().unwrap_or(bytes);
+    // SAFETY: the caller passes an open stream; the bytes are ours or the guest's.
+    let n = unsafe { libc::fwrite(bytes.as_ptr().cast(), 1, bytes.len(), file.to_host()) };
+    if n < bytes.len() {
+        keep_errno();
+    }
+    n == bytes.len()
+}
+
+extern "win64" fn fread(to: Ptr<u8>, len: usize, n: usize, file: File) -> usize {
+    if !is_text(file) {
+        // SAFETY: the caller passes an open stream and room for `n` elements.
+        return unsafe { libc::fread(to.raw().cast(), len, n, file.to_host()) };
+    }
+    let all = len.saturating_mul(n);
+    let read = (0..all).map_while(|i| get(file).map(|byte| to.at(i).set(byte))).count();
+    read.checked_div(len).unwrap_or(0)
+}
+
+extern "win64" fn fwrite(from: Ptr<u8>, len: usize, n: usize, file: File) -> usize {
+    if !is_text(file) {
+        // SAFETY: the caller passes an open stream and `n` elements.
+        return unsafe { libc::fwrite(from.raw().cast(), len, n, file.to_host()) };
+    }
+    if write(file, from.slice(len.saturating_mul(n))) { n } else { 0 }
+}
+
+extern "win64" fn fputs(text: Ptr<u8>, file: File) -> i32 {
+    if write(file, text.text()) { 0 } else { -1 }
+}
+
+extern "win64" fn fputc(c: i32, file: File) -> i32 {
+    if write(file, &[c as u8]) { i32::from(c as u8) } else { -1 }
+}
+
+extern "win64" fn fgetc(file: File) -> i32 {
+    get(file).map_or(-1, i32::from)
+}
+
+extern "win64" fn ungetc(c: i32, file: File) -> i32 {
+    if c == -1 {
+        return -1;
+    }
+    file.shared().set_ended(false);
+    unget(file, c as u8);
+    i32::from(c as u8)
+}
+
+/// Elements up to and with the end of a line, and a zero; null where there are none.
+fn line<T: Copy + Default + From<u8> + PartialEq>(
+    to: Ptr<T>,
+    room: i32,
+    mut next: impl FnMut() -> Option<T>,
+) -> Ptr<T> {
+    let most = usize::try_from(room).unwrap_or(0).saturating_sub(1);
+    let mut n = 0;
+    while n < most
+        && let Some(element) = next()
+    {
+        to.at(n).set(element);
+        n += 1;
+        if element == T::from(LINE_END) {
+            break;
+        }
+    }
+    if n == 0 && room != 1 {
+        return Ptr::NULL;
+    }
+    to.at(n).set(T::default());
+    to
+}
+
+extern "win64" fn fgets(to: Ptr<u8>, room: i32, file: File) -> Ptr<u8> {
+    line(to, room, || get(file))
+}
+
+/// A line of standard input without its end, however long it is.
+extern "win64" fn gets(to: Ptr<u8>) -> Ptr<u8> {
+    without_end(line(to, i32::MAX, || get(stream::input())))
+}
+
+fn without_end<T: Copy + Default + From<u8> + PartialEq>(text: Ptr<T>) -> Ptr<T> {
+    let len = text.count(usize::MAX);
+    let last = text.at(len.saturating_sub(1));
+    if len > 0 && last.get() == T::from(LINE_END) {
+        last.set(T::default());
+    }
+    text
+}
+
+extern "win64" fn getchar() -> i32 {
+    fgetc(stream::input())
+}
+
+extern "win64" fn putchar(c: i32) -> i32 {
+    fputc(c, stream::output())
+}
+
+extern "win64" fn puts(text: Ptr<u8>) -> i32 {
+    let done = write(stream::output(), text.text()) && write(stream::output(), &[LINE_END]);
+    if done { 0 } else { -1 }
+}
+
+extern "win64" fn feof(file: File) -> i32 {
+    // SAFETY: the caller passes an open stream.
+    let ended = unsafe { libc::feof(file.to_host()) } != 0;
+    if ended || file.shared().ended() { 0x10 } else { 0 }
 }
 
 extern "win64" fn clearerr(file: File) {
+    file.shared().set_ended(false);
     // SAFETY: the caller passes an open stream.
     unsafe { libc::clearerr(file.to_host()) }
 }
 
+extern "win64" fn clearerr_s(file: File) -> i32 {
+    if file.is_null() {
+        return invalid();
+    }
+    clearerr(file);
+    0
+}
+
 extern "win64" fn rewind(file: File) {
-    // SAFETY: the caller passes an open stream.
-    unsafe { libc::rewind(file.to_host()) }
+    _fseeki64(file, 0, libc::SEEK_SET);
+    clearerr(file);
+}
+
+/// A whole number, as its bytes lie in memory.
+extern "win64" fn _getw(file: File) -> i32 {
+    let mut word = [0; 4];
+    for byte in &mut word {
+        match get(file) {
+            Some(b) => *byte = b,
+            None => return -1,
+        }
+    }
+    i32::from_le_bytes(word)
+}
+
+extern "win64" fn _putw(word: i32, file: File) -> i32 {
+    if write(file, &word.to_le_bytes()) { word } else { -1 }
+}
+
+/// What the macros of old compilers call when the buffer has nothing: it never has.
+extern "win64" fn _filbuf(file: File) -> i32 {
+    file.shared().nothing_buffered();
+    fgetc(file)
+}
+
+extern "win64" fn _flsbuf(c: i32, file: File) -> i32 {
+    file.shared().nothing_buffered();
+    fputc(c, file)
 }
 
 extern "win64" fn _fseeki64(file: File, offset: i64, from: i32) -> i32 {
+    file.shared().set_ended(false);
     // SAFETY: the caller passes an open stream.
     let result = unsafe { libc::fseeko(file.to_host(), offset, from) };
     if result != 0 {
@@ -80,13 +260,15 @@ extern "win64" fn fsetpos(file: File, at: Ptr<i64>) -> i32 {
     _fseeki64(file, at.get(), libc::SEEK_SET)
 }
 
-/// Buffering: 0 full, 0x40 by lines, 4 none. The host keeps the buffer, whoever offers one.
+/// Buffering: 0 full, 0x40 by lines, which is full as well, 4 none. The host keeps the buffer, whoever offers one.
 extern "win64" fn setvbuf(file: File, _buffer: usize, mode: i32, len: usize) -> i32 {
     let mode = match mode {
-        0 => libc::_IOFBF,
-        0x40 => libc::_IOLBF,
+        0 | 0x40 if (2..=i32::MAX as usize).contains(&len) => libc::_IOFBF,
         4 => libc::_IONBF,
-        _ => return -1,
+        _ => {
+            invalid();
+            return -1;
+        }
     };
     // SAFETY: the caller passes an open stream; without a buffer the host makes its own.
     unsafe { libc::setvbuf(file.to_host(), std::ptr::null_mut(), mode, len) }
@@ -96,38 +278,81 @@ extern "win64" fn setbuf(file: File, buffer: usize) {
     setvbuf(file, buffer, if buffer == 0 { 4 } else { 0 }, 512);
 }
 
-/// The letters that the host knows.
-fn mode(letters: &str) -> CString {
-    let known: String = letters
-        .split(',')
-        .next()
-        .unwrap_or("r")
-        .chars()
-        .filter(|c| "rwa+bx".contains(*c))
-        .chain(['e'])
-        .collect();
-    CString::new(known).unwrap_or_default()
+/// The letters that the host knows, and how the file is read and written; `None` where the mode makes no sense.
+fn mode(letters: &str) -> Option<(CString, i32)> {
+    let letters = letters.split(',').next().unwrap_or("").trim_start();
+    if !letters.starts_with(['r', 'w', 'a']) || !letters.chars().all(|c| "rwa+btxcnSRTDNe ".contains(c)) {
+        invalid();
+        return None;
+    }
+    let kind = match () {
+        () if letters.contains('b') => files::BINARY,
+        () if letters.contains('t') => files::TEXT,
+        () => files::default_mode(),
+    };
+    let known: String = letters.chars().filter(|c| "rwa+x".contains(*c)).chain(['e']).collect();
+    Some((CString::new(known).ok()?, kind))
 }
 
 /// A host path without a zero in it, or `errno`.
 pub(crate) fn host(name: &str) -> Option<CString> {
-    let found = path::to_host(name).and_then(|p| CString::new(p).ok());
+    let found = path::to_host(name).filter(|_| !name.is_empty()).and_then(|p| CString::new(p).ok());
     if found.is_none() {
         set_errno(libc::ENOENT);
     }
     found
 }
 
+/// A stream around one of the host, or `errno`.
+fn opened(host: *mut libc::FILE, kind: i32) -> *const Stream {
+    if host.is_null() {
+        keep_errno();
+    } else {
+        // SAFETY: the stream is open.
+        files::set_mode(unsafe { libc::fileno(host) }, kind);
+    }
+    stream::wrap(host)
+}
+
 fn open(name: &str, letters: &str) -> *const Stream {
-    let Some(name) = host(name) else {
+    let Some(((letters, kind), name)) = mode(letters).and_then(|mode| Some((mode, host(name)?))) else {
         return std::ptr::null();
     };
-    // SAFETY: both texts end with a zero.
-    let file = unsafe { libc::fopen(name.as_ptr(), mode(letters).as_ptr()) };
-    if file.is_null() {
-        keep_errno();
+    if files::is_folder(&name) {
+        set_errno(libc::EACCES); // the host opens folders for reading
+        return std::ptr::null();
     }
-    stream::wrap(file)
+    // SAFETY: both texts end with a zero.
+    opened(unsafe { libc::fopen(name.as_ptr(), letters.as_ptr()) }, kind)
+}
+
+fn reopen(name: &str, letters: &str, file: File) -> *const Stream {
+    let Some(((letters, kind), name)) = mode(letters).and_then(|mode| Some((mode, host(name)?))) else {
+        return std::ptr::null();
+    };
+    // SAFETY: both texts end with a zero, and the caller passes an open stream.
+    let host = unsafe { libc::freopen(name.as_ptr(), letters.as_ptr(), file.to_host()) };
+    if host.is_null() {
+        keep_errno();
+        return std::ptr::null();
+    }
+    // SAFETY: the stream is open.
+    let number = unsafe { libc::fileno(host) };
+    file.shared().set_file(number);
+    files::set_mode(number, kind);
+    file.raw()
+}
+
+extern "win64" fn freopen(name: Ptr<u8>, letters: Ptr<u8>, file: File) -> *const Stream {
+    reopen(&name.string(), &letters.string(), file)
+}
+
+extern "win64" fn _wfreopen(name: Ptr<u16>, letters: Ptr<u16>, file: File) -> *const Stream {
+    reopen(&name.string(), &letters.string(), file)
+}
+
+extern "win64" fn freopen_s(out: Ptr<*const Stream>, name: Ptr<u8>, letters: Ptr<u8>, file: File) -> i32 {
+    open_s(out, freopen(name, letters, file))
 }
 
 extern "win64" fn fopen(name: Ptr<u8>, letters: Ptr<u8>) -> *const Stream {
@@ -144,6 +369,9 @@ fn open_s(out: Ptr<*const Stream>, file: *const Stream) -> i32 {
 }
 
 extern "win64" fn fopen_s(out: Ptr<*const Stream>, name: Ptr<u8>, letters: Ptr<u8>) -> i32 {
+    if out.is_null() {
+        return invalid();
+    }
     open_s(out, fopen(name, letters))
 }
 
@@ -161,21 +389,39 @@ extern "win64" fn _wfsopen(name: Ptr<u16>, letters: Ptr<u16>, _share: i32) -> *c
 }
 
 extern "win64" fn _fdopen(file: i32, letters: Ptr<u8>) -> *const Stream {
+    let Some((known, _)) = mode(&letters.string()) else {
+        return std::ptr::null();
+    };
     // SAFETY: the text ends with a zero; a wrong file is an error.
-    let host = unsafe { libc::fdopen(file, mode(&letters.string()).as_ptr()) };
-    if host.is_null() {
-        keep_errno();
-    }
-    stream::wrap(host)
+    let host = unsafe { libc::fdopen(file, known.as_ptr()) };
+    let kind = if letters.text().contains(&b'b') { files::BINARY } else { files::mode_of(file) };
+    opened(host, kind)
 }
 
+/// A file of bytes, not a text.
 extern "win64" fn tmpfile() -> *const Stream {
     // SAFETY: no conditions.
-    stream::wrap(unsafe { libc::tmpfile() })
+    opened(unsafe { libc::tmpfile() }, files::BINARY)
+}
+
+extern "win64" fn tmpfile_s(out: Ptr<*const Stream>) -> i32 {
+    open_s(out, tmpfile())
 }
 
 extern "win64" fn fclose(file: File) -> i32 {
+    if file.is_null() {
+        invalid();
+        return -1;
+    }
+    files::forget_mode(file.shared().file());
     stream::close(file)
+}
+
+/// Writes what is buffered; how many streams there are is not counted here.
+extern "win64" fn _flushall() -> i32 {
+    // SAFETY: null means all streams.
+    unsafe { libc::fflush(std::ptr::null_mut()) };
+    3
 }
 
 extern "win64" fn __acrt_iob_func(n: u32) -> *const Stream {
@@ -218,53 +464,129 @@ extern "win64" fn _unlock_file(file: File) {
     unsafe { funlockfile(file.to_host()) }
 }
 
-/// One wide character, as UTF-8; a surrogate alone cannot be written.
+// Wide characters: UTF-8 in a text, two bytes each in a file of bytes.
+
+fn is_binary(file: File) -> bool {
+    let number = file.shared().file();
+    number > 2 && !files::is_text(number)
+}
+
 extern "win64" fn fputwc(unit: u16, file: File) -> u16 {
-    let Some(c) = char::from_u32(unit.into()) else {
-        set_errno(42); // EILSEQ
-        return u16::MAX;
-    };
-    let mut bytes = [0; 4];
-    let bytes = c.encode_utf8(&mut bytes).as_bytes();
-    if write(file, bytes) { unit } else { u16::MAX }
+    if write_wide(file, &[unit]) { unit } else { u16::MAX }
+}
+
+/// Writes a wide text; a surrogate alone cannot be written in UTF-8.
+pub(crate) fn write_wide(file: File, units: &[u16]) -> bool {
+    if is_binary(file) {
+        return write(file, &units.iter().flat_map(|unit| unit.to_le_bytes()).collect::<Vec<_>>());
+    }
+    match String::from_utf16(units) {
+        Ok(text) => write(file, text.as_bytes()),
+        Err(_) => {
+            set_errno(42); // EILSEQ
+            false
+        }
+    }
 }
 
 extern "win64" fn fputws(text: Ptr<u16>, file: File) -> i32 {
-    if write(file, text.string().as_bytes()) { 0 } else { -1 }
+    if write_wide(file, text.text()) { 0 } else { -1 }
 }
 
-/// Writes all of some bytes.
-pub(crate) fn write(file: File, bytes: &[u8]) -> bool {
-    // SAFETY: the caller passes an open stream; the bytes are ours.
-    let n = unsafe { libc::fwrite(bytes.as_ptr().cast(), 1, bytes.len(), file.to_host()) };
-    n == bytes.len()
+extern "win64" fn _putws(text: Ptr<u16>) -> i32 {
+    let done = write_wide(stream::output(), text.text()) && write(stream::output(), &[LINE_END]);
+    if done { 0 } else { -1 }
+}
+
+extern "win64" fn putwchar(unit: u16) -> u16 {
+    fputwc(unit, stream::output())
+}
+
+/// The next wide character. The second half of a pair waits in the stream.
+pub(crate) fn get_wide(file: File) -> Option<u16> {
+    let waiting = file.shared().take_kept();
+    if waiting.is_some() {
+        return waiting;
+    }
+    let first = get(file)?;
+    if is_binary(file) {
+        return Some(u16::from_le_bytes([first, get(file)?]));
+    }
+    let mut bytes = vec![first];
+    let more = first.leading_ones().saturating_sub(1).min(3); // of a character in UTF-8
+    bytes.extend((0..more).map_while(|_| get(file)));
+    let mut units = [0; 2];
+    let c = String::from_utf8_lossy(&bytes).chars().next()?;
+    if let [_, second] = *c.encode_utf16(&mut units) {
+        unget_wide(file, second);
+    }
+    Some(units[0])
+}
+
+/// Puts a wide character back, which is read next.
+pub(crate) fn unget_wide(file: File, unit: u16) {
+    file.shared().keep(unit);
+}
+
+extern "win64" fn fgetwc(file: File) -> u16 {
+    get_wide(file).unwrap_or(u16::MAX)
+}
+
+extern "win64" fn getwchar() -> u16 {
+    fgetwc(stream::input())
+}
+
+extern "win64" fn ungetwc(unit: u16, file: File) -> u16 {
+    if unit != u16::MAX {
+        unget_wide(file, unit);
+    }
+    unit
+}
+
+extern "win64" fn fgetws(to: Ptr<u16>, room: i32, file: File) -> Ptr<u16> {
+    line(to, room, || get_wide(file))
+}
+
+extern "win64" fn _getws(to: Ptr<u16>) -> Ptr<u16> {
+    without_end(line(to, i32::MAX, || get_wide(stream::input())))
+}
+
+fn tell_error(text: &str) {
+    let colon = if text.is_empty() { "" } else { ": " };
+    let line = format!("{text}{colon}{}\n", super::string::message(super::errno()));
+    write(stream::errors(), line.as_bytes());
 }
 
 extern "win64" fn perror(text: Ptr<u8>) {
-    let error = std::io::Error::from_raw_os_error(super::errno());
-    let line = format!("{}: {error}\n", text.string());
-    // SAFETY: the standard streams live for ever.
-    write(unsafe { Ptr::new(stream::standard(2).cast_mut()) }, line.as_bytes());
+    tell_error(&text.string());
+}
+
+extern "win64" fn _wperror(text: Ptr<u16>) {
+    tell_error(&text.string());
 }
 
 table! {
     /// Streams.
     pub(crate) TABLE:
         fread, fwrite, fputs, fputc, putc = fputc, fgets, fgetc, getc = fgetc, ungetc, fflush, feof, ferror, _fileno = fileno,
-        fileno, puts, putchar, clearerr, rewind, _fseeki64, fseek, _ftelli64, ftell, fgetpos, fsetpos, setvbuf, setbuf, fopen,
-        _wfopen, fopen_s, _wfopen_s, _fsopen, _wfsopen, _fdopen, fdopen = _fdopen, tmpfile, fclose, _lock_file, _unlock_file,
-        fputwc, putwc = fputwc, fputws, perror
+        fileno, puts, putchar, _fputchar = putchar, getchar, _fgetchar = getchar, clearerr, clearerr_s, rewind, _fseeki64, fseek,
+        _ftelli64, ftell, fgetpos, fsetpos, setvbuf, setbuf, fopen, _wfopen, fopen_s, _wfopen_s, _fsopen, _wfsopen, _fdopen,
+        fdopen = _fdopen, freopen, _wfreopen, freopen_s, tmpfile, tmpfile_s, fclose, _flushall, _lock_file, _unlock_file, _getw,
+        _putw, fputwc, putwc = fputwc, fputws, _putws, putwchar, _fputwchar = putwchar, fgetwc, getwc = fgetwc, getwchar,
+        _fgetwchar = getwchar, ungetwc, fgetws, _getws, gets, perror, _wperror
 }
 
 table! {
     /// What ucrtbase has.
     pub(crate) UCRT:
         __acrt_iob_func, _get_stream_buffer_pointers, _fread_nolock = fread, _fwrite_nolock = fwrite, _fputc_nolock = fputc,
-        _getc_nolock = fgetc, _fseeki64_nolock = _fseeki64, _ftelli64_nolock = _ftelli64, _fflush_nolock = fflush,
-        _fclose_nolock = fclose
+        _putc_nolock = fputc, _getc_nolock = fgetc, _fgetc_nolock = fgetc, _ungetc_nolock = ungetc, _fseek_nolock = fseek,
+        _fseeki64_nolock = _fseeki64, _ftell_nolock = ftell, _ftelli64_nolock = _ftelli64, _fflush_nolock = fflush,
+        _fclose_nolock = fclose, _fputwc_nolock = fputwc, _putwc_nolock = fputwc, _fgetwc_nolock = fgetwc,
+        _getwc_nolock = fgetwc, _ungetwc_nolock = ungetwc
 }
 
 table! {
     /// What msvcrt has.
-    pub(crate) MSVCRT: __iob_func
+    pub(crate) MSVCRT: __iob_func, _iob = stream::standard_ones(), _filbuf, _flsbuf
 }

@@ -1,7 +1,7 @@
 //! Bytes and byte strings.
 #![allow(unsafe_code)] // the host's functions do to guest memory what the guest asks for
 
-use super::set_errno;
+use super::invalid::{invalid, refuse};
 use crate::{guest::Ptr, teb};
 use libc::{c_char, c_int, c_void};
 use std::ffi::CString;
@@ -10,11 +10,9 @@ forward! {
     memcpy(to: *mut c_void, from: *const c_void, n: usize) -> *mut c_void;
     memmove(to: *mut c_void, from: *const c_void, n: usize) -> *mut c_void;
     memset(to: *mut c_void, byte: c_int, n: usize) -> *mut c_void;
-    memcmp(a: *const c_void, b: *const c_void, n: usize) -> c_int;
     memchr(a: *const c_void, byte: c_int, n: usize) -> *mut c_void;
     strlen(s: *const c_char) -> usize;
     strnlen(s: *const c_char, n: usize) -> usize;
-    strcmp(a: *const c_char, b: *const c_char) -> c_int;
     strncmp(a: *const c_char, b: *const c_char, n: usize) -> c_int;
     strcpy(to: *mut c_char, from: *const c_char) -> *mut c_char;
     strncpy(to: *mut c_char, from: *const c_char, n: usize) -> *mut c_char;
@@ -27,6 +25,18 @@ forward! {
     strcspn(s: *const c_char, set: *const c_char) -> usize;
     strpbrk(s: *const c_char, set: *const c_char) -> *mut c_char;
     strtok_r(s: *mut c_char, set: *const c_char, rest: *mut *mut c_char) -> *mut c_char;
+}
+
+/// -1, 0 or 1, where the host's says how far apart the bytes are.
+pub(crate) unsafe extern "win64" fn strcmp(a: *const c_char, b: *const c_char) -> c_int {
+    // SAFETY: the caller keeps the contract of `strcmp`.
+    unsafe { libc::strcmp(a, b) }.signum()
+}
+
+/// -1, 0 or 1.
+pub(crate) unsafe extern "win64" fn memcmp(a: *const c_void, b: *const c_void, n: usize) -> c_int {
+    // SAFETY: the caller keeps the contract of `memcmp`.
+    unsafe { libc::memcmp(a, b, n) }.signum()
 }
 
 /// Compares up to `n` bytes without regard to the case of ASCII letters.
@@ -62,8 +72,7 @@ pub(crate) fn copy_s<T: Copy + Default>(
     truncate: bool,
 ) -> i32 {
     if to.is_null() || room == 0 {
-        set_errno(libc::EINVAL);
-        return libc::EINVAL;
+        return invalid();
     }
     let left = room.saturating_sub(start);
     if from.len() < left {
@@ -77,28 +86,70 @@ pub(crate) fn copy_s<T: Copy + Default>(
         return 80; // STRUNCATE
     }
     to.set(T::default());
-    set_errno(libc::ERANGE);
-    libc::ERANGE
+    refuse(libc::ERANGE)
 }
 
 const TRUNCATE: usize = usize::MAX;
 
+/// A text behind what is there already, `start` elements on. A null pointer is no text; none of it is wanted from none.
+pub(crate) fn append_s<T: Copy + Default + PartialEq>(
+    to: Ptr<T>,
+    room: usize,
+    from: Ptr<T>,
+    start: usize,
+    n: usize,
+) -> i32 {
+    if to.is_null() && room == 0 && n == 0 {
+        return 0;
+    }
+    if from.is_null() && n != 0 {
+        (!to.is_null() && room > 0).then(|| to.set(T::default()));
+        return invalid();
+    }
+    copy_s(to, room, from.slice(from.count(n)), start, n == TRUNCATE)
+}
+
+/// All of a text: it is not cut off.
+const WHOLE: usize = usize::MAX - 1;
+
 extern "win64" fn strcpy_s(to: Ptr<u8>, room: usize, from: Ptr<u8>) -> i32 {
-    copy_s(to, room, from.text(), 0, false)
+    append_s(to, room, from, 0, WHOLE)
 }
 
 extern "win64" fn strncpy_s(to: Ptr<u8>, room: usize, from: Ptr<u8>, n: usize) -> i32 {
-    let len = from.count(n);
-    copy_s(to, room, from.slice(len), 0, n == TRUNCATE)
+    append_s(to, room, from, 0, n)
 }
 
 extern "win64" fn strcat_s(to: Ptr<u8>, room: usize, from: Ptr<u8>) -> i32 {
-    copy_s(to, room, from.text(), to.count(room), false)
+    append_s(to, room, from, to.count(room), WHOLE)
 }
 
 extern "win64" fn strncat_s(to: Ptr<u8>, room: usize, from: Ptr<u8>, n: usize) -> i32 {
-    let len = from.count(n);
-    copy_s(to, room, from.slice(len), to.count(room), n == TRUNCATE)
+    append_s(to, room, from, to.count(room), n)
+}
+
+extern "win64" fn wcscpy_s(to: Ptr<u16>, room: usize, from: Ptr<u16>) -> i32 {
+    append_s(to, room, from, 0, WHOLE)
+}
+
+extern "win64" fn wcsncpy_s(to: Ptr<u16>, room: usize, from: Ptr<u16>, n: usize) -> i32 {
+    append_s(to, room, from, 0, n)
+}
+
+extern "win64" fn wcscat_s(to: Ptr<u16>, room: usize, from: Ptr<u16>) -> i32 {
+    append_s(to, room, from, to.count(room), WHOLE)
+}
+
+extern "win64" fn wcsncat_s(to: Ptr<u16>, room: usize, from: Ptr<u16>, n: usize) -> i32 {
+    append_s(to, room, from, to.count(room), n)
+}
+
+/// Unlike `memcpy_s`, it leaves what is there where the room is too small.
+extern "win64" fn memmove_s(to: Ptr<u8>, room: usize, from: Ptr<u8>, n: usize) -> i32 {
+    if n > room && !to.is_null() && !from.is_null() {
+        return refuse(libc::ERANGE);
+    }
+    memcpy_s(to, room, from, n)
 }
 
 extern "win64" fn memcpy_s(to: Ptr<u8>, room: usize, from: Ptr<u8>, n: usize) -> i32 {
@@ -108,11 +159,9 @@ extern "win64" fn memcpy_s(to: Ptr<u8>, room: usize, from: Ptr<u8>, n: usize) ->
     if to.is_null() || from.is_null() || n > room {
         // SAFETY: the caller passed `room` writable bytes.
         (!to.is_null()).then(|| unsafe { to.raw().write_bytes(0, room) });
-        let error = if to.is_null() || from.is_null() { libc::EINVAL } else { libc::ERANGE };
-        set_errno(error);
-        return error;
+        return refuse(if to.is_null() || from.is_null() { libc::EINVAL } else { libc::ERANGE });
     }
-    // SAFETY: the caller passed `n` readable and `room` writable bytes; `memmove_s` may overlap.
+    // SAFETY: the caller passed `n` readable and `room` writable bytes; those of `memmove_s` may overlap.
     unsafe { std::ptr::copy(from.raw(), to.raw(), n) };
     0
 }
@@ -138,6 +187,57 @@ extern "win64" fn _strupr(text: Ptr<u8>) -> Ptr<u8> {
     change(text, |b| b.to_ascii_uppercase())
 }
 
+extern "win64" fn _strlwr_s(text: Ptr<u8>, room: usize) -> i32 {
+    change_s(text, room, |b| b.to_ascii_lowercase())
+}
+
+extern "win64" fn _strupr_s(text: Ptr<u8>, room: usize) -> i32 {
+    change_s(text, room, |b| b.to_ascii_uppercase())
+}
+
+/// Changes a text that must have its zero within its room.
+pub(crate) fn change_s<T: Copy + Default + PartialEq>(text: Ptr<T>, room: usize, f: impl Fn(T) -> T) -> i32 {
+    if text.is_null() {
+        return invalid();
+    }
+    let len = text.count(room);
+    if len == room {
+        (room > 0).then(|| text.set(T::default()));
+        return invalid();
+    }
+    (0..len).for_each(|i| text.at(i).set(f(text.at(i).get())));
+    0
+}
+
+extern "win64" fn _strset(text: Ptr<u8>, c: i32) -> Ptr<u8> {
+    change(text, |_| c as u8)
+}
+
+extern "win64" fn _strnset(text: Ptr<u8>, c: i32, n: usize) -> Ptr<u8> {
+    (0..text.count(n)).for_each(|i| text.at(i).set(c as u8));
+    text
+}
+
+/// Copies up to and with a byte; what follows it, or null where it is not there.
+extern "win64" fn _memccpy(to: Ptr<u8>, from: Ptr<u8>, c: i32, n: usize) -> Ptr<u8> {
+    for i in 0..n {
+        let byte = from.at(i).get();
+        to.at(i).set(byte);
+        if byte == c as u8 {
+            return to.at(i + 1);
+        }
+    }
+    Ptr::NULL
+}
+
+/// Swaps the bytes of each pair.
+extern "win64" fn _swab(from: Ptr<u8>, to: Ptr<u8>, n: i32) {
+    for i in (0..usize::try_from(n).unwrap_or(0) / 2 * 2).step_by(2) {
+        let pair = [from.at(i + 1).get(), from.at(i).get()];
+        to.at(i).fill(&pair);
+    }
+}
+
 extern "win64" fn _strrev(text: Ptr<u8>) -> Ptr<u8> {
     let reversed: Vec<u8> = text.text().iter().rev().copied().collect();
     text.fill(&reversed);
@@ -155,7 +255,7 @@ extern "win64" fn strxfrm(to: Ptr<u8>, from: Ptr<u8>, n: usize) -> usize {
 }
 
 /// What an error number means.
-fn message(number: i32) -> &'static str {
+pub(crate) fn message(number: i32) -> &'static str {
     const TEXTS: [&str; 43] = [
         "No error",
         "Operation not permitted",
@@ -211,6 +311,27 @@ extern "win64" fn strerror(number: i32) -> *const c_char {
     })
 }
 
+/// A text of the caller's, a colon, and what `errno` means; null stands for no text.
+extern "win64" fn _strerror(text: Ptr<u8>) -> *const c_char {
+    let text = if text.is_null() { String::new() } else { text.string() + ": " };
+    let line = text + message(super::errno()) + "\n";
+    teb::own(|o| {
+        *o.message.borrow_mut() = CString::new(line).unwrap_or_default();
+        o.message.borrow().as_ptr()
+    })
+}
+
+extern "win64" fn _wcserror(number: i32) -> *const u16 {
+    teb::own(|o| {
+        *o.wide_message.borrow_mut() = crate::text::wide_z(message(number));
+        o.wide_message.borrow().as_ptr()
+    })
+}
+
+extern "win64" fn _wcserror_s(to: Ptr<u16>, room: usize, number: i32) -> i32 {
+    copy_s(to, room, &crate::text::wide(message(number)), 0, true) % 80 // cut off is fine here
+}
+
 extern "win64" fn strerror_s(to: Ptr<u8>, room: usize, number: i32) -> i32 {
     copy_s(to, room, message(number).as_bytes(), 0, true) % 80 // cut off is fine here
 }
@@ -220,7 +341,42 @@ table! {
     pub(crate) TABLE:
         memcpy, memmove, memset, memcmp, memchr, strlen, strnlen, strcmp, strncmp, strcpy, strncpy, strcat, strncat, strchr,
         strrchr, strstr, strspn, strcspn, strpbrk, strtok, strtok_s = strtok_r, strcoll = strcmp, _stricoll = _stricmp,
-        _strncoll = strncmp, _stricmp, stricmp = _stricmp, strcasecmp = _stricmp, _strnicmp, strnicmp = _strnicmp,
-        strncasecmp = _strnicmp, _memicmp, strcpy_s, strncpy_s, strcat_s, strncat_s, memcpy_s, memmove_s = memcpy_s, _strlwr,
-        _strupr, _strrev, strxfrm, strerror, strerror_s
+        _strncoll = strncmp, _strnicoll = _strnicmp, _stricmp, stricmp = _stricmp, strcasecmp = _stricmp, _strcmpi = _stricmp,
+        _strnicmp, strnicmp = _strnicmp, strncasecmp = _strnicmp, _memicmp, strcpy_s, strncpy_s, strcat_s, strncat_s, memcpy_s,
+        memmove_s, wcscpy_s, wcsncpy_s, wcscat_s, wcsncat_s, _strlwr, strlwr = _strlwr, _strupr, strupr = _strupr, _strlwr_s, _strupr_s, _strrev,
+        strrev = _strrev, _strset, strset = _strset, _strnset, strnset = _strnset, _memccpy, memccpy = _memccpy, _swab,
+        swab = _swab, strxfrm, strerror, _strerror, strerror_s, _wcserror, _wcserror_s
+}
+
+table! {
+    /// The same in a locale that is passed last, which is always "C": the argument is not looked at.
+    pub(crate) IN_LOCALES:
+        _strcoll_l = strcmp, _stricoll_l = _stricmp, _strncoll_l = strncmp, _strnicoll_l = _strnicmp, _stricmp_l = _stricmp,
+        _strnicmp_l = _strnicmp, _memicmp_l = _memicmp, _strlwr_l = _strlwr, _strupr_l = _strupr, _strlwr_s_l = _strlwr_s,
+        _strupr_s_l = _strupr_s, _strxfrm_l = strxfrm
+}
+
+table! {
+    /// Multi-byte strings, in the "C" locale, where a character is a byte.
+    pub(crate) MULTI_BYTE:
+        _mbscmp = strcmp, _mbsncmp = strncmp, _mbsnbcmp = strncmp, _mbsicmp = _stricmp, _mbsnicmp = _strnicmp,
+        _mbsnbicmp = _strnicmp, _mbscoll = strcmp, _mbsicoll = _stricmp, _mbschr = strchr, _mbsrchr = strrchr, _mbsstr = strstr,
+        _mbsspn = strspn, _mbscspn = strcspn, _mbspbrk = strpbrk, _mbstok = strtok, _mbstok_s = strtok_r, _mbslen = strlen,
+        _mbsnlen = strnlen, _mbstrlen = strlen, _mbscpy = strcpy, _mbsncpy = strncpy, _mbsnbcpy = strncpy, _mbscat = strcat,
+        _mbsncat = strncat, _mbsnbcat = strncat, _mbscpy_s = strcpy_s, _mbscat_s = strcat_s, _mbslwr = _strlwr,
+        _mbsupr = _strupr, _mbsrev = _strrev, _mbsset = _strset, _mbsnset = _strnset, _mbsnbset = _strnset,
+        _mbsdup = crate::crt::memory::strdup, _mbsinc = following, _mbclen = one, _ismbblead = zero, _ismbbtrail = zero,
+        _getmbcp = zero, _ismbslead = zero, _ismbstrail = zero
+}
+
+extern "win64" fn following(at: Ptr<u8>) -> Ptr<u8> {
+    at.at(1)
+}
+
+extern "win64" fn one() -> usize {
+    1
+}
+
+extern "win64" fn zero() -> i32 {
+    0
 }

@@ -1,11 +1,12 @@
 //! Time of the C library: seconds since 1970 and broken-down dates.
 
-use super::{set_errno, string::copy_s};
+use super::{invalid::invalid, string::copy_s};
 use crate::{
     guest::Ptr,
     kernel32::time::{date, date_of, days_of, uptime},
     teb,
 };
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::Relaxed};
 
 /// `struct tm`: second, minute, hour, day, month, year, weekday, day of the year, daylight saving.
 type Tm = [i32; 9];
@@ -47,6 +48,11 @@ fn local(at: i64) -> Option<Tm> {
     Some(tm)
 }
 
+/// The moment that a caller passes, if it does.
+fn moment_at<T: Copy + Into<i64>>(at: Ptr<T>) -> Option<i64> {
+    (!at.is_null()).then(|| at.get().into())
+}
+
 /// The thread's own place for a date, filled; null where there is none.
 fn give(tm: Option<Tm>) -> *const Tm {
     match tm {
@@ -55,7 +61,7 @@ fn give(tm: Option<Tm>) -> *const Tm {
             teb::own_place(|o| &o.tm)
         }
         None => {
-            set_errno(libc::EINVAL);
+            invalid();
             std::ptr::null()
         }
     }
@@ -69,8 +75,7 @@ fn give_s(out: Ptr<Tm>, tm: Option<Tm>) -> i32 {
         }
         _ => {
             out.put([-1; 9]);
-            set_errno(libc::EINVAL);
-            libc::EINVAL
+            invalid()
         }
     }
 }
@@ -88,19 +93,19 @@ extern "win64" fn _time32(out: Ptr<i32>) -> i32 {
 }
 
 extern "win64" fn _gmtime64(at: Ptr<i64>) -> *const Tm {
-    give(broken(at.get()))
+    give(moment_at(at).and_then(broken))
 }
 
 extern "win64" fn _gmtime64_s(out: Ptr<Tm>, at: Ptr<i64>) -> i32 {
-    give_s(out, broken(at.get()))
+    give_s(out, moment_at(at).and_then(broken))
 }
 
 extern "win64" fn _localtime64(at: Ptr<i64>) -> *const Tm {
-    give(local(at.get()))
+    give(moment_at(at).and_then(local))
 }
 
 extern "win64" fn _localtime64_s(out: Ptr<Tm>, at: Ptr<i64>) -> i32 {
-    give_s(out, local(at.get()))
+    give_s(out, moment_at(at).and_then(local))
 }
 
 /// The moment of a date that need not be in its ranges, and the date in its ranges.
@@ -116,7 +121,7 @@ fn made(tm: Ptr<Tm>, ahead: impl Fn(i64) -> i64, back: impl Fn(i64) -> Option<Tm
             at
         }
         _ => {
-            set_errno(libc::EINVAL);
+            invalid();
             -1
         }
     }
@@ -166,6 +171,10 @@ extern "win64" fn __daylight() -> *const i32 {
 
 /// The names of the zone in winter and in summer: not kept by name here, so the offset's sign and hours.
 extern "win64" fn __tzname() -> *const [usize; 2] {
+    zone_names()
+}
+
+fn zone_names() -> &'static [usize; 2] {
     static NAMES: std::sync::OnceLock<[usize; 2]> = std::sync::OnceLock::new();
     NAMES.get_or_init(|| {
         let (behind, summer) = *zone();
@@ -221,7 +230,7 @@ fn iso_week(tm: &Tm) -> (i32, i32) {
 }
 
 /// What one letter of a format stands for; `None` for letters that stand for nothing.
-fn field(c: char, tm: &Tm) -> Option<String> {
+fn field(c: char, tm: &Tm, legacy: bool) -> Option<String> {
     let [second, minute, hour, day, month, year, weekday, of_year, _] = *tm;
     let twelve = match hour % 12 {
         0 => 12,
@@ -233,12 +242,13 @@ fn field(c: char, tm: &Tm) -> Option<String> {
         'A' => name(&DAYS, weekday).into(),
         'b' | 'h' => name(&MONTHS, month).chars().take(3).collect(),
         'B' => name(&MONTHS, month).into(),
-        'c' => format("%a %b %e %H:%M:%S %Y", tm)?,
+        'c' if legacy => format("%x %X", tm, legacy)?,
+        'c' => format("%a %b %e %H:%M:%S %Y", tm, legacy)?,
         'C' => format!("{:02}", full / 100),
         'd' => format!("{day:02}"),
-        'D' | 'x' => format("%m/%d/%y", tm)?,
+        'D' | 'x' => format("%m/%d/%y", tm, legacy)?,
         'e' => format!("{day:2}"),
-        'F' => format("%Y-%m-%d", tm)?,
+        'F' => format("%Y-%m-%d", tm, legacy)?,
         'g' => format!("{:02}", iso_week(tm).0 % 100),
         'G' => iso_week(tm).0.to_string(),
         'H' => format!("{hour:02}"),
@@ -248,11 +258,11 @@ fn field(c: char, tm: &Tm) -> Option<String> {
         'M' => format!("{minute:02}"),
         'n' => "\n".into(),
         'p' => if hour < 12 { "AM" } else { "PM" }.into(),
-        'r' => format("%I:%M:%S %p", tm)?,
-        'R' => format("%H:%M", tm)?,
+        'r' => format("%I:%M:%S %p", tm, legacy)?,
+        'R' => format("%H:%M", tm, legacy)?,
         'S' => format!("{second:02}"),
         't' => "\t".into(),
-        'T' | 'X' => format("%H:%M:%S", tm)?,
+        'T' | 'X' => format("%H:%M:%S", tm, legacy)?,
         'u' => if weekday == 0 { 7 } else { weekday }.to_string(),
         'U' => format!("{:02}", week(tm, 0)),
         'V' => format!("{:02}", iso_week(tm).1),
@@ -270,15 +280,37 @@ fn field(c: char, tm: &Tm) -> Option<String> {
     })
 }
 
+/// What a letter stands for after `%#`: dates in words, and numbers without zeros in front.
+fn alternate_field(c: char, tm: &Tm, legacy: bool) -> Option<String> {
+    match c {
+        'c' => format("%A, %B %d, %Y %H:%M:%S", tm, legacy),
+        'x' => format("%A, %B %d, %Y", tm, legacy),
+        'd' | 'D' | 'e' | 'F' | 'H' | 'I' | 'j' | 'm' | 'M' | 'S' | 'U' | 'w' | 'W' | 'y' | 'Y' => {
+            let text = field(c, tm, legacy)?;
+            let bare = text.trim_start_matches(['0', ' ']);
+            Some(if bare.is_empty() { "0" } else { bare }.into())
+        }
+        _ => field(c, tm, legacy),
+    }
+}
+
 /// A date in words, as `strftime` makes them.
-fn format(pattern: &str, tm: &Tm) -> Option<String> {
+fn format(pattern: &str, tm: &Tm, legacy: bool) -> Option<String> {
     let mut out = String::new();
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {
         match c {
             '%' => {
-                let letter = chars.by_ref().find(|c| !matches!(c, '#' | 'E' | 'O'))?;
-                out.push_str(&field(letter, tm)?);
+                let mut alternate = false;
+                let letter = chars.by_ref().find(|&c| {
+                    alternate |= c == '#';
+                    !matches!(c, '#' | 'E' | 'O')
+                })?;
+                out.push_str(&if alternate {
+                    alternate_field(letter, tm, legacy)?
+                } else {
+                    field(letter, tm, legacy)?
+                });
             }
             c => out.push(c),
         }
@@ -286,26 +318,41 @@ fn format(pattern: &str, tm: &Tm) -> Option<String> {
     Some(out)
 }
 
-extern "win64" fn strftime(to: Ptr<u8>, room: usize, pattern: Ptr<u8>, tm: Ptr<Tm>) -> usize {
-    let Some(text) = format(&pattern.string(), &tm.get()) else {
-        set_errno(libc::EINVAL);
+fn formatted<T: Copy + Default>(
+    to: Ptr<T>,
+    room: usize,
+    text: Option<String>,
+    encode: impl FnOnce(&str) -> Vec<T>,
+) -> usize {
+    let Some(text) = text else {
+        invalid();
         return 0;
     };
-    if copy_s(to, room, text.as_bytes(), 0, false) == 0 { text.len() } else { 0 }
-}
-
-extern "win64" fn wcsftime(to: Ptr<u16>, room: usize, pattern: Ptr<u16>, tm: Ptr<Tm>) -> usize {
-    let Some(text) = format(&pattern.string(), &tm.get()) else {
-        set_errno(libc::EINVAL);
-        return 0;
-    };
-    let text = crate::text::wide(&text);
+    let text = encode(&text);
     if copy_s(to, room, &text, 0, false) == 0 { text.len() } else { 0 }
 }
 
+macro_rules! strftimes {
+    ($($legacy:literal: $strftime:ident $wcsftime:ident;)*) => {$(
+        extern "win64" fn $strftime(to: Ptr<u8>, room: usize, pattern: Ptr<u8>, tm: Ptr<Tm>) -> usize {
+            formatted(to, room, format(&pattern.string(), &tm.get(), $legacy), |text| text.as_bytes().to_vec())
+        }
+        extern "win64" fn $wcsftime(to: Ptr<u16>, room: usize, pattern: Ptr<u16>, tm: Ptr<Tm>) -> usize {
+            formatted(to, room, format(&pattern.string(), &tm.get(), $legacy), crate::text::wide)
+        }
+    )*};
+}
+
+strftimes! {
+    false: strftime wcsftime;
+    true: legacy_strftime legacy_wcsftime;
+}
+
+const DATE: &str = "%a %b %d %H:%M:%S %Y\n";
+
 /// A date in the thread's own place: 24 letters, a line end, a zero.
 fn dated(tm: Option<Tm>) -> *const [u8; 32] {
-    let Some(text) = tm.and_then(|tm| format("%a %b %d %H:%M:%S %Y\n", &tm)) else {
+    let Some(text) = tm.and_then(|tm| format(DATE, &tm, false)) else {
         return std::ptr::null();
     };
     let mut bytes = [0; 32];
@@ -319,15 +366,193 @@ extern "win64" fn asctime(tm: Ptr<Tm>) -> *const [u8; 32] {
 }
 
 extern "win64" fn _ctime64(at: Ptr<i64>) -> *const [u8; 32] {
-    dated(local(at.get()))
+    dated(moment_at(at).and_then(local))
+}
+
+/// The same in wide letters.
+fn wide_dated(tm: Option<Tm>) -> *const [u16; 32] {
+    let date = dated(tm);
+    if date.is_null() {
+        return std::ptr::null();
+    }
+    teb::own(|o| o.wide_date.set(o.date.get().map(u16::from)));
+    teb::own_place(|o| &o.wide_date)
+}
+
+extern "win64" fn _wasctime(tm: Ptr<Tm>) -> *const [u16; 32] {
+    wide_dated(Some(tm.get()))
+}
+
+extern "win64" fn _wctime64(at: Ptr<i64>) -> *const [u16; 32] {
+    wide_dated(moment_at(at).and_then(local))
+}
+
+fn dated_s<T: Copy + Default + From<u8>>(to: Ptr<T>, room: usize, tm: Option<Tm>) -> i32 {
+    let text = tm.and_then(|tm| format(DATE, &tm, false));
+    if to.is_null() || room < 26 || text.is_none() {
+        (!to.is_null() && room > 0).then(|| to.set(T::default()));
+        return invalid();
+    }
+    let elements: Vec<T> = text.unwrap_or_default().bytes().map(T::from).collect();
+    copy_s(to, room, &elements, 0, false)
+}
+
+extern "win64" fn asctime_s(to: Ptr<u8>, room: usize, tm: Ptr<Tm>) -> i32 {
+    dated_s(to, room, (!tm.is_null()).then(|| tm.get()))
+}
+
+extern "win64" fn _wasctime_s(to: Ptr<u16>, room: usize, tm: Ptr<Tm>) -> i32 {
+    dated_s(to, room, (!tm.is_null()).then(|| tm.get()))
+}
+
+extern "win64" fn _ctime64_s(to: Ptr<u8>, room: usize, at: Ptr<i64>) -> i32 {
+    dated_s(to, room, moment_at(at).and_then(local))
+}
+
+extern "win64" fn _wctime64_s(to: Ptr<u16>, room: usize, at: Ptr<i64>) -> i32 {
+    dated_s(to, room, moment_at(at).and_then(local))
+}
+
+/// Now, as a format says, where the caller has nine places.
+fn now(to: Ptr<u8>, room: usize, pattern: &str) -> i32 {
+    let text = local(_time64(Ptr::NULL)).and_then(|tm| format(pattern, &tm, false)).unwrap_or_default();
+    copy_s(to, room, text.as_bytes(), 0, false)
+}
+
+extern "win64" fn _strdate(to: Ptr<u8>) -> Ptr<u8> {
+    now(to, 9, "%m/%d/%y");
+    to
+}
+
+extern "win64" fn _strtime(to: Ptr<u8>) -> Ptr<u8> {
+    now(to, 9, "%H:%M:%S");
+    to
+}
+
+extern "win64" fn _strdate_s(to: Ptr<u8>, room: usize) -> i32 {
+    now(to, room, "%m/%d/%y")
+}
+
+extern "win64" fn _strtime_s(to: Ptr<u8>, room: usize) -> i32 {
+    now(to, room, "%H:%M:%S")
+}
+
+/// `struct _timeb`, with a moment of 64 or 32 bits.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Now<T> {
+    seconds: T,
+    milliseconds: u16,
+    zone_minutes: i16,
+    daylight: i16,
+}
+
+/// The moment, its milliseconds, the zone, and whether there is daylight saving.
+fn moment() -> (i64, u16, i16, i16) {
+    let now = date();
+    let seconds = now.as_secs().cast_signed();
+    (seconds, now.subsec_millis() as u16, (zone().0 / 60) as i16, is_daylight(seconds).into())
+}
+
+extern "win64" fn _ftime64(out: Ptr<Now<i64>>) {
+    let (seconds, milliseconds, zone_minutes, daylight) = moment();
+    out.put(Now { seconds, milliseconds, zone_minutes, daylight });
+}
+
+extern "win64" fn _ftime32(out: Ptr<Now<i32>>) {
+    let (seconds, milliseconds, zone_minutes, daylight) = moment();
+    out.put(Now { seconds: seconds as i32, milliseconds, zone_minutes, daylight });
+}
+
+extern "win64" fn _ftime64_s(out: Ptr<Now<i64>>) -> i32 {
+    if out.is_null() {
+        return invalid();
+    }
+    _ftime64(out);
+    0
+}
+
+/// `struct timespec`; 1 is the only clock.
+extern "win64" fn _timespec64_get(out: Ptr<[i64; 2]>, base: i32) -> i32 {
+    if base != 1 {
+        return 0;
+    }
+    let now = date();
+    out.put([now.as_secs().cast_signed(), now.subsec_nanos().into()]);
+    base
+}
+
+extern "win64" fn _get_daylight(out: Ptr<i32>) -> i32 {
+    out.put(zone().1);
+    0
+}
+
+// Moments of 32 bits.
+
+extern "win64" fn _gmtime32(at: Ptr<i32>) -> *const Tm {
+    give(moment_at(at).and_then(broken))
+}
+
+extern "win64" fn _localtime32(at: Ptr<i32>) -> *const Tm {
+    give(moment_at(at).and_then(local))
+}
+
+extern "win64" fn _gmtime32_s(out: Ptr<Tm>, at: Ptr<i32>) -> i32 {
+    give_s(out, moment_at(at).and_then(broken))
+}
+
+extern "win64" fn _localtime32_s(out: Ptr<Tm>, at: Ptr<i32>) -> i32 {
+    give_s(out, moment_at(at).and_then(local))
+}
+
+extern "win64" fn _mktime32(tm: Ptr<Tm>) -> i32 {
+    i32::try_from(_mktime64(tm)).unwrap_or(-1)
+}
+
+extern "win64" fn _mkgmtime32(tm: Ptr<Tm>) -> i32 {
+    i32::try_from(_mkgmtime64(tm)).unwrap_or(-1)
+}
+
+extern "win64" fn _difftime32(a: i32, b: i32) -> f64 {
+    _difftime64(a.into(), b.into())
+}
+
+extern "win64" fn _ctime32(at: Ptr<i32>) -> *const [u8; 32] {
+    dated(moment_at(at).and_then(local))
 }
 
 table! {
     /// Time.
     pub(crate) TABLE:
-        _time64, time = _time64, _time32, _gmtime64, gmtime = _gmtime64, _gmtime64_s, _localtime64, localtime = _localtime64,
-        _localtime64_s, _mktime64, mktime = _mktime64, _mkgmtime64, _difftime64, difftime = _difftime64, clock, _tzset,
-        __timezone, __daylight, __tzname, _get_timezone, strftime, wcsftime, asctime, _ctime64, ctime = _ctime64
+        _time64, time = _time64, _time32, _gmtime64, gmtime = _gmtime64, _gmtime64_s, _gmtime32, _gmtime32_s, _localtime64,
+        localtime = _localtime64, _localtime64_s, _localtime32, _localtime32_s, _mktime64, mktime = _mktime64, _mktime32,
+        _mkgmtime64, _mkgmtime = _mkgmtime64, _mkgmtime32, _difftime64, difftime = _difftime64, _difftime32, clock, _tzset,
+        tzset = _tzset, __timezone, __daylight, __tzname, _get_timezone, _get_daylight, asctime, asctime_s, _wasctime, _wasctime_s, _ctime64, ctime = _ctime64, _ctime64_s, _ctime32,
+        _wctime64, _wctime64_s, _strdate, _strtime, _strdate_s, _strtime_s, _ftime64, _ftime64_s, _ftime32, _timespec64_get
+}
+
+/// Variables of msvcrt.
+static TIME_ZONE: AtomicI32 = AtomicI32::new(0);
+static DAYLIGHT: AtomicI32 = AtomicI32::new(0);
+static ZONE_NAMES: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+/// Gives msvcrt's variables their values, before the program looks.
+pub(crate) fn set_variables() {
+    TIME_ZONE.store(zone().0, Relaxed);
+    DAYLIGHT.store(zone().1, Relaxed);
+    zone_names().iter().zip(&ZONE_NAMES).for_each(|(&name, place)| place.store(name, Relaxed));
+}
+
+table! {
+    /// What ucrtbase has.
+    pub(crate) UCRT: strftime, _strftime_l = strftime, wcsftime, _wcsftime_l = wcsftime
+}
+
+table! {
+    /// What msvcrt has: dates and times in numbers for `%c`.
+    pub(crate) MSVCRT: strftime = legacy_strftime, wcsftime = legacy_wcsftime, _wcsftime_l = legacy_wcsftime, _ftime = _ftime64, _wctime = _wctime64, __p__timezone = __timezone, __p__daylight = __daylight,
+        __p__tzname = __tzname, _timezone = &raw const TIME_ZONE,
+        _daylight = &raw const DAYLIGHT, _tzname = &raw const ZONE_NAMES
 }
 
 #[cfg(test)]
@@ -338,10 +563,20 @@ mod tests {
     fn dates() {
         let tm = broken(1_000_000_000).unwrap(); // 2001-09-09 01:46:40 UTC, a Sunday
         assert_eq!(tm, [40, 46, 1, 9, 8, 101, 0, 251, 0]);
-        assert_eq!(format("%Y-%m-%d %H:%M:%S %a %b %j", &tm).unwrap(), "2001-09-09 01:46:40 Sun Sep 252");
-        assert_eq!(format("%G-%V %U %W", &tm).unwrap(), "2001-36 36 36");
-        assert_eq!(format("%q", &tm), None);
+        assert_eq!(
+            format("%Y-%m-%d %H:%M:%S %a %b %j", &tm, false).unwrap(),
+            "2001-09-09 01:46:40 Sun Sep 252"
+        );
+        assert_eq!(format("%G-%V %U %W", &tm, false).unwrap(), "2001-36 36 36");
+        assert_eq!(format("%#d %#m %#H %#j %#S %#y", &tm, false).unwrap(), "9 9 1 252 40 1");
+        assert_eq!(
+            format("%#x, %#c", &tm, false).unwrap(),
+            "Sunday, September 09, 2001, Sunday, September 09, 2001 01:46:40"
+        );
+        assert_eq!(format("%c", &tm, false).unwrap(), "Sun Sep  9 01:46:40 2001");
+        assert_eq!(format("%c", &tm, true).unwrap(), "09/09/01 01:46:40");
+        assert_eq!(format("%q", &tm, false), None);
         let new_year = broken(days_of(2005, 1, 1) * 86_400).unwrap(); // belongs to 2004's last week
-        assert_eq!(format("%G-%V", &new_year).unwrap(), "2004-53");
+        assert_eq!(format("%G-%V", &new_year, false).unwrap(), "2004-53");
     }
 }

@@ -1,9 +1,13 @@
 //! Wide strings: 16-bit units, so nothing of the host's C library fits.
 
-use super::{set_errno, string::copy_s};
-use crate::{guest::Ptr, kernel32::strings::to_case};
+use super::{
+    set_errno,
+    string::{change_s, copy_s},
+};
+use crate::{guest::Ptr, teb};
 
 const EILSEQ: i32 = 42;
+const STRUNCATE: i32 = 80;
 
 extern "win64" fn wcslen(s: Ptr<u16>) -> usize {
     s.count(usize::MAX)
@@ -11,6 +15,15 @@ extern "win64" fn wcslen(s: Ptr<u16>) -> usize {
 
 extern "win64" fn wcsnlen(s: Ptr<u16>, n: usize) -> usize {
     s.count(n)
+}
+
+/// In the "C" locale only ASCII letters have another case.
+pub(crate) fn ascii_case(unit: u16, upper: bool) -> u16 {
+    match u8::try_from(unit) {
+        Ok(byte) if upper => byte.to_ascii_uppercase().into(),
+        Ok(byte) => byte.to_ascii_lowercase().into(),
+        Err(_) => unit,
+    }
 }
 
 fn compare(a: Ptr<u16>, b: Ptr<u16>, n: usize, key: impl Fn(u16) -> u16) -> i32 {
@@ -32,21 +45,11 @@ extern "win64" fn wcsncmp(a: Ptr<u16>, b: Ptr<u16>, n: usize) -> i32 {
 }
 
 extern "win64" fn _wcsicmp(a: Ptr<u16>, b: Ptr<u16>) -> i32 {
-    compare(a, b, usize::MAX, |u| to_case(u, false))
+    compare(a, b, usize::MAX, |u| ascii_case(u, false))
 }
 
 extern "win64" fn _wcsnicmp(a: Ptr<u16>, b: Ptr<u16>, n: usize) -> i32 {
-    compare(a, b, n, |u| to_case(u, false))
-}
-
-/// In the "C" locale the transformed text is the text.
-extern "win64" fn wcsxfrm(to: Ptr<u16>, from: Ptr<u16>, n: usize) -> usize {
-    let units = from.text();
-    if units.len() < n {
-        to.fill(units);
-        to.at(units.len()).set(0);
-    }
-    units.len()
+    compare(a, b, n, |u| ascii_case(u, false))
 }
 
 /// Copies up to `n` units and a zero to `to`.
@@ -77,19 +80,6 @@ extern "win64" fn wcscat(to: Ptr<u16>, from: Ptr<u16>) -> Ptr<u16> {
 extern "win64" fn wcsncat(to: Ptr<u16>, from: Ptr<u16>, n: usize) -> Ptr<u16> {
     put(to.at(to.count(usize::MAX)), from, n);
     to
-}
-
-extern "win64" fn wcscpy_s(to: Ptr<u16>, room: usize, from: Ptr<u16>) -> i32 {
-    copy_s(to, room, from.text(), 0, false)
-}
-
-extern "win64" fn wcscat_s(to: Ptr<u16>, room: usize, from: Ptr<u16>) -> i32 {
-    copy_s(to, room, from.text(), to.count(room), false)
-}
-
-extern "win64" fn wcsncpy_s(to: Ptr<u16>, room: usize, from: Ptr<u16>, n: usize) -> i32 {
-    let len = from.count(n);
-    copy_s(to, room, from.slice(len), 0, n == usize::MAX)
 }
 
 pub(crate) extern "win64" fn wcschr(s: Ptr<u16>, unit: u16) -> Ptr<u16> {
@@ -145,8 +135,50 @@ extern "win64" fn wcstok_s(s: Ptr<u16>, set: Ptr<u16>, rest: Ptr<Ptr<u16>>) -> P
     token
 }
 
+/// msvcrt's, which keeps the rest for each thread; ucrtbase's is told where, or null for the same.
+extern "win64" fn wcstok(s: Ptr<u16>, set: Ptr<u16>) -> Ptr<u16> {
+    wcstok_s(s, set, Ptr::from_guest(teb::own_place(|o| &o.wide_token).expose_provenance() as u64))
+}
+
+extern "win64" fn wcstok_in(s: Ptr<u16>, set: Ptr<u16>, rest: Ptr<Ptr<u16>>) -> Ptr<u16> {
+    if rest.is_null() { wcstok(s, set) } else { wcstok_s(s, set, rest) }
+}
+
+extern "win64" fn _wcslwr_s(text: Ptr<u16>, room: usize) -> i32 {
+    change_s(text, room, |u| ascii_case(u, false))
+}
+
+extern "win64" fn _wcsupr_s(text: Ptr<u16>, room: usize) -> i32 {
+    change_s(text, room, |u| ascii_case(u, true))
+}
+
+extern "win64" fn _wcsrev(text: Ptr<u16>) -> Ptr<u16> {
+    let reversed: Vec<u16> = text.text().iter().rev().copied().collect();
+    text.fill(&reversed);
+    text
+}
+
+extern "win64" fn _wcsset(text: Ptr<u16>, unit: u16) -> Ptr<u16> {
+    _wcsnset(text, unit, usize::MAX)
+}
+
+extern "win64" fn _wcsnset(text: Ptr<u16>, unit: u16, n: usize) -> Ptr<u16> {
+    (0..text.count(n)).for_each(|i| text.at(i).set(unit));
+    text
+}
+
+/// In the "C" locale the transformed text is the text.
+extern "win64" fn wcsxfrm(to: Ptr<u16>, from: Ptr<u16>, n: usize) -> usize {
+    let units = from.text();
+    if units.len() < n {
+        to.fill(units);
+        to.at(units.len()).set(0);
+    }
+    units.len()
+}
+
 fn change(s: Ptr<u16>, upper: bool) -> Ptr<u16> {
-    (0..s.count(usize::MAX)).for_each(|i| s.at(i).set(to_case(s.at(i).get(), upper)));
+    (0..s.count(usize::MAX)).for_each(|i| s.at(i).set(ascii_case(s.at(i).get(), upper)));
     s
 }
 
@@ -254,6 +286,27 @@ extern "win64" fn wcstombs(to: Ptr<u8>, from: Ptr<u16>, n: usize) -> usize {
     len
 }
 
+extern "win64" fn mblen(from: Ptr<u8>, n: usize) -> i32 {
+    mbtowc(Ptr::NULL, from, n)
+}
+
+extern "win64" fn wctomb_s(done: Ptr<i32>, to: Ptr<u8>, room: usize, unit: u16) -> i32 {
+    if to.is_null() && room == 0 {
+        done.put(0);
+        return 0;
+    }
+    let Some(byte) = to_byte(unit) else {
+        done.put(-1);
+        return EILSEQ;
+    };
+    if to.is_null() || room == 0 {
+        return super::invalid::refuse(libc::ERANGE);
+    }
+    to.set(byte);
+    done.put(1);
+    0
+}
+
 /// As `mbstowcs`, with the text's address going on and null at its end.
 extern "win64" fn mbsrtowcs(to: Ptr<u16>, from: Ptr<Ptr<u8>>, n: usize, _state: usize) -> usize {
     let text = from.get();
@@ -273,18 +326,36 @@ extern "win64" fn wcsrtombs(to: Ptr<u8>, from: Ptr<Ptr<u16>>, n: usize, _state: 
     done
 }
 
+/// Gives a converted text where there is room for it; how long it is with its zero, or nothing where it did not fit.
+fn converted<T: Copy + Default>(done: Ptr<usize>, to: Ptr<T>, room: usize, text: &[T], n: usize) -> i32 {
+    if to.is_null() {
+        done.put(text.len() + 1);
+        return 0;
+    }
+    let text = &text[..text.len().min(n)];
+    let error = copy_s(to, room, text, 0, n == usize::MAX);
+    done.put(match error {
+        0 => text.len() + 1,
+        STRUNCATE => room,
+        _ => 0,
+    });
+    error
+}
+
 extern "win64" fn mbstowcs_s(done: Ptr<usize>, to: Ptr<u16>, room: usize, from: Ptr<u8>, n: usize) -> i32 {
-    let units: Vec<u16> = from.text().iter().take(n).map(|&b| b.into()).collect();
-    done.put(units.len() + 1);
-    if to.is_null() { 0 } else { copy_s(to, room, &units, 0, n == usize::MAX) }
+    let units: Vec<u16> = from.text().iter().map(|&b| b.into()).collect();
+    converted(done, to, room, &units, n)
 }
 
 extern "win64" fn wcstombs_s(done: Ptr<usize>, to: Ptr<u8>, room: usize, from: Ptr<u16>, n: usize) -> i32 {
-    let Some(bytes) = from.text().iter().take(n).map(|&u| to_byte(u)).collect::<Option<Vec<u8>>>() else {
-        return EILSEQ;
-    };
-    done.put(bytes.len() + 1);
-    if to.is_null() { 0 } else { copy_s(to, room, &bytes, 0, n == usize::MAX) }
+    match from.text().iter().map(|&u| to_byte(u)).collect::<Option<Vec<u8>>>() {
+        Some(bytes) => converted(done, to, room, &bytes, n),
+        None => {
+            done.put(0);
+            (!to.is_null() && room > 0).then(|| to.set(0));
+            EILSEQ
+        }
+    }
 }
 
 /// A conversion state that is always at the start.
@@ -295,8 +366,28 @@ extern "win64" fn mbsinit(_state: usize) -> i32 {
 table! {
     /// Wide strings.
     pub(crate) TABLE:
-        wcslen, wcsxfrm, wcsnlen, wcscmp, wcsncmp, wcscoll = wcscmp, _wcsicmp, wcsicmp = _wcsicmp, _wcsnicmp, wcscpy, wcsncpy, wcscat,
-        wcsncat, wcscpy_s, wcscat_s, wcsncpy_s, wcschr, wcsrchr, wcsstr, wcsspn, wcscspn, wcspbrk, wcstok_s, _wcslwr,
-        _wcsupr, wmemcpy, wmemmove = wmemcpy, wmemset, wmemchr, wmemcmp, mbtowc, mbrtowc, mbrlen, wctomb, wcrtomb, btowc,
-        wctob, mbstowcs, wcstombs, mbsrtowcs, wcsrtombs, mbstowcs_s, wcstombs_s, mbsinit
+        wcslen, wcsnlen, wcscmp, wcsncmp, wcscoll = wcscmp, _wcsicoll = _wcsicmp, _wcsncoll = wcsncmp, _wcsnicoll = _wcsnicmp,
+        _wcsicmp, wcsicmp = _wcsicmp, _wcsnicmp, wcsnicmp = _wcsnicmp, wcscpy, wcsncpy, wcscat, wcsncat, wcschr, wcsrchr, wcsstr, wcsspn, wcscspn, wcspbrk, wcstok_s, _wcslwr, wcslwr = _wcslwr, _wcsupr,
+        wcsupr = _wcsupr, _wcslwr_s, _wcsupr_s, _wcsrev, _wcsset, _wcsnset, wcsxfrm, wmemcpy, wmemmove = wmemcpy, wmemset,
+        wmemchr, wmemcmp, mbtowc, mblen, mbrtowc, mbrlen, wctomb, wctomb_s, wcrtomb, btowc, wctob, mbstowcs, wcstombs,
+        mbsrtowcs, wcsrtombs, mbstowcs_s, wcstombs_s, mbsinit
+}
+
+table! {
+    /// The same in a locale that is passed last, which is always "C": the argument is not looked at.
+    pub(crate) IN_LOCALES:
+        _wcscoll_l = wcscmp, _wcsicoll_l = _wcsicmp, _wcsncoll_l = wcsncmp, _wcsnicoll_l = _wcsnicmp, _wcsicmp_l = _wcsicmp,
+        _wcsnicmp_l = _wcsnicmp, _wcslwr_l = _wcslwr, _wcsupr_l = _wcsupr, _wcslwr_s_l = _wcslwr_s, _wcsupr_s_l = _wcsupr_s,
+        _wcsxfrm_l = wcsxfrm, _mbtowc_l = mbtowc, _mblen_l = mblen, _wctomb_l = wctomb, _mbstowcs_l = mbstowcs,
+        _wcstombs_l = wcstombs, _mbstowcs_s_l = mbstowcs_s, _wcstombs_s_l = wcstombs_s
+}
+
+table! {
+    /// What ucrtbase has.
+    pub(crate) UCRT: wcstok = wcstok_in
+}
+
+table! {
+    /// What msvcrt has.
+    pub(crate) MSVCRT: wcstok
 }

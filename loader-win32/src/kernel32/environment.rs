@@ -149,7 +149,7 @@ pub(crate) extern "win64" fn GetCommandLineA() -> *const u8 {
     LINE.get_or_init(|| CString::new(process::command_line()).unwrap_or_default()).as_ptr().cast()
 }
 
-extern "win64" fn GetCommandLineW() -> *const u16 {
+pub(crate) extern "win64" fn GetCommandLineW() -> *const u16 {
     static LINE: OnceLock<Vec<u16>> = OnceLock::new();
     LINE.get_or_init(|| text::wide_z(&process::command_line())).as_ptr()
 }

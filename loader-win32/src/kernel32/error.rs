@@ -1,6 +1,10 @@
 //! Error numbers.
 
-use crate::{guest::Ptr, teb, text};
+use crate::{
+    format::{self, Arguments, Style, Width},
+    guest::Ptr,
+    teb, text,
+};
 
 /// Numbers of `winerror.h`.
 #[allow(missing_docs)]
@@ -15,6 +19,7 @@ pub(crate) mod code {
     pub(crate) const GEN_FAILURE: u32 = 31;
     pub(crate) const HANDLE_EOF: u32 = 38;
     pub(crate) const NOT_SUPPORTED: u32 = 50;
+    pub(crate) const FILE_EXISTS: u32 = 80;
     pub(crate) const INVALID_PARAMETER: u32 = 87;
     pub(crate) const INSUFFICIENT_BUFFER: u32 = 122;
     pub(crate) const MOD_NOT_FOUND: u32 = 126;
@@ -28,6 +33,7 @@ pub(crate) mod code {
     pub(crate) const PARTIAL_COPY: u32 = 299;
     pub(crate) const INVALID_ADDRESS: u32 = 487;
     pub(crate) const NOACCESS: u32 = 998;
+    pub(crate) const INVALID_FLAGS: u32 = 1004;
     pub(crate) const FILE_INVALID: u32 = 1006;
     pub(crate) const NO_UNICODE_TRANSLATION: u32 = 1113;
     pub(crate) const MAPPED_ALIGNMENT: u32 = 1132;
@@ -81,6 +87,7 @@ const ALLOCATE_BUFFER: u32 = 0x100;
 const IGNORE_INSERTS: u32 = 0x200;
 const FROM_STRING: u32 = 0x400;
 const FROM_SYSTEM: u32 = 0x1000;
+const ARGUMENT_ARRAY: u32 = 0x2000;
 
 /// What the system says of an error number, as far as it is known here.
 fn message(id: u32) -> Option<String> {
@@ -96,7 +103,26 @@ fn message(id: u32) -> Option<String> {
         code::NO_MORE_FILES => "There are no more files.",
         code::GEN_FAILURE => "A device attached to the system is not functioning.",
         code::HANDLE_EOF => "Reached the end of the file.",
-        80 => "The file exists.",
+        7 => "The storage control blocks were destroyed.",
+        11 => "An attempt was made to load a program with an incorrect format.",
+        12 => "The access code is invalid.",
+        13 => "The data is invalid.",
+        14 => "Not enough memory resources are available to complete this operation.",
+        15 => "The system cannot find the drive specified.",
+        17 => "The system cannot move the file to a different disk drive.",
+        19 => "The media is write protected.",
+        21 => "The device is not ready.",
+        32 => "The process cannot access the file because it is being used by another process.",
+        120 => "This function is not supported on this system.",
+        123 => "The filename, directory name, or volume label syntax is incorrect.",
+        131 => "An attempt was made to move the file pointer before the beginning of the file.",
+        206 => "The filename or extension is too long.",
+        234 => "More data is available.",
+        258 => "The wait operation timed out.",
+        259 => "No more data is available.",
+        267 => "The directory name is invalid.",
+        code::INVALID_FLAGS => "Invalid flags.",
+        code::FILE_EXISTS => "The file exists.",
         code::INVALID_PARAMETER => "The parameter is incorrect.",
         109 => "The pipe has been ended.",
         112 => "There is not enough space on the disk.",
@@ -127,16 +153,78 @@ fn message(id: u32) -> Option<String> {
     Some(format!("{text}\r\n"))
 }
 
-/// The text that `FormatMessage` gives, or the error. Inserts are not made: a text that asks for them is refused unless
-/// the caller wants it as it is.
-fn format_message(flags: u32, template: impl FnOnce() -> String, id: u32) -> Result<String, u32> {
+/// The text that `FormatMessage` gives, or the error. Lines are not wrapped to a width.
+fn format_message(
+    flags: u32,
+    template: impl FnOnce() -> String,
+    id: u32,
+    arguments: Ptr<u64>,
+    width: Width,
+) -> Result<String, u32> {
     let text = match flags & (FROM_STRING | FROM_SYSTEM) {
-        FROM_SYSTEM => message(id).ok_or(317u32)?, // ERROR_MR_MID_NOT_FOUND
+        FROM_SYSTEM => return message(id).ok_or(317), // ERROR_MR_MID_NOT_FOUND
         FROM_STRING => template(),
         _ => return Err(code::INVALID_PARAMETER),
     };
-    let wants_inserts = text.contains('%') && flags & (IGNORE_INSERTS | FROM_SYSTEM) == 0;
-    if wants_inserts { Err(code::INVALID_PARAMETER) } else { Ok(text) }
+    let slots = match () {
+        () if flags & IGNORE_INSERTS != 0 => None,
+        () if flags & ARGUMENT_ARRAY != 0 || arguments.is_null() => Some(arguments),
+        () => Some(arguments.cast::<Ptr<u64>>().get()), // the place of a `va_list`
+    };
+    fill_in(&text, slots, width).ok_or(code::INVALID_PARAMETER)
+}
+
+/// A message with its line ends, and with what it asks for in place of `%1`, `%2!d!` and so on; without arguments those
+/// stay. `None` where an argument is asked for and there are none.
+fn fill_in(text: &str, slots: Option<Ptr<u64>>, width: Width) -> Option<String> {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['%', '\n', '\r']) {
+        out.push_str(&rest[..at]);
+        let (sign, after) = rest[at..].split_at(1);
+        rest = after;
+        if sign != "%" {
+            rest = if sign == "\r" { rest.strip_prefix('\n').unwrap_or(rest) } else { rest };
+            out.push_str("\r\n");
+            continue;
+        }
+        let digits = rest.bytes().take(2).take_while(u8::is_ascii_digit).count();
+        let number: usize = rest[..digits].parse().unwrap_or(0);
+        match rest.chars().next() {
+            Some('0') => return Some(out),
+            Some('1'..='9') => {
+                let tail = &rest[digits..];
+                let spec = tail.strip_prefix('!').and_then(|t| t.split_once('!'));
+                let (spec, tail) = spec.unwrap_or(("s", tail));
+                match slots {
+                    Some(slots) => out.push_str(&insert(spec, slots, number, width)?),
+                    None => out.push_str(&text[text.len() - rest.len() - 1..text.len() - tail.len()]),
+                }
+                rest = tail;
+            }
+            Some('n') => out.push_str("\r\n"),
+            Some('r') => out.push('\r'),
+            Some('t') => out.push('\t'),
+            Some('b') => out.push(' '),
+            Some(other) => out.push(other),
+            None => return None,
+        }
+        rest = match digits {
+            0 => rest.strip_prefix(|_| true).unwrap_or(rest),
+            _ => rest,
+        };
+    }
+    Some(out + rest)
+}
+
+/// One argument, as `printf` writes it.
+fn insert(spec: &str, slots: Ptr<u64>, number: usize, width: Width) -> Option<String> {
+    if slots.is_null() {
+        return None;
+    }
+    let style = Style { width, legacy: true, long_exponents: true };
+    let bytes = format::format(format!("%{spec}").as_bytes(), Arguments::new(slots.at(number - 1)), style)?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Hands a message to the caller: into its buffer, or as a new block.
@@ -164,9 +252,9 @@ extern "win64" fn FormatMessageA(
     _language: u32,
     to: Ptr<u8>,
     room: u32,
-    _arguments: usize,
+    arguments: Ptr<u64>,
 ) -> u32 {
-    match format_message(flags, || source.string(), id) {
+    match format_message(flags, || source.string(), id, arguments, Width::Narrow) {
         Ok(text) => deliver(flags, text.as_bytes(), to, room),
         Err(code) => super::fail(code) as u32,
     }
@@ -179,9 +267,9 @@ extern "win64" fn FormatMessageW(
     _language: u32,
     to: Ptr<u16>,
     room: u32,
-    _arguments: usize,
+    arguments: Ptr<u64>,
 ) -> u32 {
-    match format_message(flags, || source.string(), id) {
+    match format_message(flags, || source.string(), id, arguments, Width::Wide) {
         Ok(text) => deliver(flags, &text::wide(&text), to, room),
         Err(code) => super::fail(code) as u32,
     }
@@ -190,4 +278,28 @@ extern "win64" fn FormatMessageW(
 table! {
     /// Errors.
     pub(crate) TABLE: GetLastError, SetLastError, RestoreLastError = SetLastError, FormatMessageA, FormatMessageW
+}
+
+#[cfg(test)]
+#[allow(unsafe_code)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_with_inserts() {
+        let text = c"one".as_ptr().expose_provenance() as u64;
+        let slots = [text, 2, text];
+        // SAFETY: the slots outlive the calls, and the texts take no more than are there.
+        let slots = Some(unsafe { Ptr::new(slots.as_ptr().cast_mut()) });
+        let of = |text| fill_in(text, slots, Width::Narrow).unwrap();
+        assert_eq!(of("%1 and %2!04d!, %3!5s!"), "one and 0002,   one");
+        assert_eq!(of("a%nb\nc\r\nd"), "a\r\nb\r\nc\r\nd");
+        assert_eq!(of("100%% of %1%0 and no more"), "100% of one");
+        assert_eq!(
+            fill_in("%1 a%n", None, Width::Narrow).unwrap(),
+            "%1 a\r\n",
+            "inserts that are not wanted stay"
+        );
+        assert_eq!(fill_in("%1", Some(Ptr::NULL), Width::Narrow), None);
+    }
 }

@@ -10,7 +10,8 @@ use crate::{
     guest::Ptr,
     lock,
     object::Kind,
-    path, teb,
+    path::{self, Drives},
+    teb,
     text::{self, length},
 };
 use std::{
@@ -18,6 +19,7 @@ use std::{
     io::{IsTerminal, Read, Seek, SeekFrom, Write},
     os::unix::fs::{FileExt, FileTypeExt, MetadataExt},
     path::Path,
+    time::SystemTime,
 };
 
 const INVALID_HANDLE_VALUE: usize = usize::MAX;
@@ -27,23 +29,39 @@ const GENERIC_ALL: u32 = 0x1000_0000;
 const WRITE_DATA: u32 = 2;
 const APPEND_DATA: u32 = 4;
 const DIRECTORY: u32 = 0x10;
-const READONLY: u32 = 1;
-const NORMAL: u32 = 0x80;
+pub(crate) const READONLY: u32 = 1;
+const ARCHIVE: u32 = 0x20;
 const REPARSE_POINT: u32 = 0x400;
+/// `ERROR_DIRECTORY`.
+pub(crate) const NOT_A_FOLDER: u32 = 267;
+const BACKUP_SEMANTICS: u32 = 0x0200_0000;
 const INVALID_ATTRIBUTES: u32 = u32::MAX;
 
 /// The host path of a Windows path, or the error.
-fn host(path: &str) -> Result<String, u32> {
-    path::to_host(path).filter(|p| !p.contains('\0')).ok_or(code::PATH_NOT_FOUND)
+pub(crate) fn host(path: &str) -> Result<String, u32> {
+    path::to_host(path).filter(|p| !path.is_empty() && !p.contains('\0')).ok_or(code::PATH_NOT_FOUND)
 }
 
 /// Runs a host call on the host path of a guest path.
-fn on_path<R>(path: &str, f: impl FnOnce(String) -> std::io::Result<R>) -> Result<R, u32> {
-    f(host(path)?).map_err(|e| from_io(&e))
+pub(crate) fn on_path<R>(path: &str, f: impl FnOnce(String) -> std::io::Result<R>) -> Result<R, u32> {
+    if path.trim_start_matches(r"\\?\").contains(['*', '?', '"', '<', '>', '|']) {
+        return Err(123); // ERROR_INVALID_NAME
+    }
+    let host = host(path)?;
+    f(host.clone()).map_err(|e| match from_io(&e) {
+        code::FILE_NOT_FOUND if !has_folder(&host) => code::PATH_NOT_FOUND,
+        error => error,
+    })
+}
+
+/// Whether the folder is there that a path names a file in.
+fn has_folder(path: &str) -> bool {
+    let folder = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.is_none_or(Path::is_dir)
 }
 
 /// Runs a host call on the file behind a handle.
-fn on_file<R>(handle: usize, f: impl FnOnce(&File) -> std::io::Result<R>) -> Result<R, u32> {
+pub(crate) fn on_file<R>(handle: usize, f: impl FnOnce(&File) -> std::io::Result<R>) -> Result<R, u32> {
     match &object(handle)?.kind {
         Kind::File(file) => f(file).map_err(|e| from_io(&e)),
         _ => Err(code::INVALID_HANDLE),
@@ -69,11 +87,14 @@ fn options(access: u32, disposition: u32) -> Option<OpenOptions> {
     Some(o)
 }
 
-fn open(name: &str, access: u32, disposition: u32) -> Result<usize, u32> {
+fn open(name: &str, access: u32, disposition: u32, flags: u32) -> Result<usize, u32> {
+    if flags & BACKUP_SEMANTICS == 0 && Path::new(&host(name)?).is_dir() {
+        return Err(code::ACCESS_DENIED); // folders are opened by those who say so
+    }
     let options = options(access, disposition).ok_or(code::INVALID_PARAMETER)?;
     let existed = Path::new(&host(name)?).exists();
-    let file =
-        on_path(name, |p| options.open(p)).map_err(|e| if e == code::ALREADY_EXISTS { 80 } else { e })?;
+    let file = on_path(name, |p| options.open(p))
+        .map_err(|e| if e == code::ALREADY_EXISTS { code::FILE_EXISTS } else { e })?;
     teb::set_last_error(if existed && [2, 4].contains(&disposition) { code::ALREADY_EXISTS } else { 0 });
     Ok(teb::process().objects.open(Kind::File(file)))
 }
@@ -91,10 +112,10 @@ extern "win64" fn CreateFileW(
     _share: u32,
     _security: usize,
     disposition: u32,
-    _flags: u32,
+    flags: u32,
     _template: usize,
 ) -> usize {
-    or_invalid(open(&name.string(), access, disposition))
+    or_invalid(open(&name.string(), access, disposition, flags))
 }
 
 extern "win64" fn CreateFileA(
@@ -103,10 +124,10 @@ extern "win64" fn CreateFileA(
     _share: u32,
     _security: usize,
     disposition: u32,
-    _flags: u32,
+    flags: u32,
     _template: usize,
 ) -> usize {
-    or_invalid(open(&name.string(), access, disposition))
+    or_invalid(open(&name.string(), access, disposition, flags))
 }
 
 /// `OVERLAPPED`: what is read or written at a place of the caller's choice is done when the call returns.
@@ -136,7 +157,7 @@ extern "win64" fn ReadFile(
             f.read_at(&mut buffer, overlapped.get().offset)
         }
     });
-    answer(read.and_then(|n| {
+    answer(read.map_err(|e| not_permitted(handle, e)).and_then(|n| {
         to.fill(&buffer[..n]);
         done.put(length(n));
         finish(overlapped, n);
@@ -157,10 +178,16 @@ extern "win64" fn WriteFile(
         let mut f = f;
         if overlapped.is_null() { f.write_all(bytes) } else { f.write_all_at(bytes, overlapped.get().offset) }
     });
-    answer(written.map(|()| {
+    answer(written.map_err(|e| not_permitted(handle, e)).map(|()| {
         done.put(len);
         finish(overlapped, bytes.len());
     }))
+}
+
+/// A file that was not opened for this is a bad descriptor of the host's, though its handle is a good one.
+fn not_permitted(handle: usize, error: u32) -> u32 {
+    let is_file = object(handle).is_ok_and(|object| matches!(object.kind, Kind::File(_)));
+    if is_file && error == code::INVALID_HANDLE { code::ACCESS_DENIED } else { error }
 }
 
 /// Says in an `OVERLAPPED` that all is done.
@@ -183,10 +210,11 @@ fn seek(handle: usize, distance: i64, from: u32) -> Result<u64, u32> {
         2 => SeekFrom::End(distance),
         _ => return Err(code::INVALID_PARAMETER),
     };
-    on_file(handle, |f| {
+    let moved = on_file(handle, |f| {
         let mut f = f;
         f.seek(to)
-    })
+    });
+    moved.map_err(|e| if e == code::INVALID_PARAMETER { 131 } else { e }) // before the file begins
 }
 
 extern "win64" fn SetFilePointerEx(handle: usize, distance: i64, out: Ptr<u64>, from: u32) -> Bool {
@@ -253,10 +281,14 @@ extern "win64" fn GetFileType(handle: usize) -> u32 {
 fn attributes(m: &Metadata) -> u32 {
     let read_only = if m.permissions().readonly() { READONLY } else { 0 };
     let link = if m.is_symlink() { REPARSE_POINT } else { 0 };
-    match (if m.is_dir() { DIRECTORY } else { 0 }) | read_only | link {
-        0 => NORMAL,
-        some => some,
-    }
+    (if m.is_dir() { DIRECTORY } else { ARCHIVE }) | read_only | link
+}
+
+/// A moment that the caller gives.
+pub(crate) fn from_windows(time: i64) -> Option<SystemTime> {
+    let (seconds, nanoseconds) = time::to_unix(time);
+    let after = std::time::Duration::new(seconds.unsigned_abs(), u32::try_from(nanoseconds).ok()?);
+    if seconds < 0 { None } else { SystemTime::UNIX_EPOCH.checked_add(after) }
 }
 
 /// The times of a file: created, read, written.
@@ -354,12 +386,20 @@ extern "win64" fn GetFileTime(handle: usize, created: Ptr<i64>, read: Ptr<i64>, 
     }))
 }
 
+/// What nobody may write to, nobody deletes.
+pub(crate) fn delete(path: String) -> std::io::Result<()> {
+    if fs::symlink_metadata(&path)?.permissions().readonly() {
+        return Err(std::io::Error::from_raw_os_error(libc::EACCES));
+    }
+    fs::remove_file(path)
+}
+
 extern "win64" fn DeleteFileW(name: Ptr<u16>) -> Bool {
-    answer(on_path(&name.string(), fs::remove_file))
+    answer(on_path(&name.string(), delete))
 }
 
 extern "win64" fn DeleteFileA(name: Ptr<u8>) -> Bool {
-    answer(on_path(&name.string(), fs::remove_file))
+    answer(on_path(&name.string(), delete))
 }
 
 extern "win64" fn CreateDirectoryW(name: Ptr<u16>, _security: usize) -> Bool {
@@ -371,16 +411,21 @@ extern "win64" fn CreateDirectoryA(name: Ptr<u8>, _security: usize) -> Bool {
 }
 
 extern "win64" fn RemoveDirectoryW(name: Ptr<u16>) -> Bool {
-    answer(on_path(&name.string(), fs::remove_dir))
+    remove_folder(&name.string())
 }
 
 extern "win64" fn RemoveDirectoryA(name: Ptr<u8>) -> Bool {
-    answer(on_path(&name.string(), fs::remove_dir))
+    remove_folder(&name.string())
+}
+
+fn remove_folder(name: &str) -> Bool {
+    let is_file = on_path(name, fs::metadata).is_ok_and(|m| !m.is_dir());
+    answer(if is_file { Err(NOT_A_FOLDER) } else { on_path(name, fs::remove_dir) })
 }
 
 const REPLACE_EXISTING: u32 = 1;
 
-fn rename(from: &str, to: &str, flags: u32) -> Bool {
+pub(crate) fn rename(from: &str, to: &str, flags: u32) -> Bool {
     answer(host(to).and_then(|to| {
         if flags & REPLACE_EXISTING == 0 && Path::new(&to).exists() {
             return Err(code::ALREADY_EXISTS);
@@ -399,6 +444,26 @@ extern "win64" fn MoveFileExA(from: Ptr<u8>, to: Ptr<u8>, flags: u32) -> Bool {
 
 extern "win64" fn MoveFileW(from: Ptr<u16>, to: Ptr<u16>) -> Bool {
     MoveFileExW(from, to, 0)
+}
+
+/// Changes the current folder: the host process's, where its whole tree is seen.
+pub(crate) fn set_current(name: &str) -> Result<(), u32> {
+    if !on_path(name, fs::metadata)?.is_dir() {
+        return Err(NOT_A_FOLDER);
+    }
+    match teb::process().drives {
+        Drives::Host => on_path(name, std::env::set_current_dir),
+        Drives::Folder(_) if teb::process().drives.absolute(name) == current() => Ok(()),
+        Drives::Folder(_) => Err(code::ACCESS_DENIED),
+    }
+}
+
+extern "win64" fn SetCurrentDirectoryA(name: Ptr<u8>) -> Bool {
+    answer(set_current(&name.string()))
+}
+
+extern "win64" fn SetCurrentDirectoryW(name: Ptr<u16>) -> Bool {
+    answer(set_current(&name.string()))
 }
 
 fn current() -> String {
@@ -433,13 +498,21 @@ fn last_part(full: &str) -> Option<usize> {
 }
 
 extern "win64" fn GetFullPathNameW(name: Ptr<u16>, room: u32, to: Ptr<u16>, part: Ptr<usize>) -> u32 {
-    let full = teb::process().drives.absolute(&name.string());
+    let name = name.string();
+    if name.is_empty() {
+        return 0;
+    }
+    let full = teb::process().drives.absolute(&name);
     part.put(last_part(&full).map_or(0, |n| to.at(n).addr()));
     text::answer(&text::wide(&full), to, room)
 }
 
 extern "win64" fn GetFullPathNameA(name: Ptr<u8>, room: u32, to: Ptr<u8>, part: Ptr<usize>) -> u32 {
-    let full = teb::process().drives.absolute(&name.string());
+    let name = name.string();
+    if name.is_empty() {
+        return 0;
+    }
+    let full = teb::process().drives.absolute(&name);
     part.put(full.rfind('\\').filter(|&n| n + 1 < full.len()).map_or(0, |n| to.at(n + 1).addr()));
     text::answer(full.as_bytes(), to, room)
 }
@@ -448,10 +521,18 @@ extern "win64" fn AreFileApisANSI() -> Bool {
     TRUE
 }
 
+/// A fixed disk (3), or no such root (1).
+fn drive_type(root: Option<String>) -> u32 {
+    let known = root.is_none_or(|name| host(&name).is_ok_and(|path| Path::new(&path).is_dir()));
+    if known { 3 } else { 1 }
+}
+
+extern "win64" fn GetDriveTypeA(root: Ptr<u8>) -> u32 {
+    drive_type((!root.is_null()).then(|| root.string()))
+}
+
 extern "win64" fn GetDriveTypeW(root: Ptr<u16>) -> u32 {
-    let name = root.string();
-    let known = root.is_null() || host(&name).is_ok_and(|p| Path::new(&p).is_dir());
-    if known { 3 } else { 1 } // a fixed disk, or no such root
+    drive_type((!root.is_null()).then(|| root.string()))
 }
 
 // Searches.
@@ -459,7 +540,16 @@ extern "win64" fn GetDriveTypeW(root: Ptr<u16>) -> u32 {
 /// A search of a folder: what is left of it.
 pub(crate) struct Search(std::vec::IntoIter<(String, Metadata)>);
 
-/// `WIN32_FIND_DATA`, of bytes or of units.
+/// What a search found.
+pub(crate) struct Entry {
+    pub name: String,
+    pub attributes: u32,
+    /// Created, read, written, in seconds since 1970.
+    pub times: [i64; 3],
+    pub size: u64,
+}
+
+/// `WIN32_FIND_DATA` of either width.
 #[repr(C, packed(4))]
 #[derive(Clone, Copy)]
 struct FindData<T> {
@@ -482,7 +572,7 @@ fn fits(pattern: &[char], name: &[char]) -> bool {
     }
 }
 
-fn search(pattern: &str) -> Result<Search, u32> {
+pub(crate) fn search(pattern: &str) -> Result<Search, u32> {
     let host = host(pattern)?;
     let (folder, last) = host.rsplit_once('/').unwrap_or((".", &host));
     let folder = if folder.is_empty() { "/" } else { folder };
@@ -501,46 +591,52 @@ fn search(pattern: &str) -> Result<Search, u32> {
 }
 
 impl Search {
-    /// Gives the next entry to the caller, its name in letters of the caller's kind.
+    /// The next entry.
+    pub(crate) fn entry(&mut self) -> Option<Entry> {
+        let (name, m) = self.0.next()?;
+        let times = [m.ctime(), m.atime(), m.mtime()];
+        Some(Entry { name, attributes: attributes(&m), times, size: m.len() })
+    }
+
+    /// Gives the next entry to the caller.
     fn next<T: Copy + Default>(
         &mut self,
         out: Ptr<FindData<T>>,
-        letters: fn(&str) -> Vec<T>,
+        encode: impl FnOnce(&str) -> Vec<T>,
     ) -> Result<(), u32> {
-        let (name, m) = self.0.next().ok_or(code::NO_MORE_FILES)?;
-        let mut all = [T::default(); 260];
-        all.iter_mut().take(259).zip(letters(&name)).for_each(|(to, c)| *to = c);
-        let none = T::default();
-        out.put(FindData { file: attribute_data(&m), reserved: [0; 2], name: all, short: [none; 14] });
+        let (found, m) = self.0.next().ok_or(code::NO_MORE_FILES)?;
+        let mut name = [T::default(); 260];
+        name.iter_mut().take(259).zip(encode(&found)).for_each(|(to, c)| *to = c);
+        out.put(FindData { file: attribute_data(&m), reserved: [0; 2], name, short: [T::default(); 14] });
         Ok(())
     }
 }
 
-fn bytes(text: &str) -> Vec<u8> {
-    text.into()
+/// A search, by the handle that it gets, whose first entry the caller is given.
+fn find_first(pattern: &str, next: impl FnOnce(&mut Search) -> Result<(), u32>) -> usize {
+    or_invalid(search(pattern).and_then(|mut search| {
+        next(&mut search).map_err(|_| code::FILE_NOT_FOUND)?;
+        Ok(teb::process().objects.open(Kind::Find(search.into())))
+    }))
 }
 
-fn find_first<T: Copy + Default>(pattern: &str, out: Ptr<FindData<T>>, letters: fn(&str) -> Vec<T>) -> usize {
-    let first = search(pattern).and_then(|mut s| {
-        s.next(out, letters).map_err(|_| code::FILE_NOT_FOUND)?;
-        Ok(teb::process().objects.open(Kind::Find(s.into())))
-    });
-    or_invalid(first)
-}
-
-fn find_next<T: Copy + Default>(handle: usize, out: Ptr<FindData<T>>, letters: fn(&str) -> Vec<T>) -> Bool {
+fn find_next(handle: usize, next: impl FnOnce(&mut Search) -> Result<(), u32>) -> Bool {
     answer(object(handle).and_then(|o| match &o.kind {
-        Kind::Find(s) => lock(s).next(out, letters),
+        Kind::Find(search) => next(&mut lock(search)),
         _ => Err(code::INVALID_HANDLE),
     }))
 }
 
-extern "win64" fn FindFirstFileW(pattern: Ptr<u16>, out: Ptr<FindData<u16>>) -> usize {
-    find_first(&pattern.string(), out, text::wide)
+fn narrow(name: &str) -> Vec<u8> {
+    name.as_bytes().to_vec()
 }
 
 extern "win64" fn FindFirstFileA(pattern: Ptr<u8>, out: Ptr<FindData<u8>>) -> usize {
-    find_first(&pattern.string(), out, bytes)
+    find_first(&pattern.string(), |search| search.next(out, narrow))
+}
+
+extern "win64" fn FindFirstFileW(pattern: Ptr<u16>, out: Ptr<FindData<u16>>) -> usize {
+    find_first(&pattern.string(), |search| search.next(out, text::wide))
 }
 
 extern "win64" fn FindFirstFileExW(
@@ -554,12 +650,12 @@ extern "win64" fn FindFirstFileExW(
     FindFirstFileW(pattern, out)
 }
 
-extern "win64" fn FindNextFileW(handle: usize, out: Ptr<FindData<u16>>) -> Bool {
-    find_next(handle, out, text::wide)
+extern "win64" fn FindNextFileA(handle: usize, out: Ptr<FindData<u8>>) -> Bool {
+    find_next(handle, |search| search.next(out, narrow))
 }
 
-extern "win64" fn FindNextFileA(handle: usize, out: Ptr<FindData<u8>>) -> Bool {
-    find_next(handle, out, bytes)
+extern "win64" fn FindNextFileW(handle: usize, out: Ptr<FindData<u16>>) -> Bool {
+    find_next(handle, |search| search.next(out, text::wide))
 }
 
 extern "win64" fn FindClose(handle: usize) -> Bool {
@@ -573,9 +669,8 @@ table! {
         GetFileSizeEx, GetFileSize, GetFileType, GetFileAttributesA, GetFileAttributesW, GetFileAttributesExW,
         GetFileAttributesExA, GetFileInformationByHandle, GetFileTime, DeleteFileW, DeleteFileA, CreateDirectoryW,
         CreateDirectoryA, RemoveDirectoryW, RemoveDirectoryA, MoveFileExW, MoveFileExA, MoveFileW, GetCurrentDirectoryW,
-        GetCurrentDirectoryA, GetTempPathW, GetTempPathA, GetFullPathNameW, GetFullPathNameA, AreFileApisANSI,
-        GetDriveTypeW, FindFirstFileW, FindFirstFileA, FindFirstFileExW, FindNextFileW,
-        FindNextFileA, FindClose
+        GetCurrentDirectoryA, SetCurrentDirectoryW, SetCurrentDirectoryA, GetTempPathW, GetTempPathA, GetFullPathNameW, GetFullPathNameA, AreFileApisANSI,
+        GetDriveTypeW, GetDriveTypeA, FindFirstFileA, FindFirstFileW, FindFirstFileExW, FindNextFileA, FindNextFileW, FindClose
 }
 
 #[cfg(test)]

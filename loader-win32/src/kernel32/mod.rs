@@ -7,6 +7,7 @@ pub(crate) mod child;
 pub(crate) mod code;
 pub(crate) mod console;
 pub(crate) mod datafile;
+pub(crate) mod dates;
 pub(crate) mod delay;
 pub(crate) mod environment;
 pub(crate) mod error;
@@ -14,6 +15,7 @@ pub(crate) mod fiber;
 pub(crate) mod file;
 pub(crate) mod heaps;
 pub(crate) mod list;
+pub(crate) mod lstr;
 pub(crate) mod memory;
 pub(crate) mod module;
 pub(crate) mod pool;
@@ -30,6 +32,7 @@ pub(crate) mod thread;
 pub(crate) mod time;
 pub(crate) mod timer;
 pub(crate) mod tls;
+pub(crate) mod tree;
 pub(crate) mod wait;
 
 use loader_core::HostTable;
@@ -48,6 +51,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     code::TABLE,
     crate::jump::KERNEL32,
     console::TABLE,
+    dates::TABLE,
     delay::TABLE,
     environment::TABLE,
     error::TABLE,
@@ -59,6 +63,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     file::TABLE,
     heaps::TABLE,
     list::TABLE,
+    lstr::TABLE,
     memory::TABLE,
     module::TABLE,
     queues::TABLE,
@@ -75,6 +80,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     time::TABLE,
     timer::TABLE,
     tls::TABLE,
+    tree::TABLE,
     wait::TABLE,
 ];
 

@@ -1,12 +1,14 @@
 //! Text: code pages, classes of characters, comparison, and the small `lstr` functions.
 //!
-//! The ANSI and OEM code pages are UTF-8. Also known: 1252 and 28591 (both as Latin-1) and 20127 (ASCII).
+//! The ANSI and OEM code pages are UTF-8. Also known: 1252, 28591 (Latin-1) and 20127 (ASCII).
 
 use super::{Bool, FALSE, TRUE, error::code, fail};
 use crate::{guest::Ptr, text};
 
 const UTF8: u32 = 65001;
 const ERR_INVALID_CHARS: u32 = 8;
+/// Precomposed, composite, glyphs for control characters, and the above.
+const DECODING_FLAGS: u32 = 15;
 const WC_ERR_INVALID_CHARS: u32 = 0x80;
 
 /// The code page that a number stands for, or `None` where it is not known.
@@ -15,6 +17,31 @@ fn code_page(number: u32) -> Option<u32> {
         0..=3 | UTF8 => Some(UTF8), // ACP, OEMCP, MACCP, THREAD_ACP
         1252 | 28591 | 20127 => Some(number),
         _ => None,
+    }
+}
+
+/// What the bytes from 0x80 to 0x9f mean in code page 1252, where Latin-1 has control characters.
+const SIGNS_OF_1252: [u16; 32] = [
+    0x20ac, 0x81, 0x201a, 0x192, 0x201e, 0x2026, 0x2020, 0x2021, 0x2c6, 0x2030, 0x160, 0x2039, 0x152, 0x8d,
+    0x17d, 0x8f, 0x90, 0x2018, 0x2019, 0x201c, 0x201d, 0x2022, 0x2013, 0x2014, 0x2dc, 0x2122, 0x161, 0x203a,
+    0x153, 0x9d, 0x17e, 0x178,
+];
+
+/// What a byte means in a code page where each is a character.
+fn unit_of(page: u32, byte: u8) -> u16 {
+    match byte {
+        0x80..=0x9f if page == 1252 => SIGNS_OF_1252[usize::from(byte - 0x80)],
+        _ => byte.into(),
+    }
+}
+
+/// The byte that means a character in such a code page.
+fn byte_of(page: u32, unit: u32) -> Option<u8> {
+    let sign = || (0x80..=0x9f).find(|&byte| u32::from(unit_of(page, byte)) == unit);
+    match (page, unit) {
+        (1252, 0x80..=0x9f | 0x100..) => sign(),
+        (20127, 0x80..) => None,
+        _ => u8::try_from(unit).ok(),
     }
 }
 
@@ -27,7 +54,7 @@ fn decode(page: u32, bytes: &[u8], strict: bool) -> Option<Vec<u16>> {
             (Err(_), false) => Some(text::wide(&String::from_utf8_lossy(bytes))),
         },
         20127 if strict && !bytes.is_ascii() => None,
-        _ => Some(bytes.iter().map(|&b| b.into()).collect()),
+        _ => Some(bytes.iter().map(|&b| unit_of(page, b)).collect()),
     }
 }
 
@@ -41,15 +68,13 @@ fn encode(page: u32, units: &[u16], strict: bool, default: u8) -> Option<(Vec<u8
             Err(_) if strict => return None,
             Err(_) => char::REPLACEMENT_CHARACTER,
         };
-        let limit = if page == 20127 { 0x80 } else { 0x100 };
-        match (page, u32::from(c)) {
-            (UTF8, _) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-            (_, n) if n < limit => out.push(n as u8),
-            _ => {
-                replaced = true;
-                out.push(default);
-            }
+        if page == UTF8 {
+            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            continue;
         }
+        let byte = byte_of(page, c.into());
+        replaced |= byte.is_none();
+        out.push(byte.unwrap_or(default));
     }
     Some((out, replaced))
 }
@@ -86,6 +111,12 @@ extern "win64" fn MultiByteToWideChar(
     let Some(page) = code_page(page).filter(|_| len != 0 && room >= 0 && !from.is_null()) else {
         return fail(code::INVALID_PARAMETER);
     };
+    if flags & !DECODING_FLAGS != 0 {
+        return fail(code::INVALID_FLAGS);
+    }
+    if to.is_null() && room > 0 {
+        return fail(code::INVALID_PARAMETER);
+    }
     match decode(page, counted(&from, len), flags & ERR_INVALID_CHARS != 0) {
         Some(wide) => give(&wide, to, room),
         None => fail(code::NO_UNICODE_TRANSLATION),
@@ -105,6 +136,9 @@ extern "win64" fn WideCharToMultiByte(
     let Some(page) = code_page(page).filter(|_| len != 0 && room >= 0 && !from.is_null()) else {
         return fail(code::INVALID_PARAMETER);
     };
+    if to.is_null() && room > 0 {
+        return fail(code::INVALID_PARAMETER);
+    }
     if page == UTF8 && !(default.is_null() && used.is_null()) {
         return fail(code::INVALID_PARAMETER);
     }
@@ -123,7 +157,7 @@ extern "win64" fn GetACP() -> u32 {
 }
 
 extern "win64" fn IsValidCodePage(page: u32) -> Bool {
-    (page > 3 && code_page(page).is_some()).into()
+    if page > 3 && code_page(page).is_some() { TRUE } else { fail(code::INVALID_PARAMETER) }
 }
 
 /// `CPINFO`.
@@ -136,7 +170,7 @@ struct CodePageInfo {
 }
 
 extern "win64" fn GetCPInfo(page: u32, out: Ptr<CodePageInfo>) -> Bool {
-    let Some(page) = code_page(page) else {
+    let Some(page) = code_page(page).filter(|_| !out.is_null()) else {
         return fail(code::INVALID_PARAMETER);
     };
     let max_char_size = if page == UTF8 { 4 } else { 1 };
@@ -225,24 +259,28 @@ pub(crate) fn to_case(unit: u16, upper: bool) -> u16 {
     }
 }
 
+fn cased(flags: u32, unit: u16) -> u16 {
+    match flags & (LOWERCASE | UPPERCASE) {
+        LOWERCASE => to_case(unit, false),
+        UPPERCASE => to_case(unit, true),
+        _ => unit,
+    }
+}
+
 /// Maps case; a sort key is the text itself, which sorts by code.
 fn map_string(flags: u32, from: Ptr<u16>, len: i32, to: Ptr<u16>, room: i32) -> i32 {
     let units = counted(&from, len);
     if units.is_empty() || room < 0 || flags & BYTEREV != 0 {
         return fail(code::INVALID_PARAMETER);
     }
+    if flags & (LOWERCASE | UPPERCASE) == LOWERCASE | UPPERCASE {
+        return fail(code::INVALID_FLAGS);
+    }
     if flags & SORTKEY != 0 {
         let key: Vec<u8> = units.iter().flat_map(|u| u.to_be_bytes()).chain([0]).collect();
         return give(&key, to.cast(), room);
     }
-    let mapped: Vec<u16> = units
-        .iter()
-        .map(|&u| match flags & (LOWERCASE | UPPERCASE) {
-            LOWERCASE => to_case(u, false),
-            UPPERCASE => to_case(u, true),
-            _ => u,
-        })
-        .collect();
+    let mapped: Vec<u16> = units.iter().map(|&unit| cased(flags, unit)).collect();
     give(&mapped, to, room)
 }
 
@@ -260,6 +298,23 @@ extern "win64" fn LCMapStringEx(
     map_string(flags, from, len, to, room)
 }
 
+extern "win64" fn LCMapStringA(
+    _locale: u32,
+    flags: u32,
+    from: Ptr<u8>,
+    len: i32,
+    to: Ptr<u8>,
+    room: i32,
+) -> i32 {
+    let bytes = counted(&from, len);
+    if from.is_null() || bytes.is_empty() || room < 0 || flags & (BYTEREV | SORTKEY) != 0 {
+        return fail(code::INVALID_PARAMETER);
+    }
+    let units: Vec<u16> = decode(UTF8, bytes, false).unwrap_or_default();
+    let mapped: Vec<u16> = units.iter().map(|&unit| cased(flags, unit)).collect();
+    give(String::from_utf16_lossy(&mapped).as_bytes(), to, room)
+}
+
 extern "win64" fn LCMapStringW(
     _locale: u32,
     flags: u32,
@@ -272,20 +327,44 @@ extern "win64" fn LCMapStringW(
 }
 
 const LESS: i32 = 1;
-const EQUAL: i32 = 2;
+pub(crate) const EQUAL: i32 = 2;
 const GREATER: i32 = 3;
-const NORM_IGNORECASE: u32 = 1;
+pub(crate) const NORM_IGNORECASE: u32 = 1;
 
-/// Compares by code, with or without case: the order of the invariant locale for plain text, not its collation.
-fn compare(one: &[u16], other: &[u16], ignore_case: bool) -> i32 {
-    let key = |units: &[u16]| -> Vec<u16> {
-        units.iter().map(|&u| if ignore_case { to_case(u, true) } else { u }).collect()
-    };
-    match key(one).cmp(&key(other)) {
+fn ordering(order: std::cmp::Ordering) -> i32 {
+    match order {
         std::cmp::Ordering::Less => LESS,
         std::cmp::Ordering::Equal => EQUAL,
         std::cmp::Ordering::Greater => GREATER,
     }
+}
+
+/// Compares as people sort: signs before digits before letters, and case only where all else is equal, the small letter
+/// first. Letters with accents are letters of their own here.
+pub(crate) fn collate(one: &[u16], other: &[u16], flags: u32) -> i32 {
+    let rank = |unit: u16| match class(unit) {
+        bits if bits & 0x100 != 0 => 2,
+        bits if bits & 4 != 0 => 1,
+        _ => 0,
+    };
+    let letters = |units: &[u16]| -> Vec<(u8, u16)> {
+        units.iter().map(|&unit| (rank(unit), to_case(unit, true))).collect()
+    };
+    let capitals = |units: &[u16]| -> Vec<bool> { units.iter().map(|&unit| class(unit) & 1 != 0).collect() };
+    let order = letters(one).cmp(&letters(other));
+    ordering(if flags & NORM_IGNORECASE == 0 {
+        order.then_with(|| capitals(one).cmp(&capitals(other)))
+    } else {
+        order
+    })
+}
+
+/// Compares by code, with or without case.
+fn compare(one: &[u16], other: &[u16], ignore_case: bool) -> i32 {
+    let key = |units: &[u16]| -> Vec<u16> {
+        units.iter().map(|&u| if ignore_case { to_case(u, true) } else { u }).collect()
+    };
+    ordering(key(one).cmp(&key(other)))
 }
 
 /// Without the zero that a length of -1 includes.
@@ -300,6 +379,9 @@ extern "win64" fn CompareStringOrdinal(
     m: i32,
     ignore_case: Bool,
 ) -> i32 {
+    if one.is_null() || other.is_null() {
+        return fail(code::INVALID_PARAMETER);
+    }
     compare(bare(counted(&one, n), n), bare(counted(&other, m), m), ignore_case != 0)
 }
 
@@ -311,7 +393,25 @@ extern "win64" fn CompareStringW(
     other: Ptr<u16>,
     m: i32,
 ) -> i32 {
-    compare(bare(counted(&one, n), n), bare(counted(&other, m), m), flags & NORM_IGNORECASE != 0)
+    if one.is_null() || other.is_null() {
+        return fail(code::INVALID_PARAMETER);
+    }
+    collate(bare(counted(&one, n), n), bare(counted(&other, m), m), flags)
+}
+
+extern "win64" fn CompareStringA(
+    _locale: u32,
+    flags: u32,
+    one: Ptr<u8>,
+    n: i32,
+    other: Ptr<u8>,
+    m: i32,
+) -> i32 {
+    if one.is_null() || other.is_null() {
+        return fail(code::INVALID_PARAMETER);
+    }
+    let wide = |text: &Ptr<u8>, len: i32| decode(UTF8, counted(text, len), false).unwrap_or_default();
+    collate(bare(&wide(&one, n), n), bare(&wide(&other, m), m), flags)
 }
 
 extern "win64" fn CompareStringEx(
@@ -328,16 +428,12 @@ extern "win64" fn CompareStringEx(
     CompareStringW(0, flags, one, n, other, m)
 }
 
-extern "win64" fn lstrlenA(text: Ptr<u8>) -> i32 {
-    text.text().len() as i32
-}
-
-extern "win64" fn lstrlenW(text: Ptr<u16>) -> i32 {
-    text.text().len() as i32
-}
-
 /// The user's language: English (United States), the one whose messages are known.
 extern "win64" fn GetUserDefaultLCID() -> u32 {
+    0x409
+}
+
+extern "win64" fn GetUserDefaultLangID() -> u16 {
     0x409
 }
 
@@ -353,8 +449,9 @@ table! {
     /// Text.
     pub(crate) TABLE:
         MultiByteToWideChar, WideCharToMultiByte, GetACP, GetOEMCP = GetACP, IsValidCodePage, GetCPInfo, IsDBCSLeadByteEx,
-        IsDBCSLeadByte, GetStringTypeW, GetStringTypeExW, LCMapStringEx, LCMapStringW, CompareStringOrdinal, CompareStringW,
-        CompareStringEx, lstrlenA, lstrlenW, GetUserDefaultLCID, GetSystemDefaultLCID = GetUserDefaultLCID,
+        IsDBCSLeadByte, GetStringTypeW, GetStringTypeExW, LCMapStringEx, LCMapStringW, LCMapStringA, CompareStringOrdinal, CompareStringW, CompareStringA,
+        CompareStringEx, GetUserDefaultLCID, GetSystemDefaultLCID = GetUserDefaultLCID,
         GetThreadLocale = GetUserDefaultLCID, GetUserDefaultLocaleName, GetSystemDefaultLocaleName = GetUserDefaultLocaleName,
-        IsValidLocale
+        IsValidLocale, GetUserDefaultLangID, GetSystemDefaultLangID = GetUserDefaultLangID,
+        GetUserDefaultUILanguage = GetUserDefaultLangID, GetSystemDefaultUILanguage = GetUserDefaultLangID
 }

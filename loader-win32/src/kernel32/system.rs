@@ -10,7 +10,10 @@ use crate::{
 };
 use std::{
     arch::x86_64::{__cpuid, __cpuid_count},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
 };
 
 /// `SYSTEM_INFO`.
@@ -343,10 +346,19 @@ extern "win64" fn GetWindowsDirectoryW(to: Ptr<u16>, room: u32) -> u32 {
     text::answer(&text::wide(r"C:\windows"), to, room)
 }
 
+extern "win64" fn GetWindowsDirectoryA(to: Ptr<u8>, room: u32) -> u32 {
+    text::answer(br"C:\windows", to, room)
+}
+
 /// The kinds of message boxes that a failure would show: none are shown in any case, the number is kept.
+static ERROR_MODE: AtomicU32 = AtomicU32::new(0);
+
 extern "win64" fn SetErrorMode(mode: u32) -> u32 {
-    static MODE: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    MODE.swap(mode, std::sync::atomic::Ordering::Relaxed)
+    ERROR_MODE.swap(mode, Relaxed)
+}
+
+extern "win64" fn GetErrorMode() -> u32 {
+    ERROR_MODE.load(Relaxed)
 }
 
 /// Always the ordinary one: who wants another has none to set.
@@ -363,5 +375,5 @@ table! {
         OpenProcess, ExitProcess, GetPriorityClass, IsDebuggerPresent, CheckRemoteDebuggerPresent, IsWow64Process, GetComputerNameA,
         GetComputerNameW,
         GetSystemDirectoryW, GetSystemDirectoryA, GetWindowsDirectoryW, GetSystemWindowsDirectoryW = GetWindowsDirectoryW,
-        SetErrorMode
+        GetWindowsDirectoryA, GetSystemWindowsDirectoryA = GetWindowsDirectoryA, SetErrorMode, GetErrorMode
 }

@@ -81,14 +81,14 @@ extern "win64" fn QueryUnbiasedInterruptTime(out: Ptr<u64>) -> Bool {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SystemTime {
-    year: u16,
-    month: u16,
-    weekday: u16,
-    day: u16,
-    hour: u16,
-    minute: u16,
-    second: u16,
-    millisecond: u16,
+    pub year: u16,
+    pub month: u16,
+    pub weekday: u16,
+    pub day: u16,
+    pub hour: u16,
+    pub minute: u16,
+    pub second: u16,
+    pub millisecond: u16,
 }
 
 /// Days since 1970 of a date of the Gregorian calendar.
@@ -110,7 +110,7 @@ pub(crate) fn date_of(days: i64) -> (i64, i64, i64) {
     (year + era * 400 + i64::from(month <= 2), month, day)
 }
 
-fn to_system_time(time: i64) -> Option<SystemTime> {
+pub(crate) fn to_system_time(time: i64) -> Option<SystemTime> {
     if time < 0 {
         return None;
     }
@@ -130,7 +130,7 @@ fn to_system_time(time: i64) -> Option<SystemTime> {
     })
 }
 
-fn from_system_time(t: &SystemTime) -> Option<i64> {
+pub(crate) fn from_system_time(t: &SystemTime) -> Option<i64> {
     let valid = (1601..=30827).contains(&t.year)
         && (1..=12).contains(&t.month)
         && (1..=31).contains(&t.day)

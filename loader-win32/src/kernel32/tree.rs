@@ -1,0 +1,194 @@
+//! What is done to the tree of files by name: copies, moves, attributes, names that are free, searches for a file.
+
+use super::{
+    Bool, FALSE, answer,
+    error::code,
+    fail,
+    file::{NOT_A_FOLDER, READONLY, from_windows, host, on_file, on_path, rename},
+};
+use crate::{guest::Ptr, teb, text};
+use std::{
+    fs::{self, FileTimes},
+    path::Path,
+};
+
+fn exists(name: &str) -> bool {
+    host(name).is_ok_and(|path| Path::new(&path).exists())
+}
+
+fn copy(from: &str, to: &str, refuse: bool) -> Bool {
+    answer(host(to).and_then(|target| {
+        if refuse && Path::new(&target).exists() {
+            return Err(code::FILE_EXISTS);
+        }
+        on_path(from, |source| fs::copy(source, target)).map(drop)
+    }))
+}
+
+extern "win64" fn CopyFileA(from: Ptr<u8>, to: Ptr<u8>, refuse: Bool) -> Bool {
+    copy(&from.string(), &to.string(), refuse != FALSE)
+}
+
+extern "win64" fn CopyFileW(from: Ptr<u16>, to: Ptr<u16>, refuse: Bool) -> Bool {
+    copy(&from.string(), &to.string(), refuse != FALSE)
+}
+
+extern "win64" fn MoveFileA(from: Ptr<u8>, to: Ptr<u8>) -> Bool {
+    rename(&from.string(), &to.string(), 0)
+}
+
+extern "win64" fn CreateHardLinkA(name: Ptr<u8>, existing: Ptr<u8>, _security: usize) -> Bool {
+    link(&name.string(), &existing.string())
+}
+
+extern "win64" fn CreateHardLinkW(name: Ptr<u16>, existing: Ptr<u16>, _security: usize) -> Bool {
+    link(&name.string(), &existing.string())
+}
+
+fn link(name: &str, existing: &str) -> Bool {
+    answer(host(name).and_then(|name| on_path(existing, |existing| fs::hard_link(existing, name))))
+}
+
+/// Of the attributes the host keeps one: that nobody may write.
+fn set_attributes(name: &str, attributes: u32) -> Bool {
+    answer(on_path(name, |path| {
+        let mut rights = fs::metadata(&path)?.permissions();
+        rights.set_readonly(attributes & READONLY != 0);
+        fs::set_permissions(path, rights)
+    }))
+}
+
+extern "win64" fn SetFileAttributesA(name: Ptr<u8>, attributes: u32) -> Bool {
+    set_attributes(&name.string(), attributes)
+}
+
+extern "win64" fn SetFileAttributesW(name: Ptr<u16>, attributes: u32) -> Bool {
+    set_attributes(&name.string(), attributes)
+}
+
+/// Null leaves a time as it is, and so do all ones. When the file was created, the host says.
+extern "win64" fn SetFileTime(handle: usize, _created: Ptr<i64>, read: Ptr<i64>, written: Ptr<i64>) -> Bool {
+    let given = |time: Ptr<i64>| {
+        (!time.is_null()).then(|| time.get()).filter(|time| ![0, -1].contains(time)).and_then(from_windows)
+    };
+    answer(on_file(handle, |file| {
+        let times = FileTimes::new();
+        let times = given(read).map_or(times, |at| times.set_accessed(at));
+        let times = given(written).map_or(times, |at| times.set_modified(at));
+        file.set_times(times)
+    }))
+}
+
+/// A name of the folder, three letters and four hexadecimal digits. Without a number, the first that is free, and the
+/// file is made.
+fn temporary(folder: &str, prefix: &str, number: u32) -> Result<(String, u32), u32> {
+    if !host(folder).is_ok_and(|path| Path::new(&path).is_dir()) {
+        return Err(NOT_A_FOLDER);
+    }
+    let separator = if folder.ends_with(['\\', '/']) { "" } else { "\\" };
+    let prefix: String = prefix.chars().take(3).collect();
+    let name = |n: u32| format!("{folder}{separator}{prefix}{:X}.tmp", n & 0xffff);
+    if number != 0 {
+        return Ok((name(number), number));
+    }
+    let start = u32::from_le_bytes(crate::bcrypt::random());
+    let free = |n: &u32| *n != 0 && on_path(&name(*n), fs::File::create_new).is_ok();
+    let n = (0..0xffff).map(|i| start.wrapping_add(i) & 0xffff).find(free).ok_or(code::FILE_EXISTS)?;
+    Ok((name(n), n))
+}
+
+extern "win64" fn GetTempFileNameA(folder: Ptr<u8>, prefix: Ptr<u8>, number: u32, to: Ptr<u8>) -> u32 {
+    temporary(&folder.string(), &prefix.string(), number).map_or_else(
+        |e| fail(e) as u32,
+        |(name, n)| {
+            text::answer(name.as_bytes(), to, 260);
+            n
+        },
+    )
+}
+
+extern "win64" fn GetTempFileNameW(folder: Ptr<u16>, prefix: Ptr<u16>, number: u32, to: Ptr<u16>) -> u32 {
+    temporary(&folder.string(), &prefix.string(), number).map_or_else(
+        |e| fail(e) as u32,
+        |(name, n)| {
+            text::answer(&text::wide(&name), to, 260);
+            n
+        },
+    )
+}
+
+/// Where a file is: in the folders of the list, or, without one, where programs are looked for.
+fn find(folders: Option<String>, name: &str, extension: Option<String>) -> Option<String> {
+    let process = teb::process();
+    let bare = name.rsplit(['\\', '/']).next().unwrap_or(name);
+    let name = format!("{name}{}", extension.filter(|_| !bare.contains('.')).unwrap_or_default());
+    if name.contains(['\\', '/', ':']) {
+        return Some(process.drives.absolute(&name)).filter(|full| exists(full));
+    }
+    let usual = || {
+        let program = crate::process::program_path();
+        let own = program.rsplit_once('\\').map_or("", |(folder, _)| folder).to_owned();
+        [own, process.drives.current(), process.environment.get("PATH").unwrap_or_default()].join(";")
+    };
+    let folders = folders.unwrap_or_else(usual);
+    let inside = |folder: &str| process.drives.absolute(&format!("{folder}\\{name}"));
+    folders.split(';').filter(|folder| !folder.is_empty()).map(inside).find(|full| exists(full))
+}
+
+extern "win64" fn SearchPathA(
+    folders: Ptr<u8>,
+    name: Ptr<u8>,
+    extension: Ptr<u8>,
+    room: u32,
+    to: Ptr<u8>,
+    part: Ptr<usize>,
+) -> u32 {
+    let given = |text: Ptr<u8>| (!text.is_null()).then(|| text.string());
+    match find(given(folders), &name.string(), given(extension)) {
+        Some(full) => {
+            part.put(full.rfind('\\').map_or(0, |at| to.at(at + 1).addr()));
+            text::answer(full.as_bytes(), to, room)
+        }
+        None => fail(code::FILE_NOT_FOUND) as u32,
+    }
+}
+
+extern "win64" fn SearchPathW(
+    folders: Ptr<u16>,
+    name: Ptr<u16>,
+    extension: Ptr<u16>,
+    room: u32,
+    to: Ptr<u16>,
+    part: Ptr<usize>,
+) -> u32 {
+    let given = |text: Ptr<u16>| (!text.is_null()).then(|| text.string());
+    match find(given(folders), &name.string(), given(extension)) {
+        Some(full) => {
+            let full = text::wide(&full);
+            part.put(full.iter().rposition(|&u| u == u16::from(b'\\')).map_or(0, |at| to.at(at + 1).addr()));
+            text::answer(&full, to, room)
+        }
+        None => fail(code::FILE_NOT_FOUND) as u32,
+    }
+}
+
+/// The host has no short names: a path that leads somewhere is its own short and its own long one.
+fn same(name: &str) -> Result<(), u32> {
+    if exists(name) { Ok(()) } else { Err(code::FILE_NOT_FOUND) }
+}
+
+extern "win64" fn GetLongPathNameA(name: Ptr<u8>, to: Ptr<u8>, room: u32) -> u32 {
+    same(&name.string()).map_or_else(|e| fail(e) as u32, |()| text::answer(name.text(), to, room))
+}
+
+extern "win64" fn GetLongPathNameW(name: Ptr<u16>, to: Ptr<u16>, room: u32) -> u32 {
+    same(&name.string()).map_or_else(|e| fail(e) as u32, |()| text::answer(name.text(), to, room))
+}
+
+table! {
+    /// Files by name.
+    pub(crate) TABLE:
+        CopyFileA, CopyFileW, MoveFileA, CreateHardLinkA, CreateHardLinkW, SetFileAttributesA, SetFileAttributesW, SetFileTime,
+        GetTempFileNameA, GetTempFileNameW, SearchPathA, SearchPathW, GetLongPathNameA, GetLongPathNameW,
+        GetShortPathNameA = GetLongPathNameA, GetShortPathNameW = GetLongPathNameW
+}
