@@ -260,7 +260,7 @@ fn wide(from: Ptr<u16>, precision: Option<usize>) -> Vec<u8> {
         return narrow(Ptr::NULL, precision);
     }
     let units = from.slice(from.count(precision.unwrap_or(usize::MAX)));
-    String::from_utf16_lossy(units).into_bytes()
+    String::from_utf16_lossy(&units).into_bytes()
 }
 
 /// The size letters at the start of `rest`, and what follows them.

@@ -86,21 +86,26 @@ impl<T: Copy> Ptr<T> {
         }
     }
 
-    /// `len` elements, or none where the pointer is null.
-    pub(crate) fn slice(&self, len: usize) -> &[T] {
+    /// `len` elements, or none where the pointer is null. Those at an odd place, which Windows code may have, are copied.
+    pub(crate) fn slice(&self, len: usize) -> Cow<'_, [T]> {
         if self.is_null() || len > isize::MAX as usize / size_of::<T>().max(1) {
-            return &[];
+            return Cow::Borrowed(&[]);
         }
-        // SAFETY: the caller passed `len` readable elements, as the function's contract says; x86-64 Windows code keeps
-        // its arrays aligned.
-        unsafe { slice::from_raw_parts(self.0, len) }
+        if !self.0.is_aligned() {
+            return (0..len).map(|nth| self.at(nth).get()).collect();
+        }
+        // SAFETY: the caller passed `len` readable elements, as the function's contract says.
+        Cow::Borrowed(unsafe { slice::from_raw_parts(self.0, len) })
     }
 
     /// Copies elements there.
     pub(crate) fn fill(self, from: &[T]) {
         if !self.is_null() {
             // SAFETY: the caller passed room for that many, as the function's contract says; ours is other memory.
-            unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), self.0, from.len()) }
+            // Bytes are copied, for the place may be an odd one.
+            unsafe {
+                std::ptr::copy_nonoverlapping(from.as_ptr().cast(), self.0.cast::<u8>(), size_of_val(from))
+            }
         }
     }
 }
@@ -151,12 +156,29 @@ impl Ptr<u8> {
 
 impl Ptr<u16> {
     /// The units before the first zero; none where the pointer is null.
-    pub(crate) fn text(&self) -> &[u16] {
+    pub(crate) fn text(&self) -> Cow<'_, [u16]> {
         self.slice(self.count(usize::MAX))
     }
 
     /// A zero-terminated wide text as a `String`; lone surrogates are replaced.
     pub(crate) fn string(&self) -> String {
-        String::from_utf16_lossy(self.text())
+        String::from_utf16_lossy(&self.text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_text_may_stand_at_an_odd_place() {
+        let mut bytes = *b"_\x41\0\x42\x01\0\0____";
+        let odd = |nth: usize, bytes: &mut [u8]| Ptr(bytes[nth..].as_mut_ptr().cast::<u16>());
+        assert_eq!(*odd(1, &mut bytes).text(), [0x41, 0x142]);
+        assert_eq!(*odd(1, &mut bytes).slice(1), [0x41]);
+        odd(7, &mut bytes).fill(&[0x43]);
+        assert_eq!(&bytes[6..10], b"\0\x43\0_");
+        // Of two neighbouring places one is odd.
+        assert_eq!(*odd(0, &mut bytes).slice(1), [0x415f]);
     }
 }

@@ -22,12 +22,12 @@ fn make(units: &[u16]) -> Ptr<u16> {
 }
 
 extern "win64" fn SysAllocString(text: Ptr<u16>) -> Ptr<u16> {
-    if text.is_null() { text } else { make(text.text()) }
+    if text.is_null() { text } else { make(&text.text()) }
 }
 
 /// Without a text, the room for one.
 extern "win64" fn SysAllocStringLen(text: Ptr<u16>, len: u32) -> Ptr<u16> {
-    if text.is_null() { make(&vec![0; len as usize]) } else { make(text.slice(len as usize)) }
+    if text.is_null() { make(&vec![0; len as usize]) } else { make(&text.slice(len as usize)) }
 }
 
 #[allow(unsafe_code)]
@@ -82,7 +82,7 @@ mod tests {
         let units = crate::text::wide_z("abc");
         // SAFETY: the text outlives the call.
         let text = SysAllocString(unsafe { Ptr::new(units.as_ptr().cast_mut()) });
-        assert_eq!((SysStringLen(text), SysStringByteLen(text), text.text()), (3, 6, &units[..3]));
+        assert_eq!((SysStringLen(text), SysStringByteLen(text), &*text.text()), (3, 6, &units[..3]));
         SysFreeString(text);
         SysFreeString(Ptr::NULL);
     }

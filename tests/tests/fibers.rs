@@ -44,7 +44,7 @@ fn image(name: &str) -> PathBuf {
 
 fn failing() -> Failing {
     let engine = tests::subject::engine(Engine::builder()).unwrap();
-    let library = engine.open(image("failing.dll")).unwrap();
+    let library = engine.open(image("fibers-failing.dll")).unwrap();
     Failing { engine, library }
 }
 
@@ -86,7 +86,7 @@ fn what_nobody_handles_in_a_fiber_is_an_error_of_the_call_that_led_there() {
         assert_eq!((e.code, e.place), (RAISED, None)); // raised by a function of the host
         let e = f.exception("fails", &[READS, 16]);
         assert_eq!((e.code, &*e.information), (ACCESS_VIOLATION, &[0, 16][..]));
-        assert_eq!(&*e.place.unwrap().0, "failing.dll");
+        assert_eq!(&*e.place.unwrap().0, "fibers-failing.dll");
         assert_eq!(f.code("fails", &[CALLS, NOWHERE]), (ACCESS_VIOLATION, vec![8, NOWHERE]));
         assert_eq!(f.exception("fails", &[RECURSES, 0]).code, STACK_OVERFLOW);
         assert_eq!(f.call("fails", &[COMES_BACK, 0]), Ok(1), "the thread is as it was");
@@ -124,7 +124,7 @@ fn a_fiber_that_fails_in_a_thread_of_the_librarys_own_ends_that_and_is_reported(
         }
     };
     let engine = tests::subject::engine(Engine::builder().observe(observe)).unwrap();
-    let library = engine.open(image("failing.dll")).unwrap();
+    let library = engine.open(image("fibers-failing.dll")).unwrap();
     let f = Failing { engine, library };
     assert_eq!(f.call("in_thread", &[RAISES]), Ok(RAISED_IN_THREAD.into()));
     let failed = failed.lock().unwrap();
@@ -216,7 +216,7 @@ fn fibers_go_with_their_engine_and_their_threads() {
 #[test]
 fn a_fiber_that_was_left_in_a_library_that_went_is_an_access_violation() {
     let f = failing();
-    let bytes = std::fs::read(image("failing.dll")).unwrap();
+    let bytes = std::fs::read(image("fibers-failing.dll")).unwrap();
     let other = f.engine.open_bytes("other.dll", bytes).unwrap();
     let left = f.call("leaves", &[]).unwrap();
     let Failing { engine, library } = f;

@@ -114,7 +114,7 @@ fn next_byte(file: i32) -> u8 {
 }
 
 extern "win64" fn _write(file: i32, from: Ptr<u8>, len: u32) -> i32 {
-    let with_returns = is_text(file).then(|| with_returns(from.slice(len as usize)));
+    let with_returns = is_text(file).then(|| with_returns(&from.slice(len as usize)));
     let (at, n) =
         with_returns.as_ref().map_or((from.raw().cast_const(), len as usize), |t| (t.as_ptr(), t.len()));
     // SAFETY: the caller passes `len` readable bytes, or they are ours.

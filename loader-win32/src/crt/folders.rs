@@ -55,7 +55,7 @@ fn split_s<T: Element>(path: Ptr<T>, to: [(Ptr<T>, usize); 4]) -> i32 {
         return invalid();
     }
     let path = path.slice(path.count(usize::MAX));
-    let parts = parts(path);
+    let parts = parts(&path);
     if parts.iter().zip(to).any(|(part, to)| !to.0.is_null() && part.len() >= to.1) {
         clear();
         return refuse(ERANGE);
@@ -75,7 +75,7 @@ extern "win64" fn _wsplitpath(
     name: Ptr<u16>,
     end: Ptr<u16>,
 ) {
-    split(path.text(), [drive, folder, name, end]);
+    split(&path.text(), [drive, folder, name, end]);
 }
 
 extern "win64" fn _splitpath_s(
@@ -123,7 +123,7 @@ extern "win64" fn _makepath(to: Ptr<u8>, drive: Ptr<u8>, folder: Ptr<u8>, name: 
 }
 
 extern "win64" fn _wmakepath(to: Ptr<u16>, drive: Ptr<u16>, folder: Ptr<u16>, name: Ptr<u16>, end: Ptr<u16>) {
-    put(&joined(drive.text(), folder.text(), name.text(), end.text()), to);
+    put(&joined(&drive.text(), &folder.text(), &name.text(), &end.text()), to);
 }
 
 extern "win64" fn _makepath_s(
@@ -145,7 +145,13 @@ extern "win64" fn _wmakepath_s(
     name: Ptr<u16>,
     end: Ptr<u16>,
 ) -> i32 {
-    super::string::copy_s(to, room, &joined(drive.text(), folder.text(), name.text(), end.text()), 0, false)
+    super::string::copy_s(
+        to,
+        room,
+        &joined(&drive.text(), &folder.text(), &name.text(), &end.text()),
+        0,
+        false,
+    )
 }
 
 /// Gives a text: in the caller's room, or in a block that the caller frees.

@@ -68,7 +68,7 @@ extern "win64" fn _aligned_realloc(block: Block, len: usize, align: usize) -> Bl
     }
     let new = _aligned_malloc(len, align);
     if !new.is_null() {
-        new.fill(block.slice(heap::size(block).min(len)));
+        new.fill(&block.slice(heap::size(block).min(len)));
         heap::free(block);
     }
     new
@@ -141,7 +141,7 @@ extern "win64" fn _wcsdup(text: Ptr<u16>) -> Ptr<u16> {
     }
     let units = text.text();
     let block = malloc((units.len() + 1) * 2).cast::<u16>();
-    block.fill(units);
+    block.fill(&units);
     block.at(units.len()).put(0);
     block
 }

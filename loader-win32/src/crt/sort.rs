@@ -96,7 +96,7 @@ extern "win64" fn _lsearch(key: Ptr<u8>, base: Ptr<u8>, n: Ptr<u32>, len: u32, c
         return found;
     }
     let end = base.at((n.get() * len) as usize);
-    end.fill(key.slice(len as usize));
+    end.fill(&key.slice(len as usize));
     n.set(n.get() + 1);
     end
 }

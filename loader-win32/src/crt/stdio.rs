@@ -96,7 +96,7 @@ extern "win64" fn fwrite(from: Ptr<u8>, len: usize, n: usize, file: File) -> usi
         // SAFETY: the caller passes an open stream and `n` elements.
         return unsafe { libc::fwrite(from.raw().cast(), len, n, file.to_host()) };
     }
-    if write(file, from.slice(len.saturating_mul(n))) { n } else { 0 }
+    if write(file, &from.slice(len.saturating_mul(n))) { n } else { 0 }
 }
 
 extern "win64" fn fputs(text: Ptr<u8>, file: File) -> i32 {
@@ -490,11 +490,11 @@ pub(crate) fn write_wide(file: File, units: &[u16]) -> bool {
 }
 
 extern "win64" fn fputws(text: Ptr<u16>, file: File) -> i32 {
-    if write_wide(file, text.text()) { 0 } else { -1 }
+    if write_wide(file, &text.text()) { 0 } else { -1 }
 }
 
 extern "win64" fn _putws(text: Ptr<u16>) -> i32 {
-    let done = write_wide(stream::output(), text.text()) && write(stream::output(), &[LINE_END]);
+    let done = write_wide(stream::output(), &text.text()) && write(stream::output(), &[LINE_END]);
     if done { 0 } else { -1 }
 }
 

@@ -106,7 +106,7 @@ pub(crate) fn append_s<T: Copy + Default + PartialEq>(
         (!to.is_null() && room > 0).then(|| to.set(T::default()));
         return invalid();
     }
-    copy_s(to, room, from.slice(from.count(n)), start, n == TRUNCATE)
+    copy_s(to, room, &from.slice(from.count(n)), start, n == TRUNCATE)
 }
 
 /// All of a text: it is not cut off.

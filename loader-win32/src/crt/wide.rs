@@ -55,7 +55,7 @@ extern "win64" fn _wcsnicmp(a: Ptr<u16>, b: Ptr<u16>, n: usize) -> i32 {
 /// Copies up to `n` units and a zero to `to`.
 fn put(to: Ptr<u16>, from: Ptr<u16>, n: usize) {
     let len = from.count(n);
-    to.fill(from.slice(len));
+    to.fill(&from.slice(len));
     to.at(len).set(0);
 }
 
@@ -67,7 +67,7 @@ extern "win64" fn wcscpy(to: Ptr<u16>, from: Ptr<u16>) -> Ptr<u16> {
 /// What is left of `n` is filled with zeros, and nothing ends the text where `n` was too small.
 extern "win64" fn wcsncpy(to: Ptr<u16>, from: Ptr<u16>, n: usize) -> Ptr<u16> {
     let len = from.count(n);
-    to.fill(from.slice(len));
+    to.fill(&from.slice(len));
     (len..n).for_each(|i| to.at(i).set(0));
     to
 }
@@ -95,7 +95,7 @@ pub(crate) extern "win64" fn wcsrchr(s: Ptr<u16>, unit: u16) -> Ptr<u16> {
 pub(crate) extern "win64" fn wcsstr(s: Ptr<u16>, part: Ptr<u16>) -> Ptr<u16> {
     let (text, part) = (s.text(), part.text());
     let last = text.len().checked_sub(part.len());
-    let found = last.and_then(|last| (0..=last).find(|&i| text[i..].starts_with(part)));
+    let found = last.and_then(|last| (0..=last).find(|&i| text[i..].starts_with(&part)));
     found.map_or(Ptr::NULL, |i| s.at(i))
 }
 
@@ -171,7 +171,7 @@ extern "win64" fn _wcsnset(text: Ptr<u16>, unit: u16, n: usize) -> Ptr<u16> {
 extern "win64" fn wcsxfrm(to: Ptr<u16>, from: Ptr<u16>, n: usize) -> usize {
     let units = from.text();
     if units.len() < n {
-        to.fill(units);
+        to.fill(&units);
         to.at(units.len()).set(0);
     }
     units.len()
@@ -207,7 +207,7 @@ extern "win64" fn wmemchr(s: Ptr<u16>, unit: u16, n: usize) -> Ptr<u16> {
 }
 
 extern "win64" fn wmemcmp(a: Ptr<u16>, b: Ptr<u16>, n: usize) -> i32 {
-    a.slice(n).cmp(b.slice(n)) as i32
+    a.slice(n).cmp(&b.slice(n)) as i32
 }
 
 // Between bytes and units: in the "C" locale a byte is a unit.

@@ -62,7 +62,7 @@ extern "win64" fn WriteConsoleW(
     written: Ptr<u32>,
     _reserved: usize,
 ) -> Bool {
-    let text = String::from_utf16_lossy(from.slice(len as usize));
+    let text = String::from_utf16_lossy(&from.slice(len as usize));
     answer(terminal(handle).and_then(|()| write(handle, text.as_bytes())).map(|()| written.put(len)))
 }
 

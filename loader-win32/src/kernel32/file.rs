@@ -176,7 +176,11 @@ extern "win64" fn WriteFile(
     let bytes = from.slice(len as usize);
     let written = on_file(handle, |f| {
         let mut f = f;
-        if overlapped.is_null() { f.write_all(bytes) } else { f.write_all_at(bytes, overlapped.get().offset) }
+        if overlapped.is_null() {
+            f.write_all(&bytes)
+        } else {
+            f.write_all_at(&bytes, overlapped.get().offset)
+        }
     });
     answer(written.map_err(|e| not_permitted(handle, e)).map(|()| {
         done.put(len);

@@ -133,7 +133,7 @@ fn resize(heap: usize, old: Block, len: usize, zeroed: bool) -> Result<Block, u3
     let heaps = &teb::process().heaps;
     let before = heaps.size(heap, old).ok_or(code::INVALID_PARAMETER)?;
     let new = own_block(heap, from, len, zeroed)?;
-    new.fill(old.slice(before.min(len)));
+    new.fill(&old.slice(before.min(len)));
     if heaps.forget(heap, old) {
         drop_block(from, old);
     }

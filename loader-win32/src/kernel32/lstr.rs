@@ -9,7 +9,7 @@ fn copy<T: Copy + Default + PartialEq>(to: Ptr<T>, from: Ptr<T>, most: usize) ->
         return Ptr::NULL;
     }
     let len = from.count(most);
-    to.fill(from.slice(len));
+    to.fill(&from.slice(len));
     to.at(len).set(T::default());
     to
 }

@@ -4,6 +4,7 @@
 
 use super::{Bool, FALSE, TRUE, error::code, fail};
 use crate::{guest::Ptr, text};
+use std::borrow::Cow;
 
 const UTF8: u32 = 65001;
 const ERR_INVALID_CHARS: u32 = 8;
@@ -80,11 +81,8 @@ fn encode(page: u32, units: &[u16], strict: bool, default: u8) -> Option<(Vec<u8
 }
 
 /// The elements that a length stands for: a count, or -1 for everything up to and with the zero.
-fn counted<T: Copy + Default + PartialEq>(from: &Ptr<T>, len: i32) -> &[T] {
-    match usize::try_from(len) {
-        Ok(len) => from.slice(len),
-        Err(_) => from.slice(from.count(usize::MAX).saturating_add(1)),
-    }
+fn counted<T: Copy + Default + PartialEq>(from: &Ptr<T>, len: i32) -> Cow<'_, [T]> {
+    from.slice(usize::try_from(len).unwrap_or_else(|_| from.count(usize::MAX).saturating_add(1)))
 }
 
 /// Gives a converted text: its length where there is no room asked for, otherwise all of it or the error.
@@ -117,7 +115,7 @@ extern "win64" fn MultiByteToWideChar(
     if to.is_null() && room > 0 {
         return fail(code::INVALID_PARAMETER);
     }
-    match decode(page, counted(&from, len), flags & ERR_INVALID_CHARS != 0) {
+    match decode(page, &counted(&from, len), flags & ERR_INVALID_CHARS != 0) {
         Some(wide) => give(&wide, to, room),
         None => fail(code::NO_UNICODE_TRANSLATION),
     }
@@ -143,7 +141,7 @@ extern "win64" fn WideCharToMultiByte(
         return fail(code::INVALID_PARAMETER);
     }
     let instead = if default.is_null() { b'?' } else { default.get() };
-    match encode(page, counted(&from, len), flags & WC_ERR_INVALID_CHARS != 0, instead) {
+    match encode(page, &counted(&from, len), flags & WC_ERR_INVALID_CHARS != 0, instead) {
         Some((bytes, replaced)) => {
             used.put(replaced.into());
             give(&bytes, to, room)
@@ -310,7 +308,7 @@ extern "win64" fn LCMapStringA(
     if from.is_null() || bytes.is_empty() || room < 0 || flags & (BYTEREV | SORTKEY) != 0 {
         return fail(code::INVALID_PARAMETER);
     }
-    let units: Vec<u16> = decode(UTF8, bytes, false).unwrap_or_default();
+    let units: Vec<u16> = decode(UTF8, &bytes, false).unwrap_or_default();
     let mapped: Vec<u16> = units.iter().map(|&unit| cased(flags, unit)).collect();
     give(String::from_utf16_lossy(&mapped).as_bytes(), to, room)
 }
@@ -382,7 +380,7 @@ extern "win64" fn CompareStringOrdinal(
     if one.is_null() || other.is_null() {
         return fail(code::INVALID_PARAMETER);
     }
-    compare(bare(counted(&one, n), n), bare(counted(&other, m), m), ignore_case != 0)
+    compare(bare(&counted(&one, n), n), bare(&counted(&other, m), m), ignore_case != 0)
 }
 
 extern "win64" fn CompareStringW(
@@ -396,7 +394,7 @@ extern "win64" fn CompareStringW(
     if one.is_null() || other.is_null() {
         return fail(code::INVALID_PARAMETER);
     }
-    collate(bare(counted(&one, n), n), bare(counted(&other, m), m), flags)
+    collate(bare(&counted(&one, n), n), bare(&counted(&other, m), m), flags)
 }
 
 extern "win64" fn CompareStringA(
@@ -410,7 +408,7 @@ extern "win64" fn CompareStringA(
     if one.is_null() || other.is_null() {
         return fail(code::INVALID_PARAMETER);
     }
-    let wide = |text: &Ptr<u8>, len: i32| decode(UTF8, counted(text, len), false).unwrap_or_default();
+    let wide = |text: &Ptr<u8>, len: i32| decode(UTF8, &counted(text, len), false).unwrap_or_default();
     collate(bare(&wide(&one, n), n), bare(&wide(&other, m), m), flags)
 }
 

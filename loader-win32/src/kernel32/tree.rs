@@ -182,7 +182,7 @@ extern "win64" fn GetLongPathNameA(name: Ptr<u8>, to: Ptr<u8>, room: u32) -> u32
 }
 
 extern "win64" fn GetLongPathNameW(name: Ptr<u16>, to: Ptr<u16>, room: u32) -> u32 {
-    same(&name.string()).map_or_else(|e| fail(e) as u32, |()| text::answer(name.text(), to, room))
+    same(&name.string()).map_or_else(|e| fail(e) as u32, |()| text::answer(&name.text(), to, room))
 }
 
 table! {

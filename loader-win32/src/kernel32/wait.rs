@@ -290,7 +290,7 @@ extern "win64" fn WaitForMultipleObjectsEx(
     ms: u32,
     alertable: Bool,
 ) -> u32 {
-    match objects(n, handles.slice(n.min(MAXIMUM_WAIT_OBJECTS) as usize), all) {
+    match objects(n, &handles.slice(n.min(MAXIMUM_WAIT_OBJECTS) as usize), all) {
         Ok(objects) => wait_for("WaitForMultipleObjects", objects, all != 0, ms, alertable),
         Err(e) => {
             teb::set_last_error(e);
