@@ -347,8 +347,12 @@ extern "win64" fn _rotr64(n: u64, by: i32) -> u64 {
     n.rotate_right(by.cast_unsigned() % 64)
 }
 
+/// More digits than this are not given out: Microsoft's runtime has room for no more (`_CVTBUFSIZE`, less two).
+const MOST_DIGITS: i32 = 347;
+
 /// The first `n` decimal digits of a number without its sign, and where the point is among them.
-fn decimal(x: f64, n: usize) -> (String, i32) {
+fn decimal(x: f64, n: i32) -> (String, i32) {
+    let n = n.clamp(0, MOST_DIGITS) as usize;
     let text = format!("{:.*e}", n.max(1) - 1, x.abs());
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let point = if x == 0.0 { 0 } else { exponent.parse::<i32>().unwrap_or(0) + 1 };
@@ -366,25 +370,29 @@ fn give(digits: &[u8]) -> *const c_char {
 
 /// So many digits.
 extern "win64" fn _ecvt(x: f64, n: i32, point: Ptr<i32>, negative: Ptr<i32>) -> *const c_char {
-    let (digits, at) = decimal(x, usize::try_from(n).unwrap_or(0));
+    let (digits, at) = decimal(x, n);
     point.put(at);
     negative.put((x < 0.0).into());
     give(digits.as_bytes())
 }
 
-/// So many digits behind the point, or all but so many before it.
-extern "win64" fn _fcvt(x: f64, n: i32, point: Ptr<i32>, negative: Ptr<i32>) -> *const c_char {
-    let places = usize::try_from(n).unwrap_or(0);
-    let text = format!("{:.places$}", x.abs());
+/// The digits up to `n` behind the point, or all but so many before it, and where the point is among them.
+fn fixed(x: f64, n: i32) -> (String, i32) {
+    let n = n.clamp(-MOST_DIGITS, MOST_DIGITS);
+    let text = format!("{:.*}", n.max(0) as usize, x.abs());
     let whole = text.find('.').unwrap_or(text.len()) as i32;
     let all: String = text.chars().filter(char::is_ascii_digit).collect();
-    let digits = if x == 0.0 { all[1..].to_owned() } else { all.trim_start_matches('0').to_owned() };
+    let digits = if x == 0.0 { &all[1..] } else { all.trim_start_matches('0') };
     let at = match () {
         () if x == 0.0 => 0,
         () if digits.is_empty() => -n,
         () => whole - (all.len() - digits.len()) as i32,
     };
-    let (digits, at) = if n < 0 { decimal(x, usize::try_from(at + n).unwrap_or(0)) } else { (digits, at) };
+    if n < 0 { decimal(x, at + n) } else { (digits.into(), at) }
+}
+
+extern "win64" fn _fcvt(x: f64, n: i32, point: Ptr<i32>, negative: Ptr<i32>) -> *const c_char {
+    let (digits, at) = fixed(x, n);
     point.put(at);
     negative.put((x < 0.0).into());
     give(digits.as_bytes())
@@ -476,5 +484,13 @@ mod tests {
         assert_eq!(number(b"inf", true), (0.0, 0));
         assert_eq!(number(b"inf", false), (f64::INFINITY, 3));
         assert_eq!((decimal(123.456, 4), decimal(0.0, 3)), (("1235".into(), 3), ("000".into(), 0)));
+        assert_eq!((fixed(123.456, 1), fixed(123.456, -1)), (("1235".into(), 3), ("12".into(), 3)));
+        // However many digits are asked for.
+        for x in [0.0, -1.5, 1e300, 1e-300, f64::INFINITY, f64::NAN] {
+            for n in [i32::MIN, -1, 0, 1, 65_536, i32::MAX] {
+                assert!(decimal(x, n).0.len() <= MOST_DIGITS as usize);
+                assert!(fixed(x, n).0.len() <= f64::MAX_10_EXP as usize + 1 + MOST_DIGITS as usize);
+            }
+        }
     }
 }

@@ -213,20 +213,24 @@ fn name<'a>(names: &[&'a str], n: i32) -> &'a str {
 
 /// The week of the year, where weeks begin on `first`.
 fn week(tm: &Tm, first: i32) -> i32 {
-    (tm[7] + 7 - (tm[6] - first).rem_euclid(7)) / 7
+    (tm[7].saturating_add(7) - tm[6].wrapping_sub(first).rem_euclid(7)) / 7
 }
 
 /// The year and the week of ISO 8601.
 fn iso_week(tm: &Tm) -> (i32, i32) {
-    let monday = (tm[6] + 6) % 7;
+    let monday = tm[6].saturating_add(6).rem_euclid(7);
     let leap = |y: i32| y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
-    let (year, week) = (tm[5] + 1900, (tm[7] - monday + 10) / 7);
+    let (year, of_year) = (tm[5].saturating_add(1900), tm[7].clamp(-366, 366)); // whatever the program says
+    let week = (of_year - monday + 10) / 7;
     let length = |y: i32| if leap(y) { 366 } else { 365 };
     if week < 1 {
-        let before = Tm::from([0, 0, 0, 0, 0, tm[5] - 1, tm[6], tm[7] + length(year - 1), 0]);
-        return (year - 1, (before[7] - monday + 10) / 7);
+        let before = year.saturating_sub(1);
+        return (before, (of_year + length(before) - monday + 10) / 7);
     }
-    if week == 53 && tm[7] - monday + 3 >= length(year) { (year + 1, 1) } else { (year, week) }
+    match week == 53 && of_year - monday + 3 >= length(year) {
+        true => (year.saturating_add(1), 1),
+        false => (year, week),
+    }
 }
 
 /// What one letter of a format stands for; `None` for letters that stand for nothing.
@@ -236,7 +240,7 @@ fn field(c: char, tm: &Tm, legacy: bool) -> Option<String> {
         0 => 12,
         h => h,
     };
-    let full = year + 1900;
+    let full = year.saturating_add(1900);
     Some(match c {
         'a' => name(&DAYS, weekday).chars().take(3).collect(),
         'A' => name(&DAYS, weekday).into(),
@@ -253,8 +257,8 @@ fn field(c: char, tm: &Tm, legacy: bool) -> Option<String> {
         'G' => iso_week(tm).0.to_string(),
         'H' => format!("{hour:02}"),
         'I' => format!("{twelve:02}"),
-        'j' => format!("{:03}", of_year + 1),
-        'm' => format!("{:02}", month + 1),
+        'j' => format!("{:03}", of_year.saturating_add(1)),
+        'm' => format!("{:02}", month.saturating_add(1)),
         'M' => format!("{minute:02}"),
         'n' => "\n".into(),
         'p' => if hour < 12 { "AM" } else { "PM" }.into(),
@@ -578,5 +582,10 @@ mod tests {
         assert_eq!(format("%q", &tm, false), None);
         let new_year = broken(days_of(2005, 1, 1) * 86_400).unwrap(); // belongs to 2004's last week
         assert_eq!(format("%G-%V", &new_year, false).unwrap(), "2004-53");
+        // Whatever a program calls a date.
+        let all = "%a%A%b%B%c%C%d%e%g%G%H%I%j%m%M%p%r%S%u%U%V%w%W%y%Y%#c%#x";
+        for n in [i32::MIN, -1, i32::MAX] {
+            assert!(format(all, &[n; 9], false).is_some());
+        }
     }
 }
