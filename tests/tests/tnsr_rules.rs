@@ -1036,9 +1036,9 @@ fn import_control_of_one_loadfile_never_changes_how_anothers_imports_are_resolve
             };
             let other = if other.is_empty() { "g -> early" } else { "g -> b" };
             let bound = [
+                format!("bound b: {other}"),
                 format!("bound a: {}", mine[0]),
                 format!("bound a: {}", mine[1]),
-                format!("bound b: {other}"),
             ];
             assert_eq!(toy.log_of(&["bound"]), bound);
         }
