@@ -331,12 +331,12 @@ impl ErrorKind {
             Self::Io { .. } => 126,
             Self::Space { .. } | Self::TlsExhausted { .. } | Self::StaticTlsExhausted { .. } => 8, // ERROR_NOT_ENOUGH_MEMORY
             Self::BaseTaken { .. } => 487, // ERROR_INVALID_ADDRESS
-            Self::Refused { .. } => 1114,  // ERROR_DLL_INIT_FAILED
+            Self::Refused { .. } | Self::Abandoned => 1114, // ERROR_DLL_INIT_FAILED
             Self::Exception(e) if e.code == 0xc000_0005 => 998, // ERROR_NOACCESS
             Self::Exception(e) => e.code,
-            Self::NameTaken => 183,                              // ERROR_ALREADY_EXISTS
-            Self::BadMode { .. } | Self::BadName => 87,          // ERROR_INVALID_PARAMETER
-            Self::Inconsistent { .. } | Self::Abandoned => 1359, // ERROR_INTERNAL_ERROR
+            Self::NameTaken => 183,                     // ERROR_ALREADY_EXISTS
+            Self::BadMode { .. } | Self::BadName => 87, // ERROR_INVALID_PARAMETER
+            Self::Inconsistent { .. } => 1359,          // ERROR_INTERNAL_ERROR
         }
     }
 }

@@ -59,9 +59,13 @@ impl Model {
         self.handles.push(Some(Some(name.into())));
         let handle = self.handles.len() - 1;
         let added: Vec<String> = self.loaded[before..].iter().map(|m| m.name.clone()).collect();
-        for name in self.start_order(name) {
-            // Begun by an outer open: what needs a module that is at it waits for that one, and is the outer open's to start.
-            if !added.contains(&name) && self.start_order(&name).iter().any(|needed| self.is_at_it(needed)) {
+        // Begun by an outer open: what needs a module that is at it waits for that one, and is the outer open's to start.
+        let waits = |model: &Self, name: &str| {
+            !added.iter().any(|a| a == name) && model.start_order(name).iter().any(|n| model.is_at_it(n))
+        };
+        let order = if waits(self, name) { Vec::new() } else { self.start_order(name) };
+        for name in order {
+            if waits(self, &name) {
                 continue;
             }
             if let Err(error) = self.start(&name) {

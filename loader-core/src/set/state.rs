@@ -438,12 +438,12 @@ impl State {
         let me = this_thread();
         let is_at_it = |id: &ModuleId| self.modules[*id].phase == Phase::Running(me);
         if order.iter().any(is_at_it) {
-            order.retain(|&id| {
-                let m = &self.modules[id];
-                let is_outer =
-                    m.phase == Phase::Pending(me) && !fresh.iter().any(|f| Arc::ptr_eq(f, &m.info));
-                !is_outer || !self.attach_order(id).iter().any(is_at_it)
-            });
+            let is_fresh = |id| fresh.iter().any(|f| Arc::ptr_eq(f, self.info(id)));
+            let waits = |id| !is_fresh(id) && self.attach_order(id).iter().any(is_at_it);
+            match waits(root) {
+                true => order.clear(), // with all that it needs
+                false => order.retain(|&id| !waits(id)),
+            }
         }
         order
     }
