@@ -476,8 +476,7 @@ impl<'s> Session<'s> {
     /// Where calls that are bound when they are first made will be looked for; `None` where all are bound now.
     fn lazy_scope(&self) -> Option<LazyScope> {
         let local = || self.local.iter().map(|(_, info)| Arc::downgrade(info)).collect();
-        let lazy = self.lazy.then(|| self.set.lazy_scope(local(), self.scope == Scope::OwnFirst));
-        lazy.flatten()
+        self.lazy.then(|| self.set.lazy_scope(local())).flatten()
     }
 
     /// Who is asked before the n-th module itself, as `ask_list` has it, whose place in the root's loadList is `place`; `None`

@@ -4,11 +4,15 @@
 use crate::voice;
 use corpus::{Case, Open, Symbol};
 use loader::{
-    Addr, Binding, Buffer, Builder, Convention, Dialect, Engine, EntryCalls, ErrorKind, Library,
+    Addr, Binding, Buffer, Builder, Convention, Dialect, Engine, EntryCalls, ErrorKind, Event, Library,
     MissingPolicy, Mode, Rules, StayPolicy, ThreadDestructors,
 };
 use loader_core::Query;
-use std::{fs, marker::PhantomData};
+use std::{
+    fs,
+    marker::PhantomData,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// The mark of a step after which a library stays; every other constant is about the order of lines.
 pub const UNIQUE_STAYS: &str = "UNIQUE_STAYS";
@@ -144,6 +148,24 @@ pub fn engine(with: Builder) -> Result<Engine, String> {
     let engine = with.host(voice::tlog()).build().map_err(|error| error.to_string())?;
     drop(engine.main_program());
     Ok(engine)
+}
+
+/// What an engine reports to have failed, in sentences.
+pub type Failed = Arc<Mutex<Vec<String>>>;
+
+/// [`engine`], and what it reports.
+///
+/// # Errors
+/// A sentence.
+pub fn reporting() -> Result<(Engine, Failed), String> {
+    let failed = Failed::default();
+    let heard = failed.clone();
+    let observe = move |event: &Event<'_>| {
+        if let Event::Failed { error } = event {
+            heard.lock().unwrap_or_else(PoisonError::into_inner).push(error.to_string());
+        }
+    };
+    Ok((engine(Engine::builder().observe(observe))?, failed))
 }
 
 /// What glibc does where it differs from this engine's own rules.

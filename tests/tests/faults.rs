@@ -4,16 +4,13 @@
 //! `unsafe` because exports are called by address, and because some of these tests fault and handle signals themselves.
 #![allow(unsafe_code)]
 
-use loader::{Addr, Arg, Convention, Engine, ErrorKind, Event, Exception, Format, Library, invoke};
+use loader::{Addr, Arg, Convention, Engine, ErrorKind, Exception, Format, Library, invoke};
 use loader_core::Query;
 use std::{
     os::unix::process::ExitStatusExt,
     process::{Command, Output},
     ptr,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicPtr, AtomicU32, Ordering::SeqCst},
-    },
+    sync::atomic::{AtomicPtr, AtomicU32, Ordering::SeqCst},
     thread,
 };
 
@@ -173,14 +170,7 @@ fn faults_of_many_threads_at_once_are_all_dispatched() {
 
 #[test]
 fn a_thread_of_the_librarys_own_that_fails_is_reported() {
-    let failed = Arc::new(Mutex::new(Vec::new()));
-    let heard = failed.clone();
-    let observe = move |event: &Event<'_>| {
-        if let Event::Failed { error } = event {
-            heard.lock().unwrap().push(error.to_string());
-        }
-    };
-    let engine = tests::subject::engine(Engine::builder().observe(observe)).unwrap();
+    let (engine, failed) = tests::subject::reporting().unwrap();
     let library = engine.open(corpus::root().join("pe/faults/faults.dll")).unwrap();
     assert_eq!(call(&engine, &library, "in_thread", WRITES), Ok(ACCESS_VIOLATION));
     assert_eq!(

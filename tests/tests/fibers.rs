@@ -4,14 +4,9 @@
 //! `unsafe` because exports are called by address.
 #![allow(unsafe_code)]
 
-use loader::{Arg, Convention, Engine, ErrorKind, Event, Exception, Format, Library, invoke};
+use loader::{Arg, Convention, Engine, ErrorKind, Exception, Format, Library, invoke};
 use loader_core::Query;
-use std::{
-    path::PathBuf,
-    process::Command,
-    sync::{Arc, Mutex, mpsc},
-    thread,
-};
+use std::{path::PathBuf, process::Command, sync::mpsc, thread};
 
 /// The ways of `failing.c`.
 const RAISES: u64 = 0;
@@ -116,14 +111,7 @@ fn a_fiber_that_ends_ends_a_thread_of_the_librarys_but_fails_the_call_of_one_of_
 
 #[test]
 fn a_fiber_that_fails_in_a_thread_of_the_librarys_own_ends_that_and_is_reported() {
-    let failed = Arc::new(Mutex::new(Vec::new()));
-    let heard = failed.clone();
-    let observe = move |event: &Event<'_>| {
-        if let Event::Failed { error } = event {
-            heard.lock().unwrap().push(error.to_string());
-        }
-    };
-    let engine = tests::subject::engine(Engine::builder().observe(observe)).unwrap();
+    let (engine, failed) = tests::subject::reporting().unwrap();
     let library = engine.open(image("fibers-failing.dll")).unwrap();
     let f = Failing { engine, library };
     assert_eq!(f.call("in_thread", &[RAISES]), Ok(RAISED_IN_THREAD.into()));

@@ -12,6 +12,7 @@ use crate::{
     Addr, Error, ErrorKind, Event, Export, Format, Query, Result, Rva, Stage,
     call::{MissingImport, Stubs},
     event::Topics,
+    mode::Scope,
     registers,
 };
 use std::{
@@ -28,8 +29,6 @@ pub(crate) struct LazyScope {
     set: Weak<LoadSet>,
     /// The root's loadList, as the session searched it. Whoever goes is missed by nobody.
     local: Arc<[Weak<Info>]>,
-    /// Whether that comes before the globalized searchList.
-    local_first: bool,
 }
 
 /// The calls of one module that are bound when they are first made.
@@ -84,9 +83,9 @@ impl LazyCalls {
 impl LoadSet {
     /// Where calls are looked for that are bound when first made, in the order of `local`; `None` for a load set that
     /// is not [shared](LoadSet::shared).
-    pub(crate) fn lazy_scope(&self, local: Arc<[Weak<Info>]>, local_first: bool) -> Option<LazyScope> {
+    pub(crate) fn lazy_scope(&self, local: Arc<[Weak<Info>]>) -> Option<LazyScope> {
         let set = self.me.clone();
-        (set.strong_count() != 0).then_some(LazyScope { set, local, local_first })
+        (set.strong_count() != 0).then_some(LazyScope { set, local })
     }
 
     fn bind_call(&self, calls: &LazyCalls, nth: u64) -> Result<Addr> {
@@ -118,7 +117,7 @@ impl LoadSet {
         let global = globals.iter().map(|m| m.info.clone());
         let engine = global.clone().filter(|info| info.image.format() == Format::Host);
         let local = calls.scope.local.iter().filter_map(Weak::upgrade);
-        let before = calls.scope.local_first.then(|| engine.chain(local.clone()));
+        let before = (calls.caller.scope == Scope::OwnFirst).then(|| engine.chain(local.clone()));
         let itself = calls.itself_first.then(|| calls.caller.clone());
         let list = itself.into_iter().chain(before.into_iter().flatten()).chain(global).chain(local);
         let later = iter::once_with(|| self.lock().groups(&calls.caller)).flatten();

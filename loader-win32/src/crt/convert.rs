@@ -235,9 +235,9 @@ fn digits(mut n: u64, base: u32, minus: bool) -> Vec<u8> {
     out
 }
 
-fn write(to: Ptr<u8>, digits: &[u8]) -> Ptr<u8> {
+fn write<T: Copy + Default>(to: Ptr<T>, digits: &[T]) -> Ptr<T> {
     to.fill(digits);
-    to.at(digits.len()).set(0);
+    to.at(digits.len()).set(T::default());
     to
 }
 
@@ -293,26 +293,20 @@ fn units(digits: &[u8]) -> Vec<u16> {
     digits.iter().map(|&digit| digit.into()).collect()
 }
 
-fn write_wide(to: Ptr<u16>, digits: &[u8]) -> Ptr<u16> {
-    to.fill(&units(digits));
-    to.at(digits.len()).set(0);
-    to
-}
-
 extern "win64" fn _itow(n: i32, to: Ptr<u16>, base: u32) -> Ptr<u16> {
-    write_wide(to, &signed_digits(n.into(), 32, base))
+    write(to, &units(&signed_digits(n.into(), 32, base)))
 }
 
 extern "win64" fn _i64tow(n: i64, to: Ptr<u16>, base: u32) -> Ptr<u16> {
-    write_wide(to, &signed_digits(n, 64, base))
+    write(to, &units(&signed_digits(n, 64, base)))
 }
 
 extern "win64" fn _ultow(n: u32, to: Ptr<u16>, base: u32) -> Ptr<u16> {
-    write_wide(to, &digits(n.into(), base, false))
+    write(to, &units(&digits(n.into(), base, false)))
 }
 
 extern "win64" fn _ui64tow(n: u64, to: Ptr<u16>, base: u32) -> Ptr<u16> {
-    write_wide(to, &digits(n, base, false))
+    write(to, &units(&digits(n, base, false)))
 }
 
 extern "win64" fn _itow_s(n: i32, to: Ptr<u16>, room: usize, base: u32) -> i32 {

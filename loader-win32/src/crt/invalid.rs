@@ -14,7 +14,13 @@ pub(crate) fn invalid() -> i32 {
     refuse(libc::EINVAL)
 }
 
-/// The same with another number in `errno`, which is returned.
+/// An argument is wrong, of a function that returns -1 then.
+pub(crate) fn refused() -> i32 {
+    invalid();
+    -1
+}
+
+/// An argument is wrong, with another number in `errno`, which is returned.
 pub(crate) fn refuse(error: i32) -> i32 {
     set_errno(error);
     let of_thread = teb::own(|o| o.invalid_handler.get());

@@ -1,6 +1,9 @@
 //! The heap of the C runtime: the common one.
 
-use super::{invalid::invalid, set_errno};
+use super::{
+    invalid::{invalid, refused},
+    set_errno,
+};
 use crate::{
     guest::Ptr,
     heap::{self, Block},
@@ -107,8 +110,7 @@ extern "win64" fn _heapchk() -> i32 {
 /// Whether `malloc` calls the handler too: it never does here, and the mode that was before says so.
 extern "win64" fn _set_new_mode(mode: i32) -> i32 {
     if mode != 0 {
-        invalid();
-        return -1;
+        return refused();
     }
     0
 }

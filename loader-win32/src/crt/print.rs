@@ -1,7 +1,7 @@
 //! `printf` in all its forms that take a `va_list`.
 
 use super::{
-    invalid::{invalid, refuse},
+    invalid::{refuse, refused},
     stdio,
 };
 use crate::{
@@ -26,11 +26,6 @@ fn style(options: u64, width: Width) -> Style {
 
 fn length(n: usize) -> i32 {
     i32::try_from(n).unwrap_or(-1)
-}
-
-fn refused() -> i32 {
-    invalid();
-    -1
 }
 
 fn narrow(pattern: Ptr<u8>, arguments: Ptr<u64>, options: u64) -> Option<Vec<u8>> {

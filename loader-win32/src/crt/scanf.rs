@@ -1,6 +1,6 @@
 //! `scanf` in all its forms that take a `va_list`.
 
-use super::{invalid::invalid, stdio};
+use super::{invalid::refused, stdio};
 use crate::{
     format::Arguments,
     guest::Ptr,
@@ -63,7 +63,7 @@ fn run<T: Copy + Default + PartialEq + Into<u16>>(
     kind: Kind,
 ) -> i32 {
     if pattern.is_null() {
-        return refuse();
+        return refused();
     }
     let pattern: Vec<u16> =
         pattern.slice(pattern.count(usize::MAX)).iter().map(|&element| element.into()).collect();
@@ -78,11 +78,6 @@ fn wide(options: u64) -> Kind {
     Kind { wide: options & LEGACY_WIDE != 0, secure: options & SECURE != 0 }
 }
 
-fn refuse() -> i32 {
-    invalid();
-    -1
-}
-
 extern "win64" fn __stdio_common_vsscanf(
     options: u64,
     from: Ptr<u8>,
@@ -92,7 +87,7 @@ extern "win64" fn __stdio_common_vsscanf(
     arguments: Ptr<u64>,
 ) -> i32 {
     if from.is_null() {
-        return refuse();
+        return refused();
     }
     run(Memory { next: from, left: len }, pattern, arguments, narrow(options))
 }
@@ -106,7 +101,7 @@ extern "win64" fn __stdio_common_vswscanf(
     arguments: Ptr<u64>,
 ) -> i32 {
     if from.is_null() {
-        return refuse();
+        return refused();
     }
     run(Memory { next: from, left: len }, pattern, arguments, wide(options))
 }

@@ -1,7 +1,7 @@
 //! Signals that the program sends itself, and the runtime's last resorts.
 #![allow(unsafe_code)] // calls into the guest
 
-use super::invalid::invalid;
+use super::invalid::{invalid, refused};
 use crate::guest::Ptr;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -35,8 +35,7 @@ extern "win64" fn signal(signal: i32, action: usize) -> usize {
 /// Calls the handler once, after setting it back to the default; the default ends the program with 3.
 pub(crate) extern "win64" fn raise(signal: i32) -> i32 {
     let Some(place) = handler(signal) else {
-        invalid();
-        return -1;
+        return refused();
     };
     match place.swap(DEFAULT, SeqCst) {
         DEFAULT => {

@@ -2,7 +2,11 @@
 //! Ctrl-Z is the end; the three standard streams are the host's, where lines end as they always do.
 #![allow(unsafe_code)] // the host's functions do to guest memory what the guest asks for
 
-use super::{files, invalid::invalid, keep_errno, set_errno};
+use super::{
+    files,
+    invalid::{invalid, refused},
+    keep_errno, set_errno,
+};
 use crate::{
     guest::Ptr,
     path,
@@ -265,10 +269,7 @@ extern "win64" fn setvbuf(file: File, _buffer: usize, mode: i32, len: usize) -> 
     let mode = match mode {
         0 | 0x40 if (2..=i32::MAX as usize).contains(&len) => libc::_IOFBF,
         4 => libc::_IONBF,
-        _ => {
-            invalid();
-            return -1;
-        }
+        _ => return refused(),
     };
     // SAFETY: the caller passes an open stream; without a buffer the host makes its own.
     unsafe { libc::setvbuf(file.to_host(), std::ptr::null_mut(), mode, len) }
@@ -410,8 +411,7 @@ extern "win64" fn tmpfile_s(out: Ptr<*const Stream>) -> i32 {
 
 extern "win64" fn fclose(file: File) -> i32 {
     if file.is_null() {
-        invalid();
-        return -1;
+        return refused();
     }
     files::forget_mode(file.shared().file());
     stream::close(file)

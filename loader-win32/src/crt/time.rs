@@ -1,6 +1,9 @@
 //! Time of the C library: seconds since 1970 and broken-down dates.
 
-use super::{invalid::invalid, string::copy_s};
+use super::{
+    invalid::{invalid, refused},
+    string::copy_s,
+};
 use crate::{
     guest::Ptr,
     kernel32::time::{date, date_of, days_of, uptime},
@@ -120,10 +123,7 @@ fn made(tm: Ptr<Tm>, ahead: impl Fn(i64) -> i64, back: impl Fn(i64) -> Option<Tm
             tm.set(date);
             at
         }
-        _ => {
-            invalid();
-            -1
-        }
+        _ => refused().into(),
     }
 }
 
