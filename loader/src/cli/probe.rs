@@ -11,9 +11,10 @@
 //!   and no file's pages and no code are gone;
 //! * in the places where images were there must be nothing that was not there before, whatever its rights;
 //! * memory elsewhere that can be read and written, or not even read, is let pass: the C library's allocator keeps
-//!   such memory, and so do stacks of threads that ended; nobody can tell it from a leak.
+//!   such memory, and so do stacks of threads that ended; nobody can tell it from a leak. So is memory that processes
+//!   share by name (`sem_open`, `shm_open`).
 //!
-//! What the library's own code leaves by calling the C library (a locale's file, say) is residue too: it is the truth
+//! What else the library's own code leaves by calling the C library (a locale's file, say) is residue too: it is the truth
 //! about this library. It happens to refused libraries as well: a refusal must leave nothing either.
 
 use super::{Loading, name_of, residue};

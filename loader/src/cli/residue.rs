@@ -4,7 +4,8 @@ use loader_core::maps::{Mapping, Maps};
 use std::{collections::HashMap, fmt, ops::Range};
 
 /// What a load left behind, given where its images were, and what it took that was not its own. Memory that may be read and
-/// written, or not at all, counts only where an image was: elsewhere it is the allocator's, or a stack.
+/// written, or not at all, counts only where an image was: elsewhere it is the allocator's, a stack, or shared with other
+/// processes.
 pub(super) fn of(before: &Maps, after: &Maps, homes: &[Range<u64>]) -> Vec<Residue> {
     let left = beyond(before, after).into_iter().filter(|m| is_telling(m) || m.is_in(homes));
     let gone = beyond(after, before).into_iter().filter(|m| is_of_a_file(m) || m.rights.contains('x'));
@@ -12,7 +13,13 @@ pub(super) fn of(before: &Maps, after: &Maps, homes: &[Range<u64>]) -> Vec<Resid
 }
 
 fn is_of_a_file(mapping: &Mapping) -> bool {
-    mapping.name.starts_with('/')
+    mapping.name.starts_with('/') && !is_shared_memory(mapping)
+}
+
+/// Semaphores and other memory with a name (`sem_open(3)`, `shm_open(3)`), which code asks the C library for as it does for
+/// memory without one: libcapi20's initialiser leaves a semaphore with every loader. No image is ever in there.
+fn is_shared_memory(mapping: &Mapping) -> bool {
+    mapping.rights == "rw-" && mapping.name.starts_with("/dev/shm/")
 }
 
 /// A kind that the C library's allocator, threads and stacks never have: pages of a file, code, constants.
@@ -95,6 +102,17 @@ c000-d000 rw-p 00000000 00:00 0
         let after = BEFORE.replace("8000-9000", "8000-a000") + "f000-ff000 rw-p 00000000 00:00 0 \n";
         let after = after.replace("a000-c000 r--p", "a000-b000 r--p 00000000 00:00 0 \nb000-c000 r--p");
         assert_eq!(residue(&after, &[]), [""; 0]);
+    }
+
+    #[test]
+    fn memory_that_processes_share_is_no_images() {
+        let semaphore = "f000-10000 rw-s 00000000 00:1a 5 /dev/shm/sem.name\n";
+        assert_eq!(residue(&(BEFORE.to_owned() + semaphore), &[]), [""; 0]);
+        let inside = std::slice::from_ref(&(0xf000..0x10000));
+        let left = "left: 0xf000-0x10000 rw- /dev/shm/sem.name";
+        assert_eq!(residue(&(BEFORE.to_owned() + semaphore), inside), [left]);
+        let code = semaphore.replace("rw-s", "r-xs");
+        assert_eq!(residue(&(BEFORE.to_owned() + &code), &[]), [left.replace("rw-", "r-x")]);
     }
 
     #[test]
