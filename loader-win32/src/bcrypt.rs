@@ -36,7 +36,8 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-fn fill_guest(to: Ptr<u8>, len: u32) -> bool {
+/// The same for memory of the guest.
+pub(crate) fn fill_guest(to: Ptr<u8>, len: u32) -> bool {
     let mut done = 0;
     let mut chunk = [0; 256];
     while done < len as usize {

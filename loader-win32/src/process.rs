@@ -1,7 +1,7 @@
 //! One process, as Windows images see it: what [`Process::enter`] puts behind GS and what the functions keep.
 
 use crate::{
-    Advice, Counts, Services, bcrypt, crt,
+    Advice, Counts, Services, bcrypt, crt, crypt, dbghelp,
     exception::{self, vectored::Handlers},
     heap::Heaps,
     kernel32::{
@@ -19,7 +19,7 @@ use crate::{
     object::{Kind, Objects, PROCESS_ALL_ACCESS},
     ole,
     path::Drives,
-    peb, sockets, teb, text, version,
+    peb, powrprof, registry, shell32, sockets, teb, text, version,
 };
 use loader_core::{Addr, ErrorKind, HostModule, HostTable};
 use std::{
@@ -48,6 +48,7 @@ pub struct Process {
     pub(crate) handlers: Handlers,
     pub(crate) runtime: crt::Runtime,
     pub(crate) lists: Lists,
+    pub(crate) symbols: dbghelp::Sessions,
     pub(crate) fibers: fiber::Known,
 }
 
@@ -91,6 +92,7 @@ impl Process {
             handlers: Handlers::default(),
             runtime: crt::Runtime::default(),
             lists: Lists::default(),
+            symbols: dbghelp::Sessions::default(),
             fibers: fiber::Known::default(),
         }))
     }
@@ -252,7 +254,10 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
             ("ucrtbase.dll", [crt::SHARED, crt::UCRT].concat()),
             ("msvcrt.dll", [crt::SHARED, crt::MSVCRT].concat()),
             ("bcrypt.dll", vec![bcrypt::BCRYPT]),
-            ("ADVAPI32.dll", vec![bcrypt::ADVAPI32]),
+            ("ADVAPI32.dll", vec![bcrypt::ADVAPI32, crypt::ADVAPI32, registry::TABLE]),
+            ("dbghelp.dll", vec![dbghelp::TABLE]),
+            ("POWRPROF.dll", vec![powrprof::TABLE]),
+            ("SHELL32.dll", vec![shell32::TABLE]),
             ("OLEAUT32.dll", vec![ole::OLEAUT32]),
             ("ole32.dll", vec![ole::OLE32]),
             (SOCKETS, vec![sockets::WS2_32]),

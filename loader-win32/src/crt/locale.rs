@@ -54,6 +54,38 @@ extern "win64" fn ___mb_cur_max_func() -> i32 {
     1
 }
 
+extern "win64" fn ___mb_cur_max_l_func(_locale: usize) -> i32 {
+    1
+}
+
+/// `_locale_t`: where a locale's own tables are. Nobody looks into them but the runtime.
+type Locale = Ptr<[usize; 2]>;
+
+fn create(category: i32, known: bool) -> Locale {
+    if !(0..=5).contains(&category) || !known {
+        return Locale::NULL;
+    }
+    crate::heap::alloc(size_of::<[usize; 2]>(), true).cast()
+}
+
+/// A locale for the functions that are given one: "C", or none.
+extern "win64" fn _create_locale(category: i32, name: Ptr<u8>) -> Locale {
+    create(category, !name.is_null() && matches!(name.text(), b"" | b"C"))
+}
+
+extern "win64" fn _wcreate_locale(category: i32, name: Ptr<u16>) -> Locale {
+    create(category, !name.is_null() && matches!(name.string().as_str(), "" | "C"))
+}
+
+/// A copy of the current one.
+extern "win64" fn _get_current_locale() -> Locale {
+    create(0, true)
+}
+
+extern "win64" fn _free_locale(locale: Locale) {
+    crate::heap::free(locale.cast());
+}
+
 /// One name for each category; null means "C".
 extern "win64" fn ___lc_locale_name_func() -> *const [usize; 6] {
     static NAMES: [usize; 6] = [0; 6];
@@ -133,5 +165,10 @@ table! {
     pub(crate) TABLE:
         setlocale, _wsetlocale, localeconv, ___lc_codepage_func, ___lc_collate_cp_func = ___lc_codepage_func,
         ___mb_cur_max_func, ___lc_locale_name_func, _configthreadlocale, _Getdays, _Getmonths, _W_Getdays, _W_Getmonths,
-        _Gettnames, _W_Gettnames = _Gettnames
+        _Gettnames, _W_Gettnames = _Gettnames, _create_locale, _wcreate_locale, _get_current_locale, _free_locale
+}
+
+table! {
+    /// What ucrtbase has.
+    pub(crate) UCRT: ___mb_cur_max_l_func
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod convert;
 pub(crate) mod ctype;
+pub(crate) mod endings;
 pub(crate) mod fenv;
 pub(crate) mod files;
 pub(crate) mod folders;
@@ -40,6 +41,7 @@ pub(crate) const SHARED: &[HostTable] = &[
     convert::IN_LOCALES,
     ctype::TABLE,
     ctype::IN_LOCALES,
+    endings::TABLE,
     fenv::TABLE,
     files::TABLE,
     folders::TABLE,
@@ -64,11 +66,14 @@ pub(crate) const SHARED: &[HostTable] = &[
 pub(crate) const UCRT: &[HostTable] = &[
     crate::exception::scope::CRT,
     convert::UCRT,
+    endings::UCRT,
     invalid::UCRT,
+    locale::UCRT,
     print::UCRT,
     scanf::UCRT,
     startup::UCRT,
     stdio::UCRT,
+    string::UCRT,
     time::UCRT,
     wide::UCRT,
 ];
@@ -101,6 +106,8 @@ pub(crate) struct Runtime {
     pub invalid_handler: AtomicUsize,
     /// The handler for a failed `new`.
     pub new_handler: AtomicUsize,
+    /// What the program wants called first when it ends, for its main thread.
+    pub thread_end: AtomicUsize,
 }
 
 /// The calling thread's `errno`.

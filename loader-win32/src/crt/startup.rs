@@ -153,8 +153,9 @@ extern "win64" fn _onexit(f: usize) -> usize {
     f
 }
 
-/// Runs the process's own list, the newest first.
+/// Lets the main thread's own objects go, and runs the process's own list, the newest first.
 extern "win64" fn _cexit() {
+    super::endings::thread_ends();
     loop {
         let next = lock(&teb::process().runtime.at_exit).pop();
         match next {

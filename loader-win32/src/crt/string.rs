@@ -349,6 +349,11 @@ table! {
 }
 
 table! {
+    /// What ucrtbase has.
+    pub(crate) UCRT: __strncnt = strnlen
+}
+
+table! {
     /// The same in a locale that is passed last, which is always "C": the argument is not looked at.
     pub(crate) IN_LOCALES:
         _strcoll_l = strcmp, _stricoll_l = _stricmp, _strncoll_l = strncmp, _strnicoll_l = _strnicmp, _stricmp_l = _stricmp,

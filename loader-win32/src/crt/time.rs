@@ -548,8 +548,8 @@ pub(crate) fn set_variables() {
 }
 
 table! {
-    /// What ucrtbase has.
-    pub(crate) UCRT: strftime, _strftime_l = strftime, wcsftime, _wcsftime_l = wcsftime
+    /// What ucrtbase has. Names and formats of dates, which come last where C++'s library asks, are always those of "C".
+    pub(crate) UCRT: _Strftime = strftime, _Wcsftime = wcsftime, strftime, _strftime_l = strftime, wcsftime, _wcsftime_l = wcsftime
 }
 
 table! {

@@ -307,6 +307,24 @@ extern "win64" fn wctomb_s(done: Ptr<i32>, to: Ptr<u8>, room: usize, unit: u16) 
     0
 }
 
+/// The same, in the form that keeps a state.
+extern "win64" fn wcrtomb_s(done: Ptr<usize>, to: Ptr<u8>, room: usize, unit: u16, _state: usize) -> i32 {
+    if to.is_null() != (room == 0) {
+        done.put(usize::MAX);
+        return super::invalid::invalid();
+    }
+    let byte = if to.is_null() { Some(0) } else { to_byte(unit) };
+    let Some(byte) = byte else {
+        to.set(0);
+        done.put(usize::MAX);
+        set_errno(EILSEQ);
+        return EILSEQ;
+    };
+    to.put(byte);
+    done.put(1);
+    0
+}
+
 /// As `mbstowcs`, with the text's address going on and null at its end.
 extern "win64" fn mbsrtowcs(to: Ptr<u16>, from: Ptr<Ptr<u8>>, n: usize, _state: usize) -> usize {
     let text = from.get();
@@ -369,7 +387,7 @@ table! {
         wcslen, wcsnlen, wcscmp, wcsncmp, wcscoll = wcscmp, _wcsicoll = _wcsicmp, _wcsncoll = wcsncmp, _wcsnicoll = _wcsnicmp,
         _wcsicmp, wcsicmp = _wcsicmp, _wcsnicmp, wcsnicmp = _wcsnicmp, wcscpy, wcsncpy, wcscat, wcsncat, wcschr, wcsrchr, wcsstr, wcsspn, wcscspn, wcspbrk, wcstok_s, _wcslwr, wcslwr = _wcslwr, _wcsupr,
         wcsupr = _wcsupr, _wcslwr_s, _wcsupr_s, _wcsrev, _wcsset, _wcsnset, wcsxfrm, wmemcpy, wmemmove = wmemcpy, wmemset,
-        wmemchr, wmemcmp, mbtowc, mblen, mbrtowc, mbrlen, wctomb, wctomb_s, wcrtomb, btowc, wctob, mbstowcs, wcstombs,
+        wmemchr, wmemcmp, mbtowc, mblen, mbrtowc, mbrlen, wctomb, wctomb_s, wcrtomb, wcrtomb_s, btowc, wctob, mbstowcs, wcstombs,
         mbsrtowcs, wcsrtombs, mbstowcs_s, wcstombs_s, mbsinit
 }
 
@@ -384,7 +402,7 @@ table! {
 
 table! {
     /// What ucrtbase has.
-    pub(crate) UCRT: wcstok = wcstok_in
+    pub(crate) UCRT: wcstok = wcstok_in, __wcsncnt = wcsnlen
 }
 
 table! {
