@@ -43,6 +43,7 @@ mod path;
 mod peb;
 mod powrprof;
 mod process;
+mod query;
 mod registry;
 mod scan;
 mod services;
@@ -54,6 +55,7 @@ mod teb;
 #[cfg(test)]
 mod tests;
 mod text;
+mod user32;
 mod variadic;
 mod version;
 

@@ -19,7 +19,7 @@ use crate::{
     object::{Kind, Objects, PROCESS_ALL_ACCESS},
     ole,
     path::Drives,
-    peb, powrprof, registry, shell32, sockets, teb, text, version,
+    peb, powrprof, query, registry, shell32, sockets, teb, text, user32, version,
 };
 use loader_core::{Addr, ErrorKind, HostModule, HostTable};
 use std::{
@@ -48,6 +48,7 @@ pub struct Process {
     pub(crate) handlers: Handlers,
     pub(crate) runtime: crt::Runtime,
     pub(crate) lists: Lists,
+    pub(crate) listings: query::Listings,
     pub(crate) symbols: dbghelp::Sessions,
     pub(crate) fibers: fiber::Known,
 }
@@ -92,6 +93,7 @@ impl Process {
             handlers: Handlers::default(),
             runtime: crt::Runtime::default(),
             lists: Lists::default(),
+            listings: query::Listings::default(),
             symbols: dbghelp::Sessions::default(),
             fibers: fiber::Known::default(),
         }))
@@ -250,7 +252,7 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
         vec![
             ("KERNEL32.dll", kernel32::TABLES.to_vec()),
             ("KERNELBASE.dll", kernel32::TABLES.to_vec()),
-            ("ntdll.dll", ntdll::TABLES.to_vec()),
+            ("ntdll.dll", [ntdll::TABLES, query::TABLES].concat()),
             ("ucrtbase.dll", [crt::SHARED, crt::UCRT].concat()),
             ("msvcrt.dll", [crt::SHARED, crt::MSVCRT].concat()),
             ("bcrypt.dll", vec![bcrypt::BCRYPT]),
@@ -261,7 +263,7 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
             ("OLEAUT32.dll", vec![ole::OLEAUT32]),
             ("ole32.dll", vec![ole::OLE32]),
             (SOCKETS, vec![sockets::WS2_32]),
-            ("USER32.dll", vec![kernel32::resource::USER32]),
+            ("USER32.dll", vec![kernel32::resource::USER32, user32::TABLE]),
             ("VERSION.dll", vec![version::TABLE]),
         ]
     })

@@ -282,7 +282,8 @@ extern "win64" fn GetFileType(handle: usize) -> u32 {
     kind.unwrap_or_else(|e| fail(e) as u32)
 }
 
-fn attributes(m: &Metadata) -> u32 {
+/// What can be said of a file in a few bits.
+pub(crate) fn attributes(m: &Metadata) -> u32 {
     let read_only = if m.permissions().readonly() { READONLY } else { 0 };
     let link = if m.is_symlink() { REPARSE_POINT } else { 0 };
     (if m.is_dir() { DIRECTORY } else { ARCHIVE }) | read_only | link
@@ -296,7 +297,7 @@ pub(crate) fn from_windows(time: i64) -> Option<SystemTime> {
 }
 
 /// The times of a file: created, read, written.
-fn times(m: &Metadata) -> [i64; 3] {
+pub(crate) fn times(m: &Metadata) -> [i64; 3] {
     [(m.ctime(), m.ctime_nsec()), (m.atime(), m.atime_nsec()), (m.mtime(), m.mtime_nsec())]
         .map(|(s, n)| time::from_unix(s, n))
 }
@@ -581,17 +582,20 @@ pub(crate) fn search(pattern: &str) -> Result<Search, u32> {
     let (folder, last) = host.rsplit_once('/').unwrap_or((".", &host));
     let folder = if folder.is_empty() { "/" } else { folder };
     let last = if last == "*.*" { "*" } else { last };
-    let pattern: Vec<char> = last.to_lowercase().chars().collect();
-    let entries = fs::read_dir(folder).map_err(|_| code::PATH_NOT_FOUND)?;
+    Ok(Search(listing(folder, last).map_err(|_| code::PATH_NOT_FOUND)?.into_iter()))
+}
+
+/// What is in a folder of the host, and fits a pattern, by name.
+pub(crate) fn listing(folder: &str, pattern: &str) -> std::io::Result<Vec<(String, Metadata)>> {
+    let pattern: Vec<char> = pattern.to_lowercase().chars().collect();
+    let entries = fs::read_dir(folder)?;
     let names = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned());
     let mut all: Vec<String> = [".".into(), "..".into()].into_iter().chain(names).collect();
     all.retain(|n| fits(&pattern, &n.to_lowercase().chars().collect::<Vec<_>>()));
     all.sort();
-    let found: Vec<_> = all
-        .into_iter()
-        .filter_map(|n| Some((n.clone(), fs::metadata(format!("{folder}/{n}")).ok()?)))
-        .collect();
-    Ok(Search(found.into_iter()))
+    let found =
+        all.into_iter().filter_map(|n| Some((n.clone(), fs::metadata(format!("{folder}/{n}")).ok()?)));
+    Ok(found.collect())
 }
 
 impl Search {
