@@ -55,6 +55,7 @@ mod teb;
 #[cfg(test)]
 mod tests;
 mod text;
+mod unconnected;
 mod user32;
 mod variadic;
 mod version;

@@ -19,7 +19,7 @@ use crate::{
     object::{Kind, Objects, PROCESS_ALL_ACCESS},
     ole,
     path::Drives,
-    peb, powrprof, query, registry, shell32, sockets, teb, text, user32, version,
+    peb, powrprof, query, registry, shell32, sockets, teb, text, unconnected, user32, version,
 };
 use loader_core::{Addr, ErrorKind, HostModule, HostTable};
 use std::{
@@ -118,7 +118,10 @@ impl Process {
             .iter()
             .map(|(name, tables)| module(name, tables))
             .map(|m| match m.name() {
-                SOCKETS => sockets::ORDINALS.iter().fold(m, |m, &(n, f)| m.ordinal(n, f)),
+                SOCKETS => sockets::ORDINALS
+                    .iter()
+                    .chain(&unconnected::ORDINALS)
+                    .fold(m, |m, &(n, f)| m.ordinal(n, f)),
                 _ => m,
             })
             .collect()
@@ -262,7 +265,7 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
             ("SHELL32.dll", vec![shell32::TABLE]),
             ("OLEAUT32.dll", vec![ole::OLEAUT32]),
             ("ole32.dll", vec![ole::OLE32]),
-            (SOCKETS, vec![sockets::WS2_32]),
+            (SOCKETS, vec![sockets::WS2_32, unconnected::TABLE]),
             ("USER32.dll", vec![kernel32::resource::USER32, user32::TABLE]),
             ("VERSION.dll", vec![version::TABLE]),
         ]

@@ -106,7 +106,7 @@ fn or_invalid(result: Result<usize, u32>) -> usize {
     })
 }
 
-extern "win64" fn CreateFileW(
+pub(crate) extern "win64" fn CreateFileW(
     name: Ptr<u16>,
     access: u32,
     _share: u32,

@@ -33,6 +33,7 @@ pub(crate) mod time;
 pub(crate) mod timer;
 pub(crate) mod tls;
 pub(crate) mod tree;
+pub(crate) mod volume;
 pub(crate) mod wait;
 
 use loader_core::HostTable;
@@ -81,6 +82,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     timer::TABLE,
     tls::TABLE,
     tree::TABLE,
+    volume::TABLE,
     wait::TABLE,
 ];
 

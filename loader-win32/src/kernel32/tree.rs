@@ -4,13 +4,41 @@ use super::{
     Bool, FALSE, answer,
     error::code,
     fail,
-    file::{NOT_A_FOLDER, READONLY, from_windows, host, on_file, on_path, rename},
+    file::{CreateFileW, NOT_A_FOLDER, READONLY, from_windows, host, on_file, on_path, rename},
 };
 use crate::{guest::Ptr, teb, text};
 use std::{
     fs::{self, FileTimes},
     path::Path,
 };
+
+/// `CREATEFILE2_EXTENDED_PARAMETERS`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Extended {
+    size: u32,
+    attributes: u32,
+    flags: u32,
+    quality: u32,
+    security: usize,
+    template: usize,
+}
+
+extern "win64" fn CreateFile2(
+    name: Ptr<u16>,
+    access: u32,
+    share: u32,
+    disposition: u32,
+    extended: Ptr<Extended>,
+) -> usize {
+    let extended = (!extended.is_null()).then(|| extended.get());
+    if extended.is_some_and(|extended| (extended.size as usize) < size_of::<Extended>()) {
+        fail(code::INVALID_PARAMETER);
+        return usize::MAX;
+    }
+    let flags = extended.map_or(0, |extended| extended.attributes | extended.flags);
+    CreateFileW(name, access, share, 0, disposition, flags, 0)
+}
 
 fn exists(name: &str) -> bool {
     host(name).is_ok_and(|path| Path::new(&path).exists())
@@ -188,7 +216,7 @@ extern "win64" fn GetLongPathNameW(name: Ptr<u16>, to: Ptr<u16>, room: u32) -> u
 table! {
     /// Files by name.
     pub(crate) TABLE:
-        CopyFileA, CopyFileW, MoveFileA, CreateHardLinkA, CreateHardLinkW, SetFileAttributesA, SetFileAttributesW, SetFileTime,
+        CreateFile2, CopyFileA, CopyFileW, MoveFileA, CreateHardLinkA, CreateHardLinkW, SetFileAttributesA, SetFileAttributesW, SetFileTime,
         GetTempFileNameA, GetTempFileNameW, SearchPathA, SearchPathW, GetLongPathNameA, GetLongPathNameW,
         GetShortPathNameA = GetLongPathNameA, GetShortPathNameW = GetLongPathNameW
 }

@@ -84,7 +84,12 @@ extern "win64" fn CreateEventA(_security: usize, manual: Bool, set: Bool, name: 
     create(&name.string(), event(manual != 0, set != 0))
 }
 
-extern "win64" fn CreateEventW(_security: usize, manual: Bool, set: Bool, name: Ptr<u16>) -> usize {
+pub(crate) extern "win64" fn CreateEventW(
+    _security: usize,
+    manual: Bool,
+    set: Bool,
+    name: Ptr<u16>,
+) -> usize {
     create(&name.string(), event(manual != 0, set != 0))
 }
 
@@ -112,7 +117,7 @@ pub(crate) extern "win64" fn SetEvent(handle: usize) -> Bool {
     set(handle, true)
 }
 
-extern "win64" fn ResetEvent(handle: usize) -> Bool {
+pub(crate) extern "win64" fn ResetEvent(handle: usize) -> Bool {
     set(handle, false)
 }
 
@@ -283,7 +288,7 @@ fn objects(n: u32, handles: &[usize], all: Bool) -> Result<Vec<Arc<Object>>, u32
     handles.iter().map(|&h| object(h)).collect()
 }
 
-extern "win64" fn WaitForMultipleObjectsEx(
+pub(crate) extern "win64" fn WaitForMultipleObjectsEx(
     n: u32,
     handles: Ptr<usize>,
     all: Bool,
@@ -336,7 +341,7 @@ extern "win64" fn SwitchToThread() -> Bool {
     TRUE
 }
 
-extern "win64" fn CloseHandle(handle: usize) -> Bool {
+pub(crate) extern "win64" fn CloseHandle(handle: usize) -> Bool {
     match handle {
         CURRENT_PROCESS | CURRENT_THREAD => TRUE,
         _ => answer(teb::process().objects.close(handle).map(drop).ok_or(code::INVALID_HANDLE)),

@@ -3,24 +3,18 @@
 use super::{INVALID_INFO_CLASS, Outcome, Record, Status, finish, status};
 use crate::{
     guest::Ptr,
-    kernel32::file::on_file,
+    kernel32::{
+        file::on_file,
+        volume::{ATTRIBUTES, SECTOR, sectors},
+    },
     text::{length, wide},
 };
-use rustix::fs::{StatVfs, fstatvfs};
+use rustix::fs::fstatvfs;
 use std::{
     fs::File,
     io,
     os::unix::fs::{FileTypeExt, MetadataExt},
 };
-
-/// Names keep their case and may have any letters.
-const ATTRIBUTES: u32 = 1 | 2 | 4;
-/// A sector, of which a block has several.
-const SECTOR: u64 = 512;
-
-fn sectors(volume: &StatVfs) -> u32 {
-    u32::try_from((volume.f_frsize / SECTOR).max(1)).unwrap_or(1)
-}
 
 /// What kind of device a file is or is on: a pipe, the null device, a console, or a disk.
 fn device(file: &File) -> io::Result<u32> {
