@@ -15,9 +15,11 @@ pub(crate) mod fiber;
 pub(crate) mod file;
 pub(crate) mod heaps;
 pub(crate) mod list;
+pub(crate) mod locale;
 pub(crate) mod lstr;
 pub(crate) mod memory;
 pub(crate) mod module;
+pub(crate) mod pictures;
 pub(crate) mod pool;
 pub(crate) mod processors;
 pub(crate) mod queues;
@@ -32,6 +34,7 @@ pub(crate) mod thread;
 pub(crate) mod time;
 pub(crate) mod timer;
 pub(crate) mod tls;
+pub(crate) mod topology;
 pub(crate) mod tree;
 pub(crate) mod wait;
 
@@ -63,10 +66,12 @@ pub(crate) const TABLES: &[HostTable] = &[
     file::TABLE,
     heaps::TABLE,
     list::TABLE,
+    locale::TABLE,
     lstr::TABLE,
     memory::TABLE,
     module::TABLE,
     queues::TABLE,
+    pictures::TABLE,
     pool::TABLE,
     processors::TABLE,
     resource::TABLE,
@@ -80,6 +85,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     time::TABLE,
     timer::TABLE,
     tls::TABLE,
+    topology::TABLE,
     tree::TABLE,
     wait::TABLE,
 ];
