@@ -15,9 +15,11 @@ pub(crate) mod fiber;
 pub(crate) mod file;
 pub(crate) mod heaps;
 pub(crate) mod list;
+pub(crate) mod locale;
 pub(crate) mod lstr;
 pub(crate) mod memory;
 pub(crate) mod module;
+pub(crate) mod pictures;
 pub(crate) mod pool;
 pub(crate) mod processors;
 pub(crate) mod queues;
@@ -32,6 +34,7 @@ pub(crate) mod thread;
 pub(crate) mod time;
 pub(crate) mod timer;
 pub(crate) mod tls;
+pub(crate) mod topology;
 pub(crate) mod tree;
 pub(crate) mod volume;
 pub(crate) mod wait;
@@ -64,10 +67,12 @@ pub(crate) const TABLES: &[HostTable] = &[
     file::TABLE,
     heaps::TABLE,
     list::TABLE,
+    locale::TABLE,
     lstr::TABLE,
     memory::TABLE,
     module::TABLE,
     queues::TABLE,
+    pictures::TABLE,
     pool::TABLE,
     processors::TABLE,
     resource::TABLE,
@@ -81,6 +86,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     time::TABLE,
     timer::TABLE,
     tls::TABLE,
+    topology::TABLE,
     tree::TABLE,
     volume::TABLE,
     wait::TABLE,
