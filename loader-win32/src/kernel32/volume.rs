@@ -34,7 +34,6 @@ fn volume(name: Option<String>) -> Result<StatVfs, u32> {
             Err(std::io::Error::from_raw_os_error(libc::ENOTDIR))
         }
     })
-    .map_err(|error| if error == code::FILE_NOT_FOUND { code::PATH_NOT_FOUND } else { error })
 }
 
 /// Bytes that the caller may still use, all bytes, and those that are free.
@@ -99,7 +98,7 @@ extern "win64" fn GetDiskFreeSpaceW(
 /// The root of the drive that a path is on.
 fn root(name: &str) -> Result<String, u32> {
     if name.is_empty() {
-        return Err(INVALID_NAME);
+        return Err(code::INVALID_PARAMETER);
     }
     let full = teb::process().drives.absolute(name);
     let root = full.get(..3).ok_or(INVALID_NAME)?;

@@ -1,8 +1,8 @@
 //! What is in a folder that is open.
 
 use super::{
-    BUFFER_OVERFLOW, INVALID_INFO_CLASS, INVALID_PARAMETER, LENGTH_MISMATCH, NO_MORE_FILES, NO_SUCH_FILE,
-    Outcome, Record, SUCCESS, Status, file::four_times, finish, status,
+    BUFFER_OVERFLOW, INVALID_INFO_CLASS, LENGTH_MISMATCH, NO_MORE_FILES, NO_SUCH_FILE, Outcome, Record,
+    SUCCESS, Status, file::four_times, finish, status,
 };
 use crate::{
     guest::Ptr,
@@ -25,9 +25,16 @@ use std::{
 
 type Entries = VecDeque<(String, Metadata)>;
 
-/// What is left of the folders that are being read, by the object that each is open as.
+/// The folders that are being read.
 #[derive(Default)]
-pub(crate) struct Listings(Mutex<Vec<(Weak<Object>, Entries)>>);
+pub(crate) struct Listings(Mutex<Vec<Listing>>);
+
+/// What is left of one, and the pattern of the first call, which stays.
+struct Listing {
+    of: Weak<Object>,
+    pattern: String,
+    left: Entries,
+}
 
 /// `UNICODE_STRING`.
 #[repr(C)]
@@ -106,7 +113,7 @@ fn fill(left: &mut Entries, class: u32, to: Ptr<u8>, room: usize, single: bool) 
     (if last.is_some() { SUCCESS } else { NO_MORE_FILES }, at)
 }
 
-/// What is in a folder, from where the last call ended. The pattern of the first call counts, until one begins anew.
+/// What is in a folder, from where the last call ended, or again from the start.
 extern "win64" fn NtQueryDirectoryFile(
     handle: usize,
     _event: usize,
@@ -134,19 +141,23 @@ extern "win64" fn NtQueryDirectoryFile(
     };
     let process = teb::process();
     let mut listings = lock(&process.listings.0);
-    listings.retain(|(of, _)| of.strong_count() > 0);
-    let known = listings.iter().position(|(of, _)| of.as_ptr() == Arc::as_ptr(&folder));
+    listings.retain(|listing| listing.of.strong_count() > 0);
+    let known = listings.iter().position(|listing| listing.of.as_ptr() == Arc::as_ptr(&folder));
+    let nth = known.unwrap_or(listings.len());
     if again != 0 || known.is_none() {
-        let entries = match entries(handle, &pattern) {
+        let pattern = known.map_or(pattern, |nth| listings[nth].pattern.clone());
+        let left = match entries(handle, &pattern) {
             Ok(entries) if entries.is_empty() => return NO_SUCH_FILE,
             Ok(entries) => entries,
-            Err(error) => return if error == 87 { INVALID_PARAMETER } else { status(error) },
+            Err(error) => return status(error),
         };
-        known.into_iter().for_each(|nth| drop(listings.swap_remove(nth)));
-        listings.push((Arc::downgrade(&folder), entries));
+        let listing = Listing { of: Arc::downgrade(&folder), pattern, left };
+        match listings.get_mut(nth) {
+            Some(old) => *old = listing,
+            None => listings.push(listing),
+        }
     }
-    let nth = known.filter(|_| again == 0).unwrap_or(listings.len() - 1);
-    finish(out, Ok(fill(&mut listings[nth].1, class, to, room as usize, single != 0)))
+    finish(out, Ok(fill(&mut listings[nth].left, class, to, room as usize, single != 0)))
 }
 
 table! {
