@@ -34,6 +34,7 @@ mod jump;
 mod kernel32;
 mod ldr;
 mod memory;
+mod nt;
 mod ntdll;
 mod object;
 mod ole;
@@ -49,6 +50,7 @@ mod teb;
 #[cfg(test)]
 mod tests;
 mod text;
+mod token;
 mod variadic;
 mod version;
 

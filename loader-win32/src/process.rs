@@ -19,7 +19,7 @@ use crate::{
     object::{Kind, Objects, PROCESS_ALL_ACCESS},
     ole,
     path::Drives,
-    peb, sockets, teb, text, version,
+    peb, sockets, teb, text, token, version,
 };
 use loader_core::{Addr, ErrorKind, HostModule, HostTable};
 use std::{
@@ -192,6 +192,7 @@ impl Process {
         if let Some(services) = self.services() {
             services.process_ends();
         }
+        self.objects.close_all(); // names of files go that were to go with their handles
         std::process::exit(code.cast_signed())
     }
 
@@ -252,7 +253,10 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
             ("ucrtbase.dll", [crt::SHARED, crt::UCRT].concat()),
             ("msvcrt.dll", [crt::SHARED, crt::MSVCRT].concat()),
             ("bcrypt.dll", vec![bcrypt::BCRYPT]),
-            ("ADVAPI32.dll", vec![bcrypt::ADVAPI32]),
+            ("bcryptprimitives.dll", vec![bcrypt::PRIMITIVES]),
+            ("ADVAPI32.dll", vec![bcrypt::ADVAPI32, token::ADVAPI32]),
+            ("USERENV.dll", vec![token::USERENV]),
+            ("SHELL32.dll", vec![token::SHELL32]),
             ("OLEAUT32.dll", vec![ole::OLEAUT32]),
             ("ole32.dll", vec![ole::OLE32]),
             (SOCKETS, vec![sockets::WS2_32]),

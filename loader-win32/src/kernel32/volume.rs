@@ -1,0 +1,167 @@
+//! Drives and their devices, links between files, and what kind of program a file is.
+
+use super::{
+    Bool, answer,
+    error::{code, from_io},
+    fail,
+    file::{host, on_path},
+};
+use crate::{guest::Ptr, path, teb, text};
+use std::{
+    fs::{self, File},
+    io::{Read, Seek, SeekFrom},
+    path::Path,
+};
+
+/// The one drive, with its colon.
+fn drive() -> String {
+    let mut root = teb::process().drives.absolute(r"\");
+    root.truncate(2);
+    root
+}
+
+/// The device behind a drive.
+pub(super) fn device(name: &str) -> Option<String> {
+    name.eq_ignore_ascii_case(&drive()).then(|| r"\Device\HarddiskVolume1".into())
+}
+
+/// A bit for each drive, from A on.
+extern "win64" fn GetLogicalDrives() -> u32 {
+    drive().bytes().next().map_or(0, |letter| 1 << (letter.to_ascii_uppercase() - b'A'))
+}
+
+/// Texts one after the other, each with its zero, and one more at the end.
+fn texts(texts: &[String]) -> String {
+    texts.iter().map(|text| format!("{text}\0")).collect()
+}
+
+extern "win64" fn GetLogicalDriveStringsW(room: u32, to: Ptr<u16>) -> u32 {
+    text::answer(&text::wide(&texts(&[drive() + r"\"])), to, room)
+}
+
+extern "win64" fn GetLogicalDriveStringsA(room: u32, to: Ptr<u8>) -> u32 {
+    text::answer(texts(&[drive() + r"\"]).as_bytes(), to, room)
+}
+
+/// What a name of a device stands for; without a name, which names there are. Both lists end with a zero more.
+fn query(name: Option<String>) -> Result<String, u32> {
+    match name {
+        None => Ok(texts(&[drive(), "NUL".into(), "CON".into()])),
+        Some(name) if name.eq_ignore_ascii_case("NUL") => Ok(texts(&[r"\Device\Null".into()])),
+        Some(name) if name.eq_ignore_ascii_case("CON") => Ok(texts(&[r"\Device\ConDrv\Console".into()])),
+        Some(name) => device(&name).map(|device| texts(&[device])).ok_or(code::FILE_NOT_FOUND),
+    }
+}
+
+/// How much was written, both zeros counted.
+fn devices<T: Copy + Default>(units: &[T], to: Ptr<T>, room: u32) -> u32 {
+    if units.len() >= room as usize {
+        return fail(code::INSUFFICIENT_BUFFER) as u32;
+    }
+    text::answer(units, to, room) + 1
+}
+
+extern "win64" fn QueryDosDeviceW(name: Ptr<u16>, to: Ptr<u16>, room: u32) -> u32 {
+    match query((!name.is_null()).then(|| name.string())) {
+        Ok(found) => devices(&text::wide(&found), to, room),
+        Err(error) => fail(error) as u32,
+    }
+}
+
+extern "win64" fn QueryDosDeviceA(name: Ptr<u8>, to: Ptr<u8>, room: u32) -> u32 {
+    match query((!name.is_null()).then(|| name.string())) {
+        Ok(found) => devices(found.as_bytes(), to, room),
+        Err(error) => fail(error) as u32,
+    }
+}
+
+const LINK_TO_FOLDER: u32 = 1;
+const ALLOW_UNPRIVILEGED: u32 = 2;
+
+/// A link: what it says is the host path of where it leads. That need not be there.
+fn symbolic(name: &str, target: &str, flags: u32) -> Result<(), u32> {
+    if flags & !(LINK_TO_FOLDER | ALLOW_UNPRIVILEGED) != 0 {
+        return Err(code::INVALID_PARAMETER);
+    }
+    let target = match target.contains(':') || target.starts_with('\\') {
+        true => host(target)?,
+        false if target.is_empty() => return Err(code::INVALID_PARAMETER),
+        false => target.replace('\\', "/"), // from the link's own folder
+    };
+    on_path(name, |name| std::os::unix::fs::symlink(target, name))
+}
+
+/// A byte, of which the rest of the register says nothing.
+extern "win64" fn CreateSymbolicLinkW(name: Ptr<u16>, target: Ptr<u16>, flags: u32) -> u8 {
+    answer(symbolic(&name.string(), &target.string(), flags)) as u8
+}
+
+extern "win64" fn CreateSymbolicLinkA(name: Ptr<u8>, target: Ptr<u8>, flags: u32) -> u8 {
+    answer(symbolic(&name.string(), &target.string(), flags)) as u8
+}
+
+const COPY_FAIL_IF_EXISTS: u32 = 1;
+const REQUEST_ABORTED: u32 = 1235;
+
+/// A copy in one go: nobody is told how far it came. One that was called off before it began is none.
+extern "win64" fn CopyFileExW(
+    from: Ptr<u16>,
+    to: Ptr<u16>,
+    _progress: usize,
+    _data: usize,
+    cancelled: Ptr<Bool>,
+    flags: u32,
+) -> Bool {
+    if !cancelled.is_null() && cancelled.get() != 0 {
+        return fail(REQUEST_ABORTED);
+    }
+    answer(host(&to.string()).and_then(|target| {
+        if flags & COPY_FAIL_IF_EXISTS != 0 && Path::new(&target).exists() {
+            return Err(code::FILE_EXISTS);
+        }
+        on_path(&from.string(), |source| fs::copy(source, target)).map(drop)
+    }))
+}
+
+const BINARY_32: u32 = 0;
+const BINARY_DOS: u32 = 1;
+const BINARY_64: u32 = 6;
+
+/// What kind of program a file is: a DLL is none.
+fn binary(path: &str) -> Result<u32, u32> {
+    const IS_DLL: u16 = 0x2000;
+    let host = path::to_host(path).filter(|_| !path.is_empty()).ok_or(code::PATH_NOT_FOUND)?;
+    let mut file = File::open(host).map_err(|e| from_io(&e))?;
+    let mut head = [0; 64];
+    file.read_exact(&mut head).map_err(|_| code::BAD_EXE_FORMAT)?;
+    if head[..2] != *b"MZ" {
+        return Err(code::BAD_EXE_FORMAT);
+    }
+    let at = u32::from_le_bytes([head[60], head[61], head[62], head[63]]);
+    let mut new = [0; 24];
+    let read = file.seek(SeekFrom::Start(at.into())).and_then(|_| file.read_exact(&mut new));
+    if read.is_err() || new[..4] != *b"PE\0\0" {
+        return Ok(BINARY_DOS);
+    }
+    let word = |at: usize| u16::from_le_bytes([new[at], new[at + 1]]);
+    match (word(4), word(22) & IS_DLL) {
+        (_, IS_DLL) => Err(code::BAD_EXE_FORMAT),
+        (0x8664 | 0xaa64, _) => Ok(BINARY_64),
+        _ => Ok(BINARY_32),
+    }
+}
+
+extern "win64" fn GetBinaryTypeW(name: Ptr<u16>, out: Ptr<u32>) -> Bool {
+    answer(binary(&name.string()).map(|kind| out.put(kind)))
+}
+
+extern "win64" fn GetBinaryTypeA(name: Ptr<u8>, out: Ptr<u32>) -> Bool {
+    answer(binary(&name.string()).map(|kind| out.put(kind)))
+}
+
+table! {
+    /// Drives and links.
+    pub(crate) TABLE:
+        GetLogicalDrives, GetLogicalDriveStringsA, GetLogicalDriveStringsW, QueryDosDeviceA, QueryDosDeviceW,
+        CreateSymbolicLinkA, CreateSymbolicLinkW, CopyFileExW, GetBinaryTypeA, GetBinaryTypeW
+}
