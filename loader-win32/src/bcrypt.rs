@@ -82,6 +82,24 @@ extern "win64" fn SystemFunction036(to: Ptr<u8>, len: u32) -> u8 {
     fill_guest(to, len).into()
 }
 
+/// Never fails, as is documented; where the host has no random bytes, nothing can go on.
+extern "win64" fn ProcessPrng(to: Ptr<u8>, len: usize) -> i32 {
+    let mut done = 0;
+    while done < len {
+        let n = u32::try_from(len - done).unwrap_or(u32::MAX);
+        if !fill_guest(to.at(done), n) {
+            crate::Process::terminate(UNSUCCESSFUL);
+        }
+        done += n as usize;
+    }
+    1
+}
+
+table! {
+    /// bcryptprimitives.
+    pub(crate) PRIMITIVES: ProcessPrng
+}
+
 table! {
     /// bcrypt.
     pub(crate) BCRYPT: BCryptGenRandom, BCryptOpenAlgorithmProvider, BCryptCloseAlgorithmProvider

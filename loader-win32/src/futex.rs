@@ -25,7 +25,7 @@ impl Deadline {
     }
 
     /// How long from now; `None` for ever.
-    fn left(self) -> Option<Duration> {
+    pub(crate) fn left(self) -> Option<Duration> {
         self.0.map(|at| at.saturating_sub(now()))
     }
 

@@ -36,6 +36,7 @@ mod jump;
 mod kernel32;
 mod ldr;
 mod memory;
+mod nt;
 mod ntdll;
 mod object;
 mod ole;
@@ -55,6 +56,7 @@ mod teb;
 #[cfg(test)]
 mod tests;
 mod text;
+mod token;
 mod unconnected;
 mod user32;
 mod variadic;

@@ -5,7 +5,7 @@
 
 use crate::{
     futex::{self, Deadline},
-    kernel32::child::Child,
+    kernel32::{child::Child, job::Job, opened::Opened, port::Port},
     lock, teb,
 };
 use std::{
@@ -40,6 +40,8 @@ type Dispatcher = Mutex<Option<u32>>;
 /// A kernel object.
 pub(crate) struct Object {
     pub kind: Kind,
+    /// What an open file is beside a file of the host.
+    pub opened: Opened,
     dispatcher: Arc<Dispatcher>,
     waiters: Mutex<Vec<Arc<Parker>>>,
 }
@@ -62,6 +64,12 @@ pub(crate) enum Kind {
     File(File),
     /// A section of a file, or of memory: see `kernel32::section`.
     Section(crate::kernel32::section::Section),
+    /// A port that learns what was completed: see `kernel32::port`.
+    Port(Port),
+    /// A job: see `kernel32::job`.
+    Job(Mutex<Job>),
+    /// Who the process is, for those who ask what it may do: see `kernel32::token`.
+    Token,
     /// A search of a folder.
     Find(Mutex<crate::kernel32::file::Search>),
 }
@@ -255,7 +263,8 @@ impl Object {
             Kind::Timer(t) => t.is_set(),
             Kind::File(_) => true,
             Kind::Process { child, .. } => child.as_ref().is_some_and(|c| c.has_ended()),
-            Kind::Section(_) | Kind::Find(_) => false,
+            Kind::Port(port) => port.has_packets(),
+            Kind::Section(_) | Kind::Find(_) | Kind::Job(_) | Kind::Token => false,
         }
     }
 
@@ -301,7 +310,14 @@ pub(crate) struct Objects {
     names: Mutex<HashMap<String, Weak<Object>>>,
     /// Those that a thread may own when it ends.
     mutexes: Mutex<Vec<Weak<Object>>>,
+    /// What was said of handles that are otherwise than the rest: [`INHERIT`], [`PROTECTED`].
+    flags: Mutex<HashMap<usize, u32>>,
 }
+
+/// Processes that are made inherit the handle.
+pub(crate) const INHERIT: u32 = 1;
+/// The handle is not closed.
+pub(crate) const PROTECTED: u32 = 2;
 
 impl Objects {
     /// The standard files, and nothing else.
@@ -311,10 +327,15 @@ impl Objects {
             handles: Mutex::default(),
             names: Mutex::default(),
             mutexes: Mutex::default(),
+            flags: Mutex::default(),
         };
         for fd in 0..3 {
             match standard(fd) {
-                Some(file) => drop(objects.open(Kind::File(file))),
+                Some(file) => {
+                    let file = objects.make(Kind::File(file));
+                    file.opened.input.store(fd == 0, Relaxed);
+                    objects.add(file);
+                }
                 None => lock(&objects.handles).push(None),
             }
         }
@@ -323,7 +344,12 @@ impl Objects {
 
     /// A new object without a handle.
     pub(crate) fn make(&self, kind: Kind) -> Arc<Object> {
-        let new = Object { kind, dispatcher: Arc::clone(&self.dispatcher), waiters: Mutex::default() };
+        let new = Object {
+            kind,
+            opened: Opened::default(),
+            dispatcher: Arc::clone(&self.dispatcher),
+            waiters: Mutex::default(),
+        };
         let new = Arc::new(new);
         if let Kind::Mutex { .. } = new.kind {
             let mut mutexes = lock(&self.mutexes);
@@ -399,15 +425,57 @@ impl Objects {
         }
     }
 
+    /// The objects of a kind that there are handles of.
+    pub(crate) fn of_kind(&self, wanted: impl Fn(&Kind) -> bool) -> Vec<Arc<Object>> {
+        lock(&self.handles).iter().flatten().filter(|object| wanted(&object.kind)).cloned().collect()
+    }
+
     /// How many handles there are.
     pub(crate) fn count(&self) -> usize {
         lock(&self.handles).iter().flatten().count()
     }
 
-    /// Gives a handle back.
+    /// Gives a handle back, unless that was forbidden.
     pub(crate) fn close(&self, handle: usize) -> Option<Arc<Object>> {
         let index = (handle / 4).checked_sub(1).filter(|_| handle.is_multiple_of(4))?;
-        lock(&self.handles).get_mut(index)?.take() // the object itself goes after the lock
+        let (object, last) = {
+            let mut handles = lock(&self.handles);
+            let mut flags = lock(&self.flags);
+            if flags.get(&handle).is_some_and(|flags| flags & PROTECTED != 0) {
+                return None;
+            }
+            flags.remove(&handle);
+            let object = handles.get_mut(index)?.take()?; // the object itself goes after the lock
+            let last = !handles.iter().flatten().any(|other| Arc::ptr_eq(other, &object));
+            (object, last)
+        };
+        match &object.kind {
+            Kind::Port(port) if last => object.change(|_| port.abandon()),
+            Kind::Job(job) if last => Job::closed(job),
+            _ => {}
+        }
+        Some(object)
+    }
+
+    /// What was said of a handle.
+    pub(crate) fn flags(&self, handle: usize) -> u32 {
+        lock(&self.flags).get(&handle).copied().unwrap_or(0)
+    }
+
+    /// Says something of a handle, in the bits of `mask`.
+    pub(crate) fn set_flags(&self, handle: usize, mask: u32, value: u32) {
+        let mut flags = lock(&self.flags);
+        let place = flags.entry(handle).or_default();
+        *place = *place & !mask | value & mask;
+        if *place == 0 {
+            flags.remove(&handle);
+        }
+    }
+
+    /// All handles go, as at the end of a process.
+    pub(crate) fn close_all(&self) {
+        let all = std::mem::take(&mut *lock(&self.handles));
+        drop(all);
     }
 
     /// A new thread object; the thread that it is for adopts it.

@@ -50,8 +50,13 @@ extern "win64" fn SysStringLen(text: Ptr<u16>) -> u32 {
     SysStringByteLen(text) / 2
 }
 
-extern "win64" fn CoTaskMemAlloc(len: usize) -> Block {
+/// Memory that the caller gives back with `CoTaskMemFree`.
+pub(crate) fn task_memory(len: usize) -> Block {
     heap::alloc(len, false)
+}
+
+extern "win64" fn CoTaskMemAlloc(len: usize) -> Block {
+    task_memory(len)
 }
 
 extern "win64" fn CoTaskMemRealloc(block: Block, len: usize) -> Block {

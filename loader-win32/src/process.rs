@@ -19,7 +19,7 @@ use crate::{
     object::{Kind, Objects, PROCESS_ALL_ACCESS},
     ole,
     path::Drives,
-    peb, powrprof, query, registry, shell32, sockets, teb, text, unconnected, user32, version,
+    peb, powrprof, query, registry, shell32, sockets, teb, text, token, unconnected, user32, version,
 };
 use loader_core::{Addr, ErrorKind, HostModule, HostTable};
 use std::{
@@ -48,7 +48,6 @@ pub struct Process {
     pub(crate) handlers: Handlers,
     pub(crate) runtime: crt::Runtime,
     pub(crate) lists: Lists,
-    pub(crate) listings: query::Listings,
     pub(crate) symbols: dbghelp::Sessions,
     pub(crate) fibers: fiber::Known,
 }
@@ -93,7 +92,6 @@ impl Process {
             handlers: Handlers::default(),
             runtime: crt::Runtime::default(),
             lists: Lists::default(),
-            listings: query::Listings::default(),
             symbols: dbghelp::Sessions::default(),
             fibers: fiber::Known::default(),
         }))
@@ -199,6 +197,7 @@ impl Process {
         if let Some(services) = self.services() {
             services.process_ends();
         }
+        self.objects.close_all(); // names of files go that were to go with their handles
         std::process::exit(code.cast_signed())
     }
 
@@ -259,10 +258,12 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
             ("ucrtbase.dll", [crt::SHARED, crt::UCRT].concat()),
             ("msvcrt.dll", [crt::SHARED, crt::MSVCRT].concat()),
             ("bcrypt.dll", vec![bcrypt::BCRYPT]),
-            ("ADVAPI32.dll", vec![bcrypt::ADVAPI32, crypt::ADVAPI32, registry::TABLE]),
+            ("bcryptprimitives.dll", vec![bcrypt::PRIMITIVES]),
+            ("ADVAPI32.dll", vec![bcrypt::ADVAPI32, crypt::ADVAPI32, registry::TABLE, token::ADVAPI32]),
+            ("USERENV.dll", vec![token::USERENV]),
             ("dbghelp.dll", vec![dbghelp::TABLE]),
             ("POWRPROF.dll", vec![powrprof::TABLE]),
-            ("SHELL32.dll", vec![shell32::TABLE]),
+            ("SHELL32.dll", vec![shell32::TABLE, token::SHELL32]),
             ("OLEAUT32.dll", vec![ole::OLEAUT32]),
             ("ole32.dll", vec![ole::OLE32]),
             (SOCKETS, vec![sockets::WS2_32, unconnected::TABLE]),

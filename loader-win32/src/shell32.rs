@@ -1,13 +1,7 @@
-//! shell32: a command line's words, and the folders that have names.
+//! shell32: a command line's words.
 #![allow(non_snake_case)]
 
-use crate::{
-    guest::Ptr,
-    heap,
-    kernel32::error::code,
-    process, teb,
-    text::{wide, wide_z},
-};
+use crate::{guest::Ptr, heap, kernel32::error::code, process, teb, text::wide};
 
 /// The words of a command line, by the rules of `CommandLineToArgvW`. The program's path comes first: it ends where its
 /// quotes do, and backslashes are nothing special in it.
@@ -89,71 +83,9 @@ extern "win64" fn CommandLineToArgvW(line: Ptr<u16>, count: Ptr<i32>) -> Ptr<usi
     places
 }
 
-const S_OK: u32 = 0;
-const E_INVALIDARG: u32 = 0x8007_0057;
-const E_OUTOFMEMORY: u32 = 0x8007_000e;
-/// `HRESULT_FROM_WIN32(ERROR_FILE_NOT_FOUND)`.
-const NOT_FOUND: u32 = 0x8007_0002;
-
-/// Folders that have a number, the variable that says where each is, and what follows there.
-const FOLDERS: [(u128, &str, &str); 9] = [
-    (0x5e6c858f_0e22_4760_9afe_ea3317b67173, "USERPROFILE", ""),
-    (0x3eb685db_65f9_4cf6_a03a_e3ef65729f3d, "APPDATA", ""),
-    (0xf1b32785_6fba_4fcf_9d55_7b8e7f157091, "LOCALAPPDATA", ""),
-    (0x62ab5d82_fdc1_4dc3_a9dd_070d1d495d97, "ProgramData", ""),
-    (0x905e63b6_c1bf_494e_b29c_65b732d3d21a, "ProgramFiles", ""),
-    (0x7c5a40ef_a0fb_4bfc_874a_c0f2e0b9fa8e, "ProgramFiles(x86)", ""),
-    (0xf38bf404_1d43_42f2_9305_67de0b28fc23, "SystemRoot", ""),
-    (0x1ac14e77_02e7_4e5d_b744_2eb1ae5198b7, "SystemRoot", r"\system32"),
-    (0xfdd39ad0_238f_46af_adb4_6c85480369c7, "USERPROFILE", r"\Documents"),
-];
-
-/// `GUID`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Id {
-    a: u32,
-    b: u16,
-    c: u16,
-    rest: [u8; 8],
-}
-
-/// Where a folder is, as far as the environment says so. There are no users beside the one.
-extern "win64" fn SHGetKnownFolderPath(
-    folder: Ptr<Id>,
-    _flags: u32,
-    _user: usize,
-    out: Ptr<Ptr<u16>>,
-) -> u32 {
-    if out.is_null() {
-        return E_INVALIDARG;
-    }
-    out.set(Ptr::NULL);
-    if folder.is_null() {
-        return E_INVALIDARG;
-    }
-    let Id { a, b, c, rest } = folder.get();
-    let id = u128::from(a) << 96
-        | u128::from(b) << 80
-        | u128::from(c) << 64
-        | u128::from(u64::from_be_bytes(rest));
-    let path = FOLDERS.iter().find(|(known, ..)| *known == id).and_then(|(_, variable, rest)| {
-        Some(teb::process().environment.get(variable)?.trim_end_matches('\\').to_owned() + rest)
-    });
-    let Some(path) = path else { return NOT_FOUND };
-    let path = wide_z(&path);
-    let block = heap::alloc(path.len() * 2, false).cast::<u16>();
-    if block.is_null() {
-        return E_OUTOFMEMORY;
-    }
-    block.fill(&path);
-    out.set(block);
-    S_OK
-}
-
 table! {
     /// shell32.
-    pub(crate) TABLE: CommandLineToArgvW, SHGetKnownFolderPath
+    pub(crate) TABLE: CommandLineToArgvW
 }
 
 #[cfg(test)]

@@ -110,7 +110,6 @@ EXPORT int open_files(void)
     CHECK(room[0] >= room[1] && ((ULONG *)room)[4] && ((ULONG *)room)[5] == 512)
     CHECK(NtQueryVolumeInformationFile(file, &io, room, sizeof room, 4) == 0)
     CHECK(*(ULONG *)room == 7 || *(ULONG *)room == 8) /* a disk; Wine says: a disk's file system */
-    CHECK(NtQueryVolumeInformationFile(file, &io, room, 8, 3) == (NTSTATUS)0xc0000004)
     CHECK(NtQueryVolumeInformationFile((HANDLE)0x7770, &io, room, sizeof room, 4) == (NTSTATUS)0xc0000008)
     CHECK(CloseHandle(file) && DeleteFileW(path))
     return 0;
@@ -226,8 +225,9 @@ EXPORT int volumes(void)
     FAILS(GetDiskFreeSpaceExW(folder, &usable, &all, &unused), ERROR_FILE_NOT_FOUND)
     CHECK(GetDiskFreeSpaceW(root, &sectors, &sector, &clusters, &total) && sectors && sector == 512 && total >= clusters)
     CHECK(GetVolumeInformationW(root, NULL, 0, &number, &longest, &flags, system, 16) && longest == 255)
-    CHECK(same_wide(system, L"NTFS") && flags & FILE_UNICODE_ON_DISK && flags & FILE_CASE_PRESERVED_NAMES)
+    CHECK(system[0] && flags & FILE_CASE_PRESERVED_NAMES)
     root[2] = 0;
+    /* Wine takes a root without its backslash too. */
     FAILS(GetVolumeInformationW(root, NULL, 0, NULL, NULL, NULL, NULL, 0), ERROR_INVALID_NAME)
     return 0;
 }

@@ -140,7 +140,8 @@ impl Child {
         self.exit_code.load(SeqCst) != STILL_ACTIVE || self.process.has_ended()
     }
 
-    fn end(&self, code: u32) {
+    /// Ends it, unless it has ended.
+    pub(crate) fn end(&self, code: u32) {
         if self.exit_code.compare_exchange(STILL_ACTIVE, code, SeqCst, SeqCst).is_ok() {
             self.process.end();
         }

@@ -3,7 +3,7 @@
 use super::{
     Bool, TRUE, answer,
     error::{code, from_io},
-    fail, time,
+    fail, opened, time,
     wait::object,
 };
 use crate::{
@@ -11,21 +11,21 @@ use crate::{
     lock,
     object::Kind,
     path::{self, Drives},
-    teb,
-    text::{self, length},
+    teb, text,
 };
 use std::{
     fs::{self, File, Metadata, OpenOptions},
-    io::{IsTerminal, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{FileExt, FileTypeExt, MetadataExt},
+    io::{IsTerminal, Seek, SeekFrom},
+    os::unix::fs::{FileTypeExt, MetadataExt},
     path::Path,
+    sync::atomic::Ordering::Relaxed,
     time::SystemTime,
 };
 
-const INVALID_HANDLE_VALUE: usize = usize::MAX;
+pub(crate) const INVALID_HANDLE_VALUE: usize = usize::MAX;
 const GENERIC_READ: u32 = 0x8000_0000;
-const GENERIC_WRITE: u32 = 0x4000_0000;
-const GENERIC_ALL: u32 = 0x1000_0000;
+pub(crate) const GENERIC_WRITE: u32 = 0x4000_0000;
+pub(crate) const GENERIC_ALL: u32 = 0x1000_0000;
 const WRITE_DATA: u32 = 2;
 const APPEND_DATA: u32 = 4;
 const DIRECTORY: u32 = 0x10;
@@ -34,7 +34,10 @@ const ARCHIVE: u32 = 0x20;
 const REPARSE_POINT: u32 = 0x400;
 /// `ERROR_DIRECTORY`.
 pub(crate) const NOT_A_FOLDER: u32 = 267;
-const BACKUP_SEMANTICS: u32 = 0x0200_0000;
+pub(crate) const BACKUP_SEMANTICS: u32 = 0x0200_0000;
+pub(crate) const OPEN_REPARSE_POINT: u32 = 0x20_0000;
+pub(crate) const DELETE_ON_CLOSE: u32 = 0x400_0000;
+pub(crate) const DELETE: u32 = 0x1_0000;
 const INVALID_ATTRIBUTES: u32 = u32::MAX;
 
 /// The host path of a Windows path, or the error.
@@ -87,19 +90,48 @@ fn options(access: u32, disposition: u32) -> Option<OpenOptions> {
     Some(o)
 }
 
-fn open(name: &str, access: u32, disposition: u32, flags: u32) -> Result<usize, u32> {
-    if flags & BACKUP_SEMANTICS == 0 && Path::new(&host(name)?).is_dir() {
-        return Err(code::ACCESS_DENIED); // folders are opened by those who say so
-    }
-    let options = options(access, disposition).ok_or(code::INVALID_PARAMETER)?;
-    let existed = Path::new(&host(name)?).exists();
-    let file = on_path(name, |p| options.open(p))
-        .map_err(|e| if e == code::ALREADY_EXISTS { code::FILE_EXISTS } else { e })?;
-    teb::set_last_error(if existed && [2, 4].contains(&disposition) { code::ALREADY_EXISTS } else { 0 });
-    Ok(teb::process().objects.open(Kind::File(file)))
+/// What a handle is opened for: with an access, for a disposition of `CreateFile`, with flags.
+#[derive(Clone, Copy)]
+pub(crate) struct Request {
+    pub access: u32,
+    pub disposition: u32,
+    pub flags: u32,
 }
 
-fn or_invalid(result: Result<usize, u32>) -> usize {
+/// A link itself, and not where it leads: nothing can be read from it, but asked of it.
+fn open_link(name: &str) -> Result<File, u32> {
+    use std::os::unix::fs::OpenOptionsExt;
+    on_path(name, |path| {
+        OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)
+    })
+}
+
+pub(crate) fn open(name: &str, request: Request) -> Result<usize, u32> {
+    let Request { access, disposition, flags } = request;
+    let place = host(name)?;
+    let link = flags & OPEN_REPARSE_POINT != 0 && Path::new(&place).is_symlink();
+    if flags & BACKUP_SEMANTICS == 0 && !link && Path::new(&place).is_dir() {
+        return Err(code::ACCESS_DENIED); // folders are opened by those who say so
+    }
+    if flags & DELETE_ON_CLOSE != 0 && access & (DELETE | GENERIC_ALL) == 0 {
+        return Err(code::ACCESS_DENIED);
+    }
+    let options = options(access, disposition).ok_or(code::INVALID_PARAMETER)?;
+    let existed = Path::new(&place).exists();
+    let file = if link { open_link(name) } else { on_path(name, |p| options.open(p)) };
+    let file = file.map_err(|e| if e == code::ALREADY_EXISTS { code::FILE_EXISTS } else { e })?;
+    teb::set_last_error(if existed && [2, 4].contains(&disposition) { code::ALREADY_EXISTS } else { 0 });
+    let objects = &teb::process().objects;
+    let object = objects.make(Kind::File(file));
+    object.opened.access.store(access, Relaxed);
+    object.opened.input.store(name.to_ascii_uppercase().ends_with("CONIN$"), Relaxed);
+    if flags & DELETE_ON_CLOSE != 0 {
+        opened::doom(&object, opened::path(&object));
+    }
+    Ok(objects.add(object))
+}
+
+pub(crate) fn or_invalid(result: Result<usize, u32>) -> usize {
     result.unwrap_or_else(|e| {
         fail(e);
         INVALID_HANDLE_VALUE
@@ -115,7 +147,7 @@ pub(crate) extern "win64" fn CreateFileW(
     flags: u32,
     _template: usize,
 ) -> usize {
-    or_invalid(open(&name.string(), access, disposition, flags))
+    or_invalid(open(&name.string(), Request { access, disposition, flags }))
 }
 
 extern "win64" fn CreateFileA(
@@ -127,79 +159,7 @@ extern "win64" fn CreateFileA(
     flags: u32,
     _template: usize,
 ) -> usize {
-    or_invalid(open(&name.string(), access, disposition, flags))
-}
-
-/// `OVERLAPPED`: what is read or written at a place of the caller's choice is done when the call returns.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Overlapped {
-    status: u64,
-    transferred: u64,
-    offset: u64,
-    event: usize,
-}
-
-extern "win64" fn ReadFile(
-    handle: usize,
-    to: Ptr<u8>,
-    len: u32,
-    done: Ptr<u32>,
-    overlapped: Ptr<Overlapped>,
-) -> Bool {
-    done.put(0);
-    let mut buffer = vec![0; len as usize];
-    let read = on_file(handle, |f| {
-        let mut f = f;
-        if overlapped.is_null() {
-            f.read(&mut buffer)
-        } else {
-            f.read_at(&mut buffer, overlapped.get().offset)
-        }
-    });
-    answer(read.map_err(|e| not_permitted(handle, e)).and_then(|n| {
-        to.fill(&buffer[..n]);
-        done.put(length(n));
-        finish(overlapped, n);
-        if n == 0 && len != 0 && !overlapped.is_null() { Err(code::HANDLE_EOF) } else { Ok(()) }
-    }))
-}
-
-extern "win64" fn WriteFile(
-    handle: usize,
-    from: Ptr<u8>,
-    len: u32,
-    done: Ptr<u32>,
-    overlapped: Ptr<Overlapped>,
-) -> Bool {
-    done.put(0);
-    let bytes = from.slice(len as usize);
-    let written = on_file(handle, |f| {
-        let mut f = f;
-        if overlapped.is_null() {
-            f.write_all(&bytes)
-        } else {
-            f.write_all_at(&bytes, overlapped.get().offset)
-        }
-    });
-    answer(written.map_err(|e| not_permitted(handle, e)).map(|()| {
-        done.put(len);
-        finish(overlapped, bytes.len());
-    }))
-}
-
-/// A file that was not opened for this is a bad descriptor of the host's, though its handle is a good one.
-fn not_permitted(handle: usize, error: u32) -> u32 {
-    let is_file = object(handle).is_ok_and(|object| matches!(object.kind, Kind::File(_)));
-    if is_file && error == code::INVALID_HANDLE { code::ACCESS_DENIED } else { error }
-}
-
-/// Says in an `OVERLAPPED` that all is done.
-fn finish(overlapped: Ptr<Overlapped>, n: usize) {
-    if !overlapped.is_null() {
-        let o = overlapped.get();
-        overlapped.set(Overlapped { status: 0, transferred: n as u64, ..o });
-    }
+    or_invalid(open(&name.string(), Request { access, disposition, flags }))
 }
 
 extern "win64" fn FlushFileBuffers(handle: usize) -> Bool {
@@ -580,25 +540,36 @@ fn fits(pattern: &[char], name: &[char]) -> bool {
 pub(crate) fn search(pattern: &str) -> Result<Search, u32> {
     let host = host(pattern)?;
     let (folder, last) = host.rsplit_once('/').unwrap_or((".", &host));
-    let folder = if folder.is_empty() { "/" } else { folder };
-    let last = if last == "*.*" { "*" } else { last };
-    Ok(Search(listing(folder, last).map_err(|_| code::PATH_NOT_FOUND)?.into_iter()))
+    list(if folder.is_empty() { "/" } else { folder }, last)
 }
 
-/// What is in a folder of the host, and fits a pattern, by name.
-pub(crate) fn listing(folder: &str, pattern: &str) -> std::io::Result<Vec<(String, Metadata)>> {
-    let pattern: Vec<char> = pattern.to_lowercase().chars().collect();
-    let entries = fs::read_dir(folder)?;
+/// What of a folder of the host's fits a pattern, by name.
+pub(crate) fn list(folder: &str, pattern: &str) -> Result<Search, u32> {
+    let last = if pattern == "*.*" { "*" } else { pattern };
+    let pattern: Vec<char> = last.to_lowercase().chars().collect();
+    let entries = fs::read_dir(folder).map_err(|_| code::PATH_NOT_FOUND)?;
     let names = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned());
     let mut all: Vec<String> = [".".into(), "..".into()].into_iter().chain(names).collect();
     all.retain(|n| fits(&pattern, &n.to_lowercase().chars().collect::<Vec<_>>()));
     all.sort();
-    let found =
-        all.into_iter().filter_map(|n| Some((n.clone(), fs::metadata(format!("{folder}/{n}")).ok()?)));
-    Ok(found.collect())
+    let found: Vec<_> = all
+        .into_iter()
+        .filter_map(|n| Some((n.clone(), fs::metadata(format!("{folder}/{n}")).ok()?)))
+        .collect();
+    Ok(Search(found.into_iter()))
 }
 
 impl Search {
+    /// What is left, and nothing is taken away.
+    pub(crate) fn rest(&self) -> &[(String, Metadata)] {
+        self.0.as_slice()
+    }
+
+    /// That many entries were seen.
+    pub(crate) fn skip(&mut self, n: usize) {
+        self.0.by_ref().take(n).for_each(drop);
+    }
+
     /// The next entry.
     pub(crate) fn entry(&mut self) -> Option<Entry> {
         let (name, m) = self.0.next()?;
@@ -658,6 +629,17 @@ extern "win64" fn FindFirstFileExW(
     FindFirstFileW(pattern, out)
 }
 
+extern "win64" fn FindFirstFileExA(
+    pattern: Ptr<u8>,
+    _level: u32,
+    out: Ptr<FindData<u8>>,
+    _op: u32,
+    _filter: usize,
+    _flags: u32,
+) -> usize {
+    FindFirstFileA(pattern, out)
+}
+
 extern "win64" fn FindNextFileA(handle: usize, out: Ptr<FindData<u8>>) -> Bool {
     find_next(handle, |search| search.next(out, narrow))
 }
@@ -673,12 +655,12 @@ extern "win64" fn FindClose(handle: usize) -> Bool {
 table! {
     /// Files.
     pub(crate) TABLE:
-        CreateFileW, CreateFileA, ReadFile, WriteFile, FlushFileBuffers, SetFilePointerEx, SetFilePointer, SetEndOfFile,
+        CreateFileW, CreateFileA, FlushFileBuffers, SetFilePointerEx, SetFilePointer, SetEndOfFile,
         GetFileSizeEx, GetFileSize, GetFileType, GetFileAttributesA, GetFileAttributesW, GetFileAttributesExW,
         GetFileAttributesExA, GetFileInformationByHandle, GetFileTime, DeleteFileW, DeleteFileA, CreateDirectoryW,
         CreateDirectoryA, RemoveDirectoryW, RemoveDirectoryA, MoveFileExW, MoveFileExA, MoveFileW, GetCurrentDirectoryW,
         GetCurrentDirectoryA, SetCurrentDirectoryW, SetCurrentDirectoryA, GetTempPathW, GetTempPathA, GetFullPathNameW, GetFullPathNameA, AreFileApisANSI,
-        GetDriveTypeW, GetDriveTypeA, FindFirstFileA, FindFirstFileW, FindFirstFileExW, FindNextFileA, FindNextFileW, FindClose
+        GetDriveTypeW, GetDriveTypeA, FindFirstFileA, FindFirstFileW, FindFirstFileExA, FindFirstFileExW, FindNextFileA, FindNextFileW, FindClose
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub(crate) mod calls;
 pub(crate) mod child;
 pub(crate) mod code;
 pub(crate) mod console;
+pub(crate) mod control;
 pub(crate) mod datafile;
 pub(crate) mod dates;
 pub(crate) mod delay;
@@ -14,18 +15,25 @@ pub(crate) mod error;
 pub(crate) mod fiber;
 pub(crate) mod file;
 pub(crate) mod heaps;
+pub(crate) mod information;
+pub(crate) mod job;
 pub(crate) mod list;
 pub(crate) mod locale;
+pub(crate) mod locks;
 pub(crate) mod lstr;
 pub(crate) mod memory;
 pub(crate) mod module;
+pub(crate) mod opened;
 pub(crate) mod pictures;
 pub(crate) mod pool;
+pub(crate) mod port;
 pub(crate) mod processors;
 pub(crate) mod queues;
 pub(crate) mod resource;
+pub(crate) mod screen;
 pub(crate) mod search;
 pub(crate) mod section;
+pub(crate) mod space;
 pub(crate) mod strings;
 pub(crate) mod suspend;
 pub(crate) mod sync;
@@ -35,6 +43,7 @@ pub(crate) mod time;
 pub(crate) mod timer;
 pub(crate) mod tls;
 pub(crate) mod topology;
+pub(crate) mod transfer;
 pub(crate) mod tree;
 pub(crate) mod volume;
 pub(crate) mod wait;
@@ -55,6 +64,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     code::TABLE,
     crate::jump::KERNEL32,
     console::TABLE,
+    control::TABLE,
     dates::TABLE,
     delay::TABLE,
     environment::TABLE,
@@ -66,18 +76,24 @@ pub(crate) const TABLES: &[HostTable] = &[
     fiber::TABLE,
     file::TABLE,
     heaps::TABLE,
+    information::TABLE,
+    job::TABLE,
     list::TABLE,
     locale::TABLE,
     lstr::TABLE,
+    locks::TABLE,
     memory::TABLE,
     module::TABLE,
     queues::TABLE,
     pictures::TABLE,
     pool::TABLE,
+    port::TABLE,
     processors::TABLE,
     resource::TABLE,
     search::TABLE,
+    screen::TABLE,
     section::TABLE,
+    space::TABLE,
     strings::TABLE,
     suspend::TABLE,
     sync::TABLE,
@@ -87,6 +103,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     timer::TABLE,
     tls::TABLE,
     topology::TABLE,
+    transfer::TABLE,
     tree::TABLE,
     volume::TABLE,
     wait::TABLE,

@@ -195,6 +195,28 @@ extern "win64" fn VerifyVersionInfoW(wanted: Ptr<VersionInfo>, kinds: u32, mask:
     }
 }
 
+/// The numbers of `OSVERSIONINFOEXA`, before and after the name of a service pack, are those of the wide one.
+extern "win64" fn VerifyVersionInfoA(wanted: Ptr<u8>, kinds: u32, mask: u64) -> Bool {
+    let ([size, major, minor, build, platform], after) =
+        (wanted.cast::<[u32; 5]>().get(), wanted.at(20 + 128));
+    let ([service_pack_major, service_pack_minor, suite], product) =
+        (after.cast::<[u16; 3]>().get(), after.at(6).get());
+    let mut wide = VersionInfo {
+        size,
+        major,
+        minor,
+        build,
+        platform,
+        service_pack: [0; 128],
+        service_pack_major,
+        service_pack_minor,
+        suite,
+        product,
+        reserved: 0,
+    };
+    VerifyVersionInfoW(crate::exception::local(&mut wide), kinds, mask)
+}
+
 /// Bytes of memory: all of it, and what is free.
 fn memory() -> (u64, u64) {
     let info = rustix::system::sysinfo();
@@ -367,13 +389,30 @@ extern "win64" fn GetPriorityClass(handle: usize) -> u32 {
     is_this_process(handle).map_or_else(|code| fail(code).cast_unsigned(), |()| NORMAL)
 }
 
+/// Hundreds of nanoseconds since the machine started that its processors were idle, in the kernel (idleness counts), and
+/// in programs.
+extern "win64" fn GetSystemTimes(idle: Ptr<u64>, kernel: Ptr<u64>, user: Ptr<u64>) -> Bool {
+    const TICK: u64 = 100_000; // a hundred a second, for every program
+    let all = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let line = all.lines().find_map(|line| line.strip_prefix("cpu ")).unwrap_or_default();
+    let ticks: Vec<u64> = line.split_whitespace().map_while(|n| n.parse().ok()).collect();
+    let [programs, nice, system, waiting, input, rest @ ..] = &ticks[..] else {
+        return fail(code::GEN_FAILURE);
+    };
+    let rested = (waiting + input) * TICK;
+    idle.put(rested);
+    kernel.put((system + rest.iter().take(2).sum::<u64>()) * TICK + rested); // interrupts
+    user.put((programs + nice) * TICK);
+    TRUE
+}
+
 table! {
     /// The machine and the process.
     pub(crate) TABLE:
         GetSystemInfo, GetNativeSystemInfo = GetSystemInfo, IsProcessorFeaturePresent, GetVersionExW, GetVersion,
-        VerSetConditionMask, VerifyVersionInfoW, GetPhysicallyInstalledSystemMemory, GlobalMemoryStatusEx,
+        VerSetConditionMask, VerifyVersionInfoA, VerifyVersionInfoW, GetPhysicallyInstalledSystemMemory, GlobalMemoryStatusEx,
         OpenProcess, ExitProcess, GetPriorityClass, IsDebuggerPresent, CheckRemoteDebuggerPresent, IsWow64Process, GetComputerNameA,
         GetComputerNameW,
         GetSystemDirectoryW, GetSystemDirectoryA, GetWindowsDirectoryW, GetSystemWindowsDirectoryW = GetWindowsDirectoryW,
-        GetWindowsDirectoryA, GetSystemWindowsDirectoryA = GetWindowsDirectoryA, SetErrorMode, GetErrorMode
+        GetWindowsDirectoryA, GetSystemWindowsDirectoryA = GetWindowsDirectoryA, SetErrorMode, GetErrorMode, GetSystemTimes
 }

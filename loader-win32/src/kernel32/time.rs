@@ -246,13 +246,21 @@ extern "win64" fn GetTimeZoneInformation(out: Ptr<Zone>) -> u32 {
     0
 }
 
+/// `DYNAMIC_TIME_ZONE_INFORMATION`: the same, and after it the key under which a registry would have the zone's rules.
+extern "win64" fn GetDynamicTimeZoneInformation(out: Ptr<Zone>) -> u32 {
+    const KEY: usize = 128;
+    out.at(1).cast::<[u16; KEY]>().put([0; KEY]);
+    out.at(1).cast::<u16>().at(KEY).cast::<u32>().put(1); // no rules that change from year to year
+    GetTimeZoneInformation(out)
+}
+
 table! {
     /// Time.
     pub(crate) TABLE:
         GetSystemTimeAsFileTime, GetSystemTimePreciseAsFileTime = GetSystemTimeAsFileTime, QueryPerformanceCounter,
         QueryPerformanceFrequency, GetTickCount64, GetTickCount, QueryUnbiasedInterruptTime, GetSystemTime, GetLocalTime,
         FileTimeToSystemTime, SystemTimeToFileTime, FileTimeToLocalFileTime, LocalFileTimeToFileTime, CompareFileTime,
-        SystemTimeToTzSpecificLocalTime, GetTimeZoneInformation
+        SystemTimeToTzSpecificLocalTime, GetTimeZoneInformation, GetDynamicTimeZoneInformation
 }
 
 #[cfg(test)]

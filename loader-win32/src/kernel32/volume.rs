@@ -1,233 +1,167 @@
-//! Volumes: the host's tree is one, whatever is mounted where; how full it is depends on the folder that is asked for.
+//! Drives and their devices, links between files, and what kind of program a file is.
 
 use super::{
-    Bool, TRUE, answer,
-    error::code,
+    Bool, answer,
+    error::{code, from_io},
+    fail,
     file::{host, on_path},
 };
-use crate::{
-    guest::Ptr,
-    teb,
-    text::{self, wide},
+use crate::{guest::Ptr, path, teb, text};
+use std::{
+    fs::{self, File},
+    io::{Read, Seek, SeekFrom},
+    path::Path,
 };
-use rustix::fs::{StatVfs, statvfs};
-use std::os::unix::fs::MetadataExt;
 
-/// Names keep their case and may have any letters.
-pub(crate) const ATTRIBUTES: u32 = 2 | 4;
-/// A sector, of which a block has several.
-pub(crate) const SECTOR: u64 = 512;
-const INVALID_NAME: u32 = 123;
-const NAME_TOO_LONG: u32 = 206;
-
-/// How many sectors a block has.
-pub(crate) fn sectors(volume: &StatVfs) -> u32 {
-    u32::try_from((volume.f_frsize / SECTOR).max(1)).unwrap_or(1)
+/// The one drive, with its colon.
+fn drive() -> String {
+    let mut root = teb::process().drives.absolute(r"\");
+    root.truncate(2);
+    root
 }
 
-/// The volume of a folder, the current one where none is named.
-fn volume(name: Option<String>) -> Result<StatVfs, u32> {
-    on_path(&name.unwrap_or_else(|| teb::process().drives.current()), |path| {
-        if std::fs::metadata(&path)?.is_dir() {
-            Ok(statvfs(path)?)
-        } else {
-            Err(std::io::Error::from_raw_os_error(libc::ENOTDIR))
-        }
-    })
+/// The device behind a drive.
+pub(super) fn device(name: &str) -> Option<String> {
+    name.eq_ignore_ascii_case(&drive()).then(|| r"\Device\HarddiskVolume1".into())
 }
 
-/// Bytes that the caller may still use, all bytes, and those that are free.
-fn bytes(name: Option<String>, usable: Ptr<u64>, all: Ptr<u64>, free: Ptr<u64>) -> Bool {
-    answer(volume(name).map(|volume| {
-        let of = |blocks: u64| blocks.saturating_mul(volume.f_frsize);
-        usable.put(of(volume.f_bavail));
-        all.put(of(volume.f_blocks));
-        free.put(of(volume.f_bfree));
-    }))
+/// A bit for each drive, from A on.
+extern "win64" fn GetLogicalDrives() -> u32 {
+    drive().bytes().next().map_or(0, |letter| 1 << (letter.to_ascii_uppercase() - b'A'))
 }
 
-extern "win64" fn GetDiskFreeSpaceExA(
-    name: Ptr<u8>,
-    usable: Ptr<u64>,
-    all: Ptr<u64>,
-    free: Ptr<u64>,
-) -> Bool {
-    bytes((!name.is_null()).then(|| name.string()), usable, all, free)
+/// Texts one after the other, each with its zero, and one more at the end.
+fn texts(texts: &[String]) -> String {
+    texts.iter().map(|text| format!("{text}\0")).collect()
 }
 
-extern "win64" fn GetDiskFreeSpaceExW(
-    name: Ptr<u16>,
-    usable: Ptr<u64>,
-    all: Ptr<u64>,
-    free: Ptr<u64>,
-) -> Bool {
-    bytes((!name.is_null()).then(|| name.string()), usable, all, free)
+extern "win64" fn GetLogicalDriveStringsW(room: u32, to: Ptr<u16>) -> u32 {
+    text::answer(&text::wide(&texts(&[drive() + r"\"])), to, room)
 }
 
-/// The same in clusters, which are the host's blocks.
-fn clusters(name: Option<String>, [sectors_each, sector, free, all]: [Ptr<u32>; 4]) -> Bool {
-    let low = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
-    answer(volume(name).map(|volume| {
-        sectors_each.put(sectors(&volume));
-        sector.put(SECTOR as u32);
-        free.put(low(volume.f_bavail));
-        all.put(low(volume.f_blocks));
-    }))
+extern "win64" fn GetLogicalDriveStringsA(room: u32, to: Ptr<u8>) -> u32 {
+    text::answer(texts(&[drive() + r"\"]).as_bytes(), to, room)
 }
 
-extern "win64" fn GetDiskFreeSpaceA(
-    name: Ptr<u8>,
-    sectors: Ptr<u32>,
-    sector: Ptr<u32>,
-    free: Ptr<u32>,
-    all: Ptr<u32>,
-) -> Bool {
-    clusters((!name.is_null()).then(|| name.string()), [sectors, sector, free, all])
+/// What a name of a device stands for; without a name, which names there are. Both lists end with a zero more.
+fn query(name: Option<String>) -> Result<String, u32> {
+    match name {
+        None => Ok(texts(&[drive(), "NUL".into(), "CON".into()])),
+        Some(name) if name.eq_ignore_ascii_case("NUL") => Ok(texts(&[r"\Device\Null".into()])),
+        Some(name) if name.eq_ignore_ascii_case("CON") => Ok(texts(&[r"\Device\ConDrv\Console".into()])),
+        Some(name) => device(&name).map(|device| texts(&[device])).ok_or(code::FILE_NOT_FOUND),
+    }
 }
 
-extern "win64" fn GetDiskFreeSpaceW(
-    name: Ptr<u16>,
-    sectors: Ptr<u32>,
-    sector: Ptr<u32>,
-    free: Ptr<u32>,
-    all: Ptr<u32>,
-) -> Bool {
-    clusters((!name.is_null()).then(|| name.string()), [sectors, sector, free, all])
+/// How much was written, both zeros counted.
+fn devices<T: Copy + Default>(units: &[T], to: Ptr<T>, room: u32) -> u32 {
+    if units.len() >= room as usize {
+        return fail(code::INSUFFICIENT_BUFFER) as u32;
+    }
+    text::answer(units, to, room) + 1
 }
 
-/// The root of the drive that a path is on.
-fn root(name: &str) -> Result<String, u32> {
-    if name.is_empty() {
+extern "win64" fn QueryDosDeviceW(name: Ptr<u16>, to: Ptr<u16>, room: u32) -> u32 {
+    match query((!name.is_null()).then(|| name.string())) {
+        Ok(found) => devices(&text::wide(&found), to, room),
+        Err(error) => fail(error) as u32,
+    }
+}
+
+extern "win64" fn QueryDosDeviceA(name: Ptr<u8>, to: Ptr<u8>, room: u32) -> u32 {
+    match query((!name.is_null()).then(|| name.string())) {
+        Ok(found) => devices(found.as_bytes(), to, room),
+        Err(error) => fail(error) as u32,
+    }
+}
+
+const LINK_TO_FOLDER: u32 = 1;
+const ALLOW_UNPRIVILEGED: u32 = 2;
+
+/// A link: what it says is the host path of where it leads. That need not be there.
+fn symbolic(name: &str, target: &str, flags: u32) -> Result<(), u32> {
+    if flags & !(LINK_TO_FOLDER | ALLOW_UNPRIVILEGED) != 0 {
         return Err(code::INVALID_PARAMETER);
     }
-    let full = teb::process().drives.absolute(name);
-    let root = full.get(..3).ok_or(INVALID_NAME)?;
-    host(root).map(|_| root.into()).map_err(|_| code::FILE_NOT_FOUND)
-}
-
-fn give_root<T: Copy + Default>(root: Result<Vec<T>, u32>, to: Ptr<T>, room: u32) -> Bool {
-    answer(root.and_then(|root| match () {
-        () if to.is_null() || room == 0 => Err(code::INVALID_PARAMETER),
-        () if root.len() >= room as usize => Err(NAME_TOO_LONG),
-        () => {
-            text::answer(&root, to, room);
-            Ok(())
-        }
-    }))
-}
-
-extern "win64" fn GetVolumePathNameA(name: Ptr<u8>, to: Ptr<u8>, room: u32) -> Bool {
-    give_root(root(&name.string()).map(String::into_bytes), to, room)
-}
-
-extern "win64" fn GetVolumePathNameW(name: Ptr<u16>, to: Ptr<u16>, room: u32) -> Bool {
-    give_root(root(&name.string()).map(|root| wide(&root)), to, room)
-}
-
-/// Where the numbers of a volume go: its own, the longest name, what it can do.
-struct Numbers([Ptr<u32>; 3]);
-
-/// The root, which ends in a backslash, or the current drive's; the label, which is empty; the numbers; the system's name.
-fn information<T: Copy + Default>(
-    name: Option<String>,
-    label: (Ptr<T>, u32),
-    numbers: &Numbers,
-    system: (Ptr<T>, u32),
-    encode: impl Fn(&str) -> Vec<T>,
-) -> Bool {
-    let name = name.unwrap_or_else(|| teb::process().drives.current()[..3].into());
-    if !name.ends_with('\\') {
-        return super::fail(INVALID_NAME);
-    }
-    let found =
-        volume(Some(name.clone())).and_then(|volume| Ok((volume, on_path(&name, std::fs::metadata)?.dev())));
-    answer(found.and_then(|(volume, device)| {
-        for ((to, room), text) in [(label, ""), (system, "NTFS")] {
-            let text = encode(text);
-            if !to.is_null() && text.len() >= room as usize {
-                return Err(code::BAD_LENGTH);
-            }
-            if !to.is_null() {
-                text::answer(&text, to, room);
-            }
-        }
-        let longest = u32::try_from(volume.f_namemax).unwrap_or(255);
-        let values = [device as u32, longest, ATTRIBUTES];
-        numbers.0.iter().zip(values).for_each(|(place, value)| place.put(value));
-        Ok(())
-    }))
-}
-
-extern "win64" fn GetVolumeInformationA(
-    name: Ptr<u8>,
-    label: Ptr<u8>,
-    label_room: u32,
-    number: Ptr<u32>,
-    longest: Ptr<u32>,
-    attributes: Ptr<u32>,
-    system: Ptr<u8>,
-    system_room: u32,
-) -> Bool {
-    let name = (!name.is_null()).then(|| name.string());
-    let numbers = Numbers([number, longest, attributes]);
-    information(name, (label, label_room), &numbers, (system, system_room), |text| text.as_bytes().to_vec())
-}
-
-extern "win64" fn GetVolumeInformationW(
-    name: Ptr<u16>,
-    label: Ptr<u16>,
-    label_room: u32,
-    number: Ptr<u32>,
-    longest: Ptr<u32>,
-    attributes: Ptr<u32>,
-    system: Ptr<u16>,
-    system_room: u32,
-) -> Bool {
-    let name = (!name.is_null()).then(|| name.string());
-    let numbers = Numbers([number, longest, attributes]);
-    information(name, (label, label_room), &numbers, (system, system_room), wide)
-}
-
-/// A link to a name, which need not be there. Of the flags, both kinds of link are one here, and nobody needs a privilege.
-fn link(name: &str, target: &str, flags: u32) -> u8 {
-    let is_absolute = target.starts_with(['\\', '/']) || target.as_bytes().get(1) == Some(&b':');
-    let made = match () {
-        () if flags & !3 != 0 => Err(code::INVALID_PARAMETER),
-        () if target.is_empty() => Err(INVALID_NAME),
-        () if is_absolute => host(target),
-        () => Ok(target.replace('\\', "/")),
+    let target = match target.contains(':') || target.starts_with('\\') {
+        true => host(target)?,
+        false if target.is_empty() => return Err(code::INVALID_PARAMETER),
+        false => target.replace('\\', "/"), // from the link's own folder
     };
-    let made = made.and_then(|target| on_path(name, |name| std::os::unix::fs::symlink(target, name)));
-    u8::from(answer(made) == TRUE)
+    on_path(name, |name| std::os::unix::fs::symlink(target, name))
+}
+
+/// A byte, of which the rest of the register says nothing.
+extern "win64" fn CreateSymbolicLinkW(name: Ptr<u16>, target: Ptr<u16>, flags: u32) -> u8 {
+    answer(symbolic(&name.string(), &target.string(), flags)) as u8
 }
 
 extern "win64" fn CreateSymbolicLinkA(name: Ptr<u8>, target: Ptr<u8>, flags: u32) -> u8 {
-    link(&name.string(), &target.string(), flags)
+    answer(symbolic(&name.string(), &target.string(), flags)) as u8
 }
 
-extern "win64" fn CreateSymbolicLinkW(name: Ptr<u16>, target: Ptr<u16>, flags: u32) -> u8 {
-    link(&name.string(), &target.string(), flags)
+const COPY_FAIL_IF_EXISTS: u32 = 1;
+const REQUEST_ABORTED: u32 = 1235;
+
+/// A copy in one go: nobody is told how far it came. One that was called off before it began is none.
+extern "win64" fn CopyFileExW(
+    from: Ptr<u16>,
+    to: Ptr<u16>,
+    _progress: usize,
+    _data: usize,
+    cancelled: Ptr<Bool>,
+    flags: u32,
+) -> Bool {
+    if !cancelled.is_null() && cancelled.get() != 0 {
+        return fail(REQUEST_ABORTED);
+    }
+    answer(host(&to.string()).and_then(|target| {
+        if flags & COPY_FAIL_IF_EXISTS != 0 && Path::new(&target).exists() {
+            return Err(code::FILE_EXISTS);
+        }
+        on_path(&from.string(), |source| fs::copy(source, target)).map(drop)
+    }))
 }
 
-/// Whether programs are looked for in the current folder too: a path always is, a name where a variable does not say
-/// otherwise.
-fn needs_current(name: &str) -> Bool {
-    let variable = "NoDefaultCurrentDirectoryInExePath";
-    (name.contains('\\') || teb::process().environment.get(variable).is_none()).into()
+const BINARY_32: u32 = 0;
+const BINARY_DOS: u32 = 1;
+const BINARY_64: u32 = 6;
+
+/// What kind of program a file is: a DLL is none.
+fn binary(path: &str) -> Result<u32, u32> {
+    const IS_DLL: u16 = 0x2000;
+    let host = path::to_host(path).filter(|_| !path.is_empty()).ok_or(code::PATH_NOT_FOUND)?;
+    let mut file = File::open(host).map_err(|e| from_io(&e))?;
+    let mut head = [0; 64];
+    file.read_exact(&mut head).map_err(|_| code::BAD_EXE_FORMAT)?;
+    if head[..2] != *b"MZ" {
+        return Err(code::BAD_EXE_FORMAT);
+    }
+    let at = u32::from_le_bytes([head[60], head[61], head[62], head[63]]);
+    let mut new = [0; 24];
+    let read = file.seek(SeekFrom::Start(at.into())).and_then(|_| file.read_exact(&mut new));
+    if read.is_err() || new[..4] != *b"PE\0\0" {
+        return Ok(BINARY_DOS);
+    }
+    let word = |at: usize| u16::from_le_bytes([new[at], new[at + 1]]);
+    match (word(4), word(22) & IS_DLL) {
+        (_, IS_DLL) => Err(code::BAD_EXE_FORMAT),
+        (0x8664 | 0xaa64, _) => Ok(BINARY_64),
+        _ => Ok(BINARY_32),
+    }
 }
 
-extern "win64" fn NeedCurrentDirectoryForExePathA(name: Ptr<u8>) -> Bool {
-    needs_current(&name.string())
+extern "win64" fn GetBinaryTypeW(name: Ptr<u16>, out: Ptr<u32>) -> Bool {
+    answer(binary(&name.string()).map(|kind| out.put(kind)))
 }
 
-extern "win64" fn NeedCurrentDirectoryForExePathW(name: Ptr<u16>) -> Bool {
-    needs_current(&name.string())
+extern "win64" fn GetBinaryTypeA(name: Ptr<u8>, out: Ptr<u32>) -> Bool {
+    answer(binary(&name.string()).map(|kind| out.put(kind)))
 }
 
 table! {
-    /// Volumes, and links, which may lead from one to another.
+    /// Drives and links.
     pub(crate) TABLE:
-        GetDiskFreeSpaceA, GetDiskFreeSpaceW, GetDiskFreeSpaceExA, GetDiskFreeSpaceExW, GetVolumePathNameA,
-        GetVolumePathNameW, GetVolumeInformationA, GetVolumeInformationW, CreateSymbolicLinkA, CreateSymbolicLinkW,
-        NeedCurrentDirectoryForExePathA, NeedCurrentDirectoryForExePathW
+        GetLogicalDrives, GetLogicalDriveStringsA, GetLogicalDriveStringsW, QueryDosDeviceA, QueryDosDeviceW,
+        CreateSymbolicLinkA, CreateSymbolicLinkW, CopyFileExW, GetBinaryTypeA, GetBinaryTypeW
 }

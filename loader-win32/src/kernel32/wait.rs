@@ -11,7 +11,9 @@ use crate::{
     Advice,
     futex::Deadline,
     guest::Ptr,
-    object::{CURRENT_PROCESS, CURRENT_THREAD, Kind, Object, Wait, Waited, current_thread_id},
+    object::{
+        CURRENT_PROCESS, CURRENT_THREAD, INHERIT, Kind, Object, PROTECTED, Wait, Waited, current_thread_id,
+    },
     teb,
 };
 use loader_core::deterministic;
@@ -261,6 +263,11 @@ fn wait(objects: Vec<Arc<Object>>, all: bool, ms: u32, alertable: Bool) -> u32 {
     }
 }
 
+/// Waits for an object, as [`WaitForSingleObject`] does by its handle.
+pub(crate) fn wait_and_answer(object: &Arc<Object>, ms: u32, alertable: Bool) -> u32 {
+    wait_for("WaitForSingleObject", vec![Arc::clone(object)], false, ms, alertable)
+}
+
 pub(crate) extern "win64" fn WaitForSingleObject(handle: usize, ms: u32) -> u32 {
     WaitForSingleObjectEx(handle, ms, FALSE)
 }
@@ -376,7 +383,15 @@ extern "win64" fn DuplicateHandle(
 }
 
 extern "win64" fn GetHandleInformation(handle: usize, flags: Ptr<u32>) -> Bool {
-    answer(object(handle).map(|_| flags.put(0)))
+    answer(object(handle).map(|_| flags.put(teb::process().objects.flags(handle))))
+}
+
+/// Kept, and told to who asks. Nobody inherits; what is protected is not closed.
+extern "win64" fn SetHandleInformation(handle: usize, mask: u32, flags: u32) -> Bool {
+    if mask & !(INHERIT | PROTECTED) != 0 {
+        return fail(code::INVALID_PARAMETER);
+    }
+    answer(object(handle).map(|_| teb::process().objects.set_flags(handle, mask, flags)))
 }
 
 extern "win64" fn GetProcessHandleCount(process: usize, out: Ptr<u32>) -> Bool {
@@ -399,5 +414,5 @@ table! {
         CreateMutexExA, CreateMutexExW, ReleaseMutex, OpenEventA, OpenEventW, OpenMutexA, OpenMutexW, OpenSemaphoreA,
         OpenSemaphoreW, OpenWaitableTimerA, OpenWaitableTimerW, SignalObjectAndWait,
         WaitForSingleObject, WaitForSingleObjectEx, WaitForMultipleObjects, WaitForMultipleObjectsEx, Sleep, SleepEx,
-        SwitchToThread, CloseHandle, DuplicateHandle, GetHandleInformation, CompareObjectHandles, GetProcessHandleCount
+        SwitchToThread, CloseHandle, DuplicateHandle, GetHandleInformation, SetHandleInformation, CompareObjectHandles, GetProcessHandleCount
 }

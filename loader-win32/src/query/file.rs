@@ -31,10 +31,10 @@ fn basic(record: Record, m: &Metadata) -> Record {
     record.times(four_times(m)).word(attributes(m)).word(0)
 }
 
-/// Bytes on the disk, bytes in the file, names; whether it is a folder.
-fn standard(record: Record, m: &Metadata) -> Record {
+/// Bytes on the disk, bytes in the file, names; whether it goes with its handle, whether it is a folder.
+fn standard(record: Record, m: &Metadata, going: bool) -> Record {
     let links = u32::try_from(m.nlink()).unwrap_or(u32::MAX);
-    record.long(m.blocks() * 512).long(m.len()).word(links).bytes(&[0, m.is_dir().into(), 0, 0])
+    record.long(m.blocks() * 512).long(m.len()).word(links).bytes(&[going.into(), m.is_dir().into(), 0, 0])
 }
 
 /// What its handle may be used for: `FILE_GENERIC_READ`, `FILE_GENERIC_WRITE` or both.
@@ -62,12 +62,12 @@ fn name(record: Record, file: &File) -> io::Result<Record> {
 }
 
 /// One class of information, and how much room there must be for it at least.
-fn information(file: &File, class: u32) -> io::Result<Option<(Record, Option<usize>)>> {
+fn information(file: &File, class: u32, going: bool) -> io::Result<Option<(Record, Option<usize>)>> {
     let (m, record) = (file.metadata()?, Record::default());
     let whole = |record| Some((record, None));
     Ok(match class {
         4 => whole(basic(record, &m)),
-        5 => whole(standard(record, &m)),
+        5 => whole(standard(record, &m, going)),
         6 => whole(record.long(m.ino())),
         7 => whole(record.word(0)),
         8 => whole(record.word(access(file))),
@@ -76,7 +76,7 @@ fn information(file: &File, class: u32) -> io::Result<Option<(Record, Option<usi
         16 => whole(record.word(MODE)),
         17 => whole(record.word(0)),
         18 => {
-            let all = standard(basic(record, &m), &m).long(m.ino()).word(0).word(access(file));
+            let all = standard(basic(record, &m), &m, going).long(m.ino()).word(0).word(access(file));
             Some((name(all.long(position(file)).word(MODE).word(0), file)?, Some(104)))
         }
         34 => {
@@ -95,7 +95,8 @@ extern "win64" fn NtQueryInformationFile(
     room: u32,
     class: u32,
 ) -> Status {
-    let found = on_file(handle, |file| information(file, class)).map_err(status);
+    let going = object(handle).is_ok_and(|object| object.opened.is_doomed());
+    let found = on_file(handle, |file| information(file, class, going)).map_err(status);
     finish(
         out,
         found.and_then(|found| match found {

@@ -7,12 +7,10 @@ use super::{
 use crate::{
     guest::Ptr,
     kernel32::{
-        file::{attributes, listing, on_file},
+        file::{attributes, list, on_file},
         wait::object,
     },
     lock,
-    object::Object,
-    teb,
     text::{length, wide},
 };
 use std::{
@@ -20,18 +18,12 @@ use std::{
     fs::Metadata,
     io,
     os::{fd::AsRawFd, unix::fs::MetadataExt},
-    sync::{Arc, Mutex, Weak},
 };
 
 type Entries = VecDeque<(String, Metadata)>;
 
-/// The folders that are being read.
-#[derive(Default)]
-pub(crate) struct Listings(Mutex<Vec<Listing>>);
-
-/// What is left of one, and the pattern of the first call, which stays.
-struct Listing {
-    of: Weak<Object>,
+/// What is left of a folder that is being read, and the pattern of the first call, which stays.
+pub(crate) struct Listing {
     pattern: String,
     left: Entries,
 }
@@ -47,10 +39,11 @@ struct Text {
 
 /// Everything in the folder that fits a pattern.
 fn entries(handle: usize, pattern: &str) -> Result<Entries, u32> {
-    on_file(handle, |file| match file.metadata()?.is_dir() {
-        true => Ok(listing(&format!("/proc/self/fd/{}", file.as_raw_fd()), pattern)?.into()),
+    let path = on_file(handle, |file| match file.metadata()?.is_dir() {
+        true => Ok(format!("/proc/self/fd/{}", file.as_raw_fd())),
         false => Err(io::Error::from_raw_os_error(libc::EINVAL)),
-    })
+    })?;
+    Ok(list(&path, pattern)?.rest().to_vec().into())
 }
 
 /// Where the name begins in an entry of a class.
@@ -139,25 +132,18 @@ extern "win64" fn NtQueryDirectoryFile(
         Ok(object) => object,
         Err(error) => return status(error),
     };
-    let process = teb::process();
-    let mut listings = lock(&process.listings.0);
-    listings.retain(|listing| listing.of.strong_count() > 0);
-    let known = listings.iter().position(|listing| listing.of.as_ptr() == Arc::as_ptr(&folder));
-    let nth = known.unwrap_or(listings.len());
-    if again != 0 || known.is_none() {
-        let pattern = known.map_or(pattern, |nth| listings[nth].pattern.clone());
+    let mut listing = lock(&folder.opened.queried);
+    if again != 0 || listing.is_none() {
+        let pattern = listing.take().map_or(pattern, |listing| listing.pattern);
         let left = match entries(handle, &pattern) {
             Ok(entries) if entries.is_empty() => return NO_SUCH_FILE,
             Ok(entries) => entries,
             Err(error) => return status(error),
         };
-        let listing = Listing { of: Arc::downgrade(&folder), pattern, left };
-        match listings.get_mut(nth) {
-            Some(old) => *old = listing,
-            None => listings.push(listing),
-        }
+        *listing = Some(Listing { pattern, left });
     }
-    finish(out, Ok(fill(&mut listings[nth].left, class, to, room as usize, single != 0)))
+    let Some(listing) = &mut *listing else { return NO_MORE_FILES };
+    finish(out, Ok(fill(&mut listing.left, class, to, room as usize, single != 0)))
 }
 
 table! {

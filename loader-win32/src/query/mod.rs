@@ -7,9 +7,12 @@ mod folder;
 mod system;
 mod volume;
 
-pub(crate) use folder::Listings;
+pub(crate) use folder::Listing;
 
-use crate::{guest::Ptr, kernel32::error::code};
+use crate::{
+    guest::Ptr,
+    nt::status::{ACCESS_VIOLATION, INVALID_HANDLE, SUCCESS, of as status},
+};
 use loader_core::HostTable;
 
 /// All of it.
@@ -18,32 +21,12 @@ pub(crate) const TABLES: &[HostTable] = &[file::TABLE, folder::TABLE, system::TA
 /// A status: the highest bit says that it is an error, the next that it is a warning or an error.
 type Status = u32;
 
-const SUCCESS: Status = 0;
 const BUFFER_OVERFLOW: Status = 0x8000_0005;
 const NO_MORE_FILES: Status = 0x8000_0006;
-const UNSUCCESSFUL: Status = 0xc000_0001;
 const INVALID_INFO_CLASS: Status = 0xc000_0003;
 const LENGTH_MISMATCH: Status = 0xc000_0004;
-const ACCESS_VIOLATION: Status = 0xc000_0005;
-const INVALID_HANDLE: Status = 0xc000_0008;
-const INVALID_PARAMETER: Status = 0xc000_000d;
 const NO_SUCH_FILE: Status = 0xc000_000f;
 const INVALID_DEVICE_REQUEST: Status = 0xc000_0010;
-
-/// The status for an error number of KERNEL32.
-fn status(error: u32) -> Status {
-    match error {
-        code::ACCESS_DENIED => 0xc000_0022,
-        code::INVALID_HANDLE => INVALID_HANDLE,
-        code::NOT_ENOUGH_MEMORY => 0xc000_0017,
-        code::NOT_SUPPORTED => 0xc000_00bb,
-        code::INVALID_PARAMETER => INVALID_PARAMETER,
-        code::FILE_NOT_FOUND => 0xc000_0034,
-        112 => 0xc000_007f, // the disk is full
-        145 => 0xc000_0101, // the folder is not empty
-        _ => UNSUCCESSFUL,
-    }
-}
 
 /// `IO_STATUS_BLOCK`.
 #[repr(C)]

@@ -5,7 +5,7 @@ use crate::{
     guest::Ptr,
     kernel32::{
         file::on_file,
-        volume::{ATTRIBUTES, SECTOR, sectors},
+        space::{ATTRIBUTES, SECTOR, sectors},
     },
     text::{length, wide},
 };

@@ -1,0 +1,143 @@
+//! Statuses of NT, and the error numbers that Windows programs know them by.
+
+/// Each status with its number; the first with a number is what that number becomes.
+const KNOWN: &[(u32, u32)] = &[
+    (0x0000_0000, 0),
+    (0x0000_0102, 258),
+    (0x0000_0103, 997),
+    (0x8000_0005, 234),
+    (0x8000_0006, 18),
+    (0x8000_001a, 259),
+    (0xc000_0001, 31),
+    (0xc000_0002, 1),
+    (0xc000_0003, 87),
+    (0xc000_0004, 24),
+    (0xc000_0005, 998),
+    (0xc000_0008, 6),
+    (0xc000_000d, 87),
+    (0xc000_000e, 2),
+    (0xc000_000f, 2),
+    (0xc000_0010, 1),
+    (0xc000_0011, 38),
+    (0xc000_0017, 8),
+    (0xc000_0018, 487),
+    (0xc000_0019, 487),
+    (0xc000_0022, 5),
+    (0xc000_0023, 122),
+    (0xc000_0024, 6),
+    (0xc000_0033, 123),
+    (0xc000_0034, 2),
+    (0xc000_0035, 183),
+    (0xc000_003a, 3),
+    (0xc000_003b, 161),
+    (0xc000_0043, 32),
+    (0xc000_0054, 33),
+    (0xc000_0055, 33),
+    (0xc000_0056, 5),
+    (0xc000_0061, 1314),
+    (0xc000_007a, 127),
+    (0xc000_007b, 193),
+    (0xc000_007c, 1008),
+    (0xc000_007e, 158),
+    (0xc000_007f, 112),
+    (0xc000_0095, 534),
+    (0xc000_009a, 1450),
+    (0xc000_00a2, 19),
+    (0xc000_00a3, 21),
+    (0xc000_00ab, 231),
+    (0xc000_00ac, 231),
+    (0xc000_00ad, 230),
+    (0xc000_00ae, 231),
+    (0xc000_00b0, 233),
+    (0xc000_00b1, 232),
+    (0xc000_00b2, 535),
+    (0xc000_00b3, 536),
+    (0xc000_00b5, 121),
+    (0xc000_00ba, 5),
+    (0xc000_00bb, 50),
+    (0xc000_00d4, 17),
+    (0xc000_00fd, 1001),
+    (0xc000_0101, 145),
+    (0xc000_0103, 267),
+    (0xc000_0106, 206),
+    (0xc000_0109, 5),
+    (0xc000_010a, 5),
+    (0xc000_011f, 4),
+    (0xc000_0120, 995),
+    (0xc000_0121, 5),
+    (0xc000_0123, 5),
+    (0xc000_012d, 1455),
+    (0xc000_0135, 126),
+    (0xc000_0138, 182),
+    (0xc000_0139, 127),
+    (0xc000_0142, 1114),
+    (0xc000_014b, 109),
+    (0xc000_0184, 22),
+    (0xc000_0185, 1117),
+    (0xc000_01ad, 258),
+    (0xc000_0225, 1168),
+    (0xc000_0275, 4390),
+    (0xc000_0279, 4390),
+    (0xc000_0355, 1359),
+];
+
+/// Several statuses have one number: that which a number without its like becomes first here.
+const PREFERRED: &[(u32, u32)] = &[
+    (1, 0xc000_0010),
+    (2, 0xc000_0034),
+    (5, 0xc000_0022),
+    (6, 0xc000_0008),
+    (80, 0xc000_0035),
+    (87, 0xc000_000d),
+    (127, 0xc000_0139),
+    (131, 0xc000_000d),
+    (487, 0xc000_0018),
+];
+
+pub(crate) const SUCCESS: u32 = 0;
+pub(crate) const INVALID_PARAMETER: u32 = 0xc000_000d;
+pub(crate) const ACCESS_VIOLATION: u32 = 0xc000_0005;
+pub(crate) const END_OF_FILE: u32 = 0xc000_0011;
+pub(crate) const INVALID_HANDLE: u32 = 0xc000_0008;
+pub(crate) const NOT_FOUND: u32 = 0xc000_0225;
+pub(crate) const NOT_SUPPORTED: u32 = 0xc000_00bb;
+pub(crate) const OBJECT_PATH_SYNTAX_BAD: u32 = 0xc000_003b;
+pub(crate) const OBJECT_PATH_NOT_FOUND: u32 = 0xc000_003a;
+pub(crate) const NOT_A_DIRECTORY: u32 = 0xc000_0103;
+pub(crate) const FILE_IS_A_DIRECTORY: u32 = 0xc000_00ba;
+const UNSUCCESSFUL: u32 = 0xc000_0001;
+
+/// The error number of a status.
+pub(crate) fn dos_error(status: u32) -> u32 {
+    match KNOWN.iter().find(|known| known.0 == status) {
+        Some(known) => known.1,
+        // An error number that was made a status is itself again.
+        None if [0x8007, 0xc007].contains(&(status >> 16)) => status & 0xffff,
+        None if status & 0x2000_0000 != 0 => status, // a customer's own
+        None => 317, // ERROR_MR_MID_NOT_FOUND, as for every status without a number
+    }
+}
+
+/// The status of an error number.
+pub(crate) fn of(error: u32) -> u32 {
+    let preferred = PREFERRED.iter().find(|known| known.0 == error).map(|known| known.1);
+    let known = || KNOWN.iter().find(|known| known.1 == error).map(|known| known.0);
+    preferred.or_else(known).unwrap_or(UNSUCCESSFUL)
+}
+
+pub(crate) extern "win64" fn RtlNtStatusToDosError(status: u32) -> u32 {
+    dos_error(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_that_of_its_status() {
+        for (status, error) in KNOWN {
+            assert_eq!(dos_error(of(*error)), *error, "{status:#x}");
+        }
+        assert_eq!(of(15_841), UNSUCCESSFUL);
+    }
+}
