@@ -23,6 +23,7 @@
 mod table;
 
 mod bcrypt;
+mod com;
 mod crt;
 mod crypt;
 mod dbghelp;
@@ -57,6 +58,7 @@ mod teb;
 mod tests;
 mod text;
 mod token;
+mod tracing;
 mod unconnected;
 mod user32;
 mod variadic;

@@ -1,7 +1,7 @@
 //! One process, as Windows images see it: what [`Process::enter`] puts behind GS and what the functions keep.
 
 use crate::{
-    Advice, Counts, Services, bcrypt, crt, crypt, dbghelp,
+    Advice, Counts, Services, bcrypt, com, crt, crypt, dbghelp,
     exception::{self, vectored::Handlers},
     heap::Heaps,
     kernel32::{
@@ -19,7 +19,8 @@ use crate::{
     object::{Kind, Objects, PROCESS_ALL_ACCESS},
     ole,
     path::Drives,
-    peb, powrprof, query, registry, shell32, sockets, teb, text, token, unconnected, user32, version,
+    peb, powrprof, query, registry, shell32, sockets, teb, text, token, tracing, unconnected, user32,
+    version,
 };
 use loader_core::{Addr, ErrorKind, HostModule, HostTable};
 use std::{
@@ -259,13 +260,16 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
             ("msvcrt.dll", [crt::SHARED, crt::MSVCRT].concat()),
             ("bcrypt.dll", vec![bcrypt::BCRYPT]),
             ("bcryptprimitives.dll", vec![bcrypt::PRIMITIVES]),
-            ("ADVAPI32.dll", vec![bcrypt::ADVAPI32, crypt::ADVAPI32, registry::TABLE, token::ADVAPI32]),
+            (
+                "ADVAPI32.dll",
+                vec![bcrypt::ADVAPI32, crypt::ADVAPI32, registry::TABLE, token::ADVAPI32, tracing::TABLE],
+            ),
             ("USERENV.dll", vec![token::USERENV]),
             ("dbghelp.dll", vec![dbghelp::TABLE]),
             ("POWRPROF.dll", vec![powrprof::TABLE]),
             ("SHELL32.dll", vec![shell32::TABLE, token::SHELL32]),
             ("OLEAUT32.dll", vec![ole::OLEAUT32]),
-            ("ole32.dll", vec![ole::OLE32]),
+            ("ole32.dll", vec![ole::OLE32, com::TABLE]),
             (SOCKETS, vec![sockets::WS2_32, unconnected::TABLE]),
             ("USER32.dll", vec![kernel32::resource::USER32, user32::TABLE]),
             ("VERSION.dll", vec![version::TABLE]),

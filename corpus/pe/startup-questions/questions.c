@@ -374,6 +374,42 @@ EXPORT int runtime(void)
     return 0;
 }
 
+/* The number of a file and its handle are of one and the same file, and go together. */
+EXPORT int numbered_files(void)
+{
+    static const char *const crt = "ucrtbase.dll";
+    OF(crt, int, _open_osfhandle, HANDLE, int)
+    OF(crt, HANDLE, _get_osfhandle, int)
+    OF(crt, int, _write, int, const void *, unsigned)
+    OF(crt, int, _close, int)
+    WCHAR path[MAX_PATH];
+    DWORD flags;
+    HANDLE handle = temporary(path);
+    int file = _open_osfhandle(handle, 0x8000);
+    CHECK(file > 2 && _get_osfhandle(file) == handle && _get_osfhandle(file) == handle)
+    CHECK(_write(file, "12345", 5) == 5 && SetFilePointer(handle, 0, NULL, FILE_CURRENT) == 5)
+    CHECK(_close(file) == 0)
+    FAILS(GetFileSize(handle, NULL) != INVALID_FILE_SIZE, ERROR_INVALID_HANDLE)
+    return DeleteFileW(path) ? 0 : __LINE__;
+}
+
+/* A thread says that it uses COM. */
+EXPORT int components(void)
+{
+    OF("ole32.dll", HRESULT, CoInitializeEx, void *, DWORD)
+    OF("ole32.dll", void, CoUninitialize, void)
+    OF("ole32.dll", HRESULT, CoCreateInstance, const GUID *, void *, DWORD, const GUID *, void **)
+    static const GUID nobody = {0x12345678, 1, 2, {3}};
+    void *out = &out;
+    CHECK(CoInitializeEx(NULL, 2) == S_OK && CoInitializeEx(NULL, 2) == S_FALSE)
+    CHECK(CoInitializeEx(NULL, 0) == RPC_E_CHANGED_MODE)
+    CHECK(CoCreateInstance(&nobody, NULL, 1, &nobody, &out) == REGDB_E_CLASSNOTREG && !out)
+    CoUninitialize(), CoUninitialize();
+    CHECK(CoInitializeEx(NULL, 0) == S_OK)
+    CoUninitialize();
+    return 0;
+}
+
 /* Called first when the process ends. Not Wine's, which takes it and forgets it. */
 EXPORT int register_ending(void)
 {

@@ -2,11 +2,8 @@
 #![allow(unsafe_code)] // the host's functions do to guest memory what the guest asks for
 
 use super::{keep_errno, set_errno, stdio::host};
-use crate::{guest::Ptr, kernel32::file::delete, object, teb};
-use std::{
-    os::fd::BorrowedFd,
-    sync::atomic::{AtomicI32, Ordering::Relaxed},
-};
+use crate::{guest::Ptr, kernel32::file::delete};
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 /// Keeps `errno` where a call failed.
 fn told<T: PartialOrd + Default>(result: T) -> T {
@@ -127,7 +124,7 @@ extern "win64" fn _close(file: i32) -> i32 {
     if (0..3).contains(&file) {
         return 0;
     }
-    forget_mode(file);
+    forget(file);
     // SAFETY: the file is one that guest code opened, and gives back.
     told(unsafe { libc::close(file) })
 }
@@ -201,7 +198,8 @@ pub(crate) fn set_mode(file: i32, mode: i32) -> i32 {
 }
 
 /// A file is closed; its number may become another one's.
-pub(crate) fn forget_mode(file: i32) {
+pub(crate) fn forget(file: i32) {
+    super::handles::forget(file);
     set_mode(file, 0);
 }
 
@@ -240,48 +238,12 @@ extern "win64" fn _setmode(file: i32, mode: i32) -> i32 {
     set_mode(file, mode)
 }
 
-/// The handle of a standard file, or a new one that leads to the same open file.
-extern "win64" fn _get_osfhandle(file: i32) -> usize {
-    if let Some(&handle) = usize::try_from(file).ok().and_then(|n| object::STD_HANDLES.get(n)) {
-        return handle;
-    }
-    // SAFETY: only asks whether the file is open.
-    if unsafe { libc::fcntl(file, libc::F_GETFD) } < 0 {
-        set_errno(libc::EBADF);
-        return usize::MAX;
-    }
-    // SAFETY: the file is open, as was just asked, and is borrowed for a moment.
-    let copy = unsafe { BorrowedFd::borrow_raw(file) }.try_clone_to_owned();
-    match copy {
-        Ok(copy) => teb::process().objects.open(object::Kind::File(copy.into())),
-        Err(_) => {
-            keep_errno();
-            usize::MAX
-        }
-    }
-}
-
-/// A number for the file behind a handle, which belongs to it from now on.
-extern "win64" fn _open_osfhandle(handle: usize, windows: i32) -> i32 {
-    let object = teb::process().objects.get(handle);
-    let copy = match object.as_deref().map(|object| &object.kind) {
-        Some(object::Kind::File(file)) => file.try_clone().map(std::os::fd::IntoRawFd::into_raw_fd).ok(),
-        _ => None,
-    };
-    let Some(file) = copy else {
-        set_errno(libc::EBADF);
-        return -1;
-    };
-    teb::process().objects.close(handle);
-    set_mode(file, if windows & TEXT != 0 { TEXT } else { BINARY });
-    file
-}
-
 extern "win64" fn _dup2(file: i32, to: i32) -> i32 {
     // SAFETY: a wrong file is an error.
     if told(unsafe { libc::dup2(file, to) }) < 0 {
         return -1;
     }
+    super::handles::forget(to);
     set_mode(to, mode_of(file));
     0
 }
@@ -611,8 +573,8 @@ table! {
         _open, open = _open, _wopen, _sopen, _wsopen, _sopen_s, _wsopen_s, _creat, creat = _creat, _read, read = _read, _write,
         write = _write, _close, close = _close, _lseeki64, _lseek, lseek = _lseek, _telli64, _tell, tell = _tell, _eof,
         eof = _eof, _filelength, filelength = _filelength, _filelengthi64, _isatty, isatty = _isatty, _dup, dup = _dup, _dup2,
-        dup2 = _dup2, _pipe, _commit, _chsize, chsize = _chsize, _chsize_s, _setmode, setmode = _setmode, _get_osfhandle,
-        _open_osfhandle, _fstat64, _fstat64i32, _stat64, _wstat64, _stat64i32, _wstat64i32, remove, _unlink = remove,
+        dup2 = _dup2, _pipe, _commit, _chsize, chsize = _chsize, _chsize_s, _setmode, setmode = _setmode,
+        _fstat64, _fstat64i32, _stat64, _wstat64, _stat64i32, _wstat64i32, remove, _unlink = remove,
         unlink = remove, _wremove, _wunlink = _wremove, rename, _wrename, _mkdir, mkdir = _mkdir, _wmkdir, _rmdir,
         rmdir = _rmdir, _wrmdir, _access, access = _access, _waccess, _access_s, _waccess_s, _chmod, chmod = _chmod, _wchmod,
         _umask, umask = _umask

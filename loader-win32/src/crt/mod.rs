@@ -10,6 +10,7 @@ pub(crate) mod endings;
 pub(crate) mod fenv;
 pub(crate) mod files;
 pub(crate) mod folders;
+pub(crate) mod handles;
 pub(crate) mod invalid;
 pub(crate) mod locale;
 pub(crate) mod math;
@@ -45,6 +46,7 @@ pub(crate) const SHARED: &[HostTable] = &[
     fenv::TABLE,
     files::TABLE,
     folders::TABLE,
+    handles::TABLE,
     locale::TABLE,
     math::TABLE,
     crate::exception::fault::CRT,
@@ -108,6 +110,8 @@ pub(crate) struct Runtime {
     pub new_handler: AtomicUsize,
     /// What the program wants called first when it ends, for its main thread.
     pub thread_end: AtomicUsize,
+    /// The handles of files that have numbers.
+    pub handles: handles::Handles,
 }
 
 /// The calling thread's `errno`.

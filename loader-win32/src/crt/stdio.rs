@@ -413,7 +413,7 @@ extern "win64" fn fclose(file: File) -> i32 {
     if file.is_null() {
         return refused();
     }
-    files::forget_mode(file.shared().file());
+    files::forget(file.shared().file());
     stream::close(file)
 }
 

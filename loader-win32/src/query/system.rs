@@ -105,10 +105,15 @@ extern "win64" fn NtQueryInformationProcess(
     give(record, to, room, len)
 }
 
+/// The status behind the thread's last error, which is not kept by itself.
+extern "win64" fn RtlGetLastNtStatus() -> Status {
+    status(teb::with(|t| t.last_error.get()))
+}
+
 table! {
     /// The machine and the process.
     pub(super) TABLE:
-        NtQuerySystemInformation, ZwQuerySystemInformation = NtQuerySystemInformation, NtQueryInformationProcess,
+        NtQuerySystemInformation, ZwQuerySystemInformation = NtQuerySystemInformation, NtQueryInformationProcess, RtlGetLastNtStatus,
         ZwQueryInformationProcess = NtQueryInformationProcess
 }
 
