@@ -1,10 +1,21 @@
 //! Unwind data by address: of images, which their headers lead to, and of code that was made at run time.
 
 use super::ContextRecord;
-use crate::{guest::Ptr, lock};
+use crate::{
+    guest::Ptr,
+    lock,
+    nt::status::{INVALID_PARAMETER, SUCCESS},
+};
 use loader_core::{Addr, Format, index::Reading};
 use loader_pe::unwind::{Frame, Function, Functions, Memory};
-use std::{mem::transmute, ptr::with_exposed_provenance, sync::Mutex};
+use std::{
+    mem::transmute,
+    ptr::with_exposed_provenance,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 /// The memory of this process. What is read is what unwind data, a stack in use and code lead to: a bad address is a
 /// fault here, as it is on Windows.
@@ -39,6 +50,8 @@ type Callback = unsafe extern "win64" fn(u64, usize) -> usize;
 enum Dynamic {
     /// A table, perhaps in no order.
     Table { functions: Functions, sorted: bool },
+    /// A table in order that may have more functions later, all of them below an end.
+    Growable { id: u64, functions: Functions, most: u32, end: u64 },
     /// A function that is asked.
     Callback { id: u64, base: u64, len: u64, callback: Callback, context: usize },
 }
@@ -47,7 +60,7 @@ impl Dynamic {
     fn id(&self) -> u64 {
         match self {
             Self::Table { functions, .. } => functions.table.0,
-            Self::Callback { id, .. } => *id,
+            Self::Growable { id, .. } | Self::Callback { id, .. } => *id,
         }
     }
 
@@ -60,6 +73,8 @@ impl Dynamic {
                     at,
                 )
             }),
+            Self::Growable { functions, end, .. } if !(functions.base.0..end).contains(&at) => None,
+            Self::Growable { functions, .. } => found(functions, at),
             Self::Callback { base, len, .. } if !(base..base.saturating_add(len)).contains(&at) => None,
             Self::Callback { base, callback, context, .. } => {
                 // SAFETY: the guest registered a function of this type; nothing is held or owned here.
@@ -159,6 +174,43 @@ pub(crate) extern "win64" fn RtlInstallFunctionTableCallback(
     1
 }
 
+/// The next growable table's name: no address of a table and no callback's name is one.
+static NEXT: AtomicU64 = AtomicU64::new(0x1001);
+
+/// A table that will grow: how many functions it has, how many at most, and where their code is.
+extern "win64" fn RtlAddGrowableFunctionTable(
+    out: Ptr<u64>,
+    table: Ptr<Function>,
+    count: u32,
+    most: u32,
+    base: u64,
+    end: u64,
+) -> u32 {
+    if out.is_null() || table.is_null() || count > most || base >= end {
+        return INVALID_PARAMETER;
+    }
+    let functions = Functions { base: Addr(base), table: Addr(table.addr() as u64), count };
+    let id = NEXT.fetch_add(4, Relaxed);
+    lock(&DYNAMIC).push(Dynamic::Growable { id, functions, most, end });
+    out.set(id);
+    SUCCESS
+}
+
+/// The table has more functions now, behind those that it had.
+extern "win64" fn RtlGrowFunctionTable(table: u64, count: u32) {
+    for known in lock(&DYNAMIC).iter_mut() {
+        if let Dynamic::Growable { id, functions, most, .. } = known
+            && *id == table
+        {
+            functions.count = count.clamp(functions.count, *most);
+        }
+    }
+}
+
+extern "win64" fn RtlDeleteGrowableFunctionTable(table: u64) {
+    lock(&DYNAMIC).retain(|known| !matches!(known, Dynamic::Growable { id, .. } if *id == table));
+}
+
 /// The function that holds an address, and the base that its numbers count from; null for leaf functions.
 pub(crate) extern "win64" fn RtlLookupFunctionEntry(at: u64, base: Ptr<u64>, _history: usize) -> u64 {
     let Some(found) = find(at) else { return 0 };
@@ -219,4 +271,9 @@ table! {
     pub(crate) TABLE:
         RtlAddFunctionTable, RtlDeleteFunctionTable, RtlInstallFunctionTableCallback, RtlLookupFunctionEntry,
         RtlVirtualUnwind
+}
+
+table! {
+    /// What only ntdll has.
+    pub(crate) GROWABLE: RtlAddGrowableFunctionTable, RtlGrowFunctionTable, RtlDeleteGrowableFunctionTable
 }

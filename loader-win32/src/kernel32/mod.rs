@@ -25,6 +25,7 @@ pub(crate) mod memory;
 pub(crate) mod module;
 pub(crate) mod opened;
 pub(crate) mod pictures;
+pub(crate) mod pipe;
 pub(crate) mod pool;
 pub(crate) mod port;
 pub(crate) mod processors;
@@ -86,6 +87,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     module::TABLE,
     queues::TABLE,
     pictures::TABLE,
+    pipe::TABLE,
     pool::TABLE,
     port::TABLE,
     processors::TABLE,

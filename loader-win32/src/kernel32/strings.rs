@@ -181,6 +181,34 @@ extern "win64" fn GetCPInfo(page: u32, out: Ptr<CodePageInfo>) -> Bool {
     TRUE
 }
 
+/// `CPINFOEXW`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CodePageDetails {
+    max_char_size: u32,
+    default_char: [u8; 2],
+    lead_bytes: [u8; 12],
+    wide_default: u16,
+    page: u32,
+    name: [u16; 260],
+}
+
+const _: () = assert!(size_of::<CodePageDetails>() == 544);
+
+extern "win64" fn GetCPInfoExW(page: u32, flags: u32, out: Ptr<CodePageDetails>) -> Bool {
+    if flags != 0 || GetCPInfo(page, out.cast()) == FALSE {
+        return fail(code::INVALID_PARAMETER);
+    }
+    let CodePageInfo { max_char_size, default_char, lead_bytes } = out.cast().get();
+    let page = code_page(page).unwrap_or(page);
+    let known = if page == UTF8 { format!("{page} (UTF-8)") } else { page.to_string() };
+    let mut name = [0; 260];
+    name.iter_mut().zip(known.encode_utf16()).for_each(|(to, unit)| *to = unit);
+    let wide_default = if page == UTF8 { 0xfffd } else { u16::from(b'?') };
+    out.set(CodePageDetails { max_char_size, default_char, lead_bytes, wide_default, page, name });
+    TRUE
+}
+
 /// UTF-8 has no lead bytes in the sense of the double-byte code pages.
 extern "win64" fn IsDBCSLeadByteEx(_page: u32, _byte: u8) -> Bool {
     FALSE
@@ -434,7 +462,7 @@ extern "win64" fn CompareStringEx(
 table! {
     /// Text.
     pub(crate) TABLE:
-        MultiByteToWideChar, WideCharToMultiByte, GetACP, GetOEMCP = GetACP, IsValidCodePage, GetCPInfo, IsDBCSLeadByteEx,
+        MultiByteToWideChar, WideCharToMultiByte, GetACP, GetOEMCP = GetACP, IsValidCodePage, GetCPInfo, GetCPInfoExW, IsDBCSLeadByteEx,
         IsDBCSLeadByte, GetStringTypeW, GetStringTypeExW, LCMapStringEx, LCMapStringW, LCMapStringA, CompareStringOrdinal, CompareStringW, CompareStringA,
         CompareStringEx
 }

@@ -16,7 +16,8 @@ use crate::{
 use loader_core::HostTable;
 
 /// All of it.
-pub(crate) const TABLES: &[HostTable] = &[file::TABLE, folder::TABLE, system::TABLE, volume::TABLE];
+pub(crate) const TABLES: &[HostTable] =
+    &[file::TABLE, folder::TABLE, system::TABLE, volume::TABLE, crate::exception::functions::GROWABLE];
 
 /// A status: the highest bit says that it is an error, the next that it is a warning or an error.
 type Status = u32;
