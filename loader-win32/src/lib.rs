@@ -46,7 +46,6 @@ mod peb;
 mod powrprof;
 mod process;
 mod query;
-mod registry;
 mod scan;
 mod services;
 mod shell32;

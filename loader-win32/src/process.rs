@@ -19,8 +19,7 @@ use crate::{
     object::{Kind, Objects, PROCESS_ALL_ACCESS},
     ole,
     path::Drives,
-    peb, powrprof, query, registry, shell32, sockets, teb, text, token, tracing, unconnected, user32,
-    version,
+    peb, powrprof, query, shell32, sockets, teb, text, token, tracing, unconnected, user32, version,
 };
 use loader_core::{Addr, ErrorKind, HostModule, HostTable};
 use std::{
@@ -260,10 +259,7 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
             ("msvcrt.dll", [crt::SHARED, crt::MSVCRT].concat()),
             ("bcrypt.dll", vec![bcrypt::BCRYPT]),
             ("bcryptprimitives.dll", vec![bcrypt::PRIMITIVES]),
-            (
-                "ADVAPI32.dll",
-                vec![bcrypt::ADVAPI32, crypt::ADVAPI32, registry::TABLE, token::ADVAPI32, tracing::TABLE],
-            ),
+            ("ADVAPI32.dll", vec![bcrypt::ADVAPI32, crypt::ADVAPI32, token::ADVAPI32, tracing::TABLE]),
             ("USERENV.dll", vec![token::USERENV]),
             ("dbghelp.dll", vec![dbghelp::TABLE]),
             ("POWRPROF.dll", vec![powrprof::TABLE]),

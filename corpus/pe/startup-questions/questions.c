@@ -243,29 +243,6 @@ EXPORT int where_programs_are(void)
     return 0;
 }
 
-/* Keys that are not there, roots that are. */
-EXPORT int registry(void)
-{
-    OF("advapi32.dll", LONG, RegOpenKeyExW, HKEY, const WCHAR *, DWORD, DWORD, HKEY *)
-    OF("advapi32.dll", LONG, RegOpenKeyExA, HKEY, const char *, DWORD, DWORD, HKEY *)
-    OF("advapi32.dll", LONG, RegCloseKey, HKEY)
-    OF("advapi32.dll", LONG, RegEnumKeyExW, HKEY, DWORD, WCHAR *, DWORD *, DWORD *, WCHAR *, DWORD *, FILETIME *)
-    OF("advapi32.dll", LONG, RegQueryValueExW, HKEY, const WCHAR *, DWORD *, DWORD *, BYTE *, DWORD *)
-    OF("advapi32.dll", LONG, RegGetValueW, HKEY, const WCHAR *, const WCHAR *, DWORD, DWORD *, void *, DWORD *)
-    WCHAR name[256];
-    DWORD len = 256;
-    HKEY key = NULL;
-    CHECK(RegOpenKeyExW(HKEY_CURRENT_USER, L"No such\\key", 0, KEY_READ, &key) == ERROR_FILE_NOT_FOUND)
-    CHECK(RegOpenKeyExA(HKEY_LOCAL_MACHINE, "No such\\key", 0, KEY_READ, &key) == ERROR_FILE_NOT_FOUND)
-    CHECK(RegOpenKeyExW((HKEY)0x7770, L"key", 0, KEY_READ, &key) == ERROR_INVALID_HANDLE)
-    CHECK(RegOpenKeyExW(HKEY_CURRENT_USER, NULL, 0, KEY_READ, &key) == 0 && key && RegCloseKey(key) == 0)
-    CHECK(RegQueryValueExW(HKEY_CURRENT_USER, L"no such value", NULL, NULL, NULL, &len) == ERROR_FILE_NOT_FOUND)
-    CHECK(RegGetValueW(HKEY_CURRENT_USER, L"No such", L"value", 0xffff, NULL, NULL, NULL) == ERROR_FILE_NOT_FOUND)
-    CHECK(RegEnumKeyExW(HKEY_CURRENT_USER, 1000, name, &len, NULL, NULL, NULL, NULL) == ERROR_NO_MORE_ITEMS)
-    CHECK(RegCloseKey(HKEY_CURRENT_USER) == 0 && RegCloseKey(NULL) == ERROR_INVALID_HANDLE)
-    return 0;
-}
-
 /* Random numbers of a provider without keys. */
 EXPORT int random_numbers(void)
 {
