@@ -3,7 +3,11 @@
 //! Unsafe because both live in pages of their own that images read by offset without asking anyone.
 #![allow(unsafe_code)]
 
-use crate::ldr::Link;
+use crate::{
+    guest::Ptr,
+    kernel32::sync::{InitializeCriticalSection, Section},
+    ldr::Link,
+};
 use loader_core::ErrorKind;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use std::{mem::offset_of, ptr};
@@ -12,6 +16,7 @@ const SIZE: usize = 0x3000;
 /// Where in the pages the parts lie.
 const PARAMETERS_AT: usize = 0x800;
 const LDR_AT: usize = 0xe00;
+const LOCK_AT: usize = 0xf00;
 const PROGRAM_AT: usize = 0x1000;
 
 /// The Windows version that is claimed: 10.0, build 19045.
@@ -27,7 +32,9 @@ pub(crate) struct Peb {
     pub parameters: *const Parameters,
     _28: usize,
     pub process_heap: usize,
-    _38: [u8; 0xb8 - 0x38],
+    /// What code takes that changes the block.
+    pub fast_lock: usize,
+    _40: [u8; 0xb8 - 0x40],
     pub number_of_processors: u32,
     pub global_flag: u32,
     _c0: [u8; 0x118 - 0xc0],
@@ -90,6 +97,7 @@ const _: () = {
     assert!(offset_of!(Parameters, command_line) == 0x70);
     assert!(offset_of!(Parameters, environment) == 0x80);
     assert!(PARAMETERS_AT >= size_of::<Peb>());
+    assert!(LOCK_AT >= LDR_AT + size_of::<Ldr>() && LOCK_AT + size_of::<Section>() <= PROGRAM_AT);
     assert!(LDR_AT >= PARAMETERS_AT + size_of::<Parameters>());
 };
 
@@ -129,10 +137,14 @@ impl Block {
         let parameters = unsafe { &mut *parameters };
         // SAFETY: as above.
         let ldr_ref = unsafe { &mut *ldr };
+        // SAFETY: as above; the lock's place is for a lock.
+        let lock = unsafe { Ptr::<Section>::new(self.pages.wrapping_add(LOCK_AT).cast()) };
         peb.image_base = self.program();
         peb.ldr = ldr;
         peb.parameters = parameters;
         peb.process_heap = self.heap();
+        peb.fast_lock = lock.addr();
+        InitializeCriticalSection(lock);
         peb.number_of_processors = crate::process::processors();
         (peb.version_major, peb.version_minor) = (VERSION.0, VERSION.1);
         peb.build = VERSION.2 as u16;
