@@ -4,7 +4,7 @@
 
 use crate::{
     guest::Ptr,
-    kernel32::{Bool, FALSE, TRUE, answer, error::code, fail, system::process_of, wait::object},
+    kernel32::{Bool, FALSE, TRUE, error::code, fail, system::process_of, wait::object},
     object::Kind,
     teb, text,
 };
@@ -81,10 +81,14 @@ extern "win64" fn OpenProcessToken(process: usize, _access: u32, out: Ptr<usize>
     if out.is_null() {
         return fail(code::NOACCESS);
     }
-    answer(process_of(process, PROCESS_QUERY_LIMITED_INFORMATION).and_then(|child| match child {
-        None => Ok(out.set(teb::process().objects.open(Kind::Token))),
-        Some(_) => Err(code::ACCESS_DENIED),
-    }))
+    match process_of(process, PROCESS_QUERY_LIMITED_INFORMATION) {
+        Ok(None) => {
+            out.set(teb::process().objects.open(Kind::Token));
+            TRUE
+        }
+        Ok(Some(_)) => fail(code::ACCESS_DENIED),
+        Err(error) => fail(error),
+    }
 }
 
 /// That a handle is one of a token.
