@@ -91,8 +91,17 @@ extern "win64" fn OpenProcessToken(process: usize, _access: u32, out: Ptr<usize>
     }
 }
 
-/// That a handle is one of a token.
+/// That a handle is one of a token, or stands for that of this process; threads have none of their own.
 fn is_token(handle: usize) -> Result<(), u32> {
+    const OF_PROCESS: usize = usize::MAX - 3;
+    const OF_THREAD: usize = usize::MAX - 4;
+    const OF_EITHER: usize = usize::MAX - 5;
+    const NO_TOKEN: u32 = 1008;
+    match handle {
+        OF_PROCESS | OF_EITHER => return Ok(()),
+        OF_THREAD => return Err(NO_TOKEN),
+        _ => {}
+    }
     match object(handle)?.kind {
         Kind::Token => Ok(()),
         _ => Err(code::INVALID_HANDLE),
