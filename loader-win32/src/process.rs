@@ -192,7 +192,7 @@ impl Process {
         if let Some(services) = self.services() {
             services.process_ends();
         }
-        self.objects.close_all(); // names of files go that were to go with their handles
+        self.objects.end();
         std::process::exit(code.cast_signed())
     }
 
