@@ -19,7 +19,9 @@ use crate::{
     object::{Kind, Objects, PROCESS_ALL_ACCESS},
     ole,
     path::Drives,
-    peb, sockets, teb, text, version,
+    peb,
+    registry::{self, Registry},
+    sockets, teb, text, version,
 };
 use loader_core::{Addr, ErrorKind, HostModule, HostTable};
 use std::{
@@ -49,6 +51,7 @@ pub struct Process {
     pub(crate) runtime: crt::Runtime,
     pub(crate) lists: Lists,
     pub(crate) fibers: fiber::Known,
+    pub(crate) registry: Registry,
 }
 
 impl fmt::Debug for Process {
@@ -92,6 +95,7 @@ impl Process {
             runtime: crt::Runtime::default(),
             lists: Lists::default(),
             fibers: fiber::Known::default(),
+            registry: Registry::default(),
         }))
     }
 
@@ -252,7 +256,7 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
             ("ucrtbase.dll", [crt::SHARED, crt::UCRT].concat()),
             ("msvcrt.dll", [crt::SHARED, crt::MSVCRT].concat()),
             ("bcrypt.dll", vec![bcrypt::BCRYPT]),
-            ("ADVAPI32.dll", vec![bcrypt::ADVAPI32]),
+            ("ADVAPI32.dll", vec![bcrypt::ADVAPI32, registry::TABLE]),
             ("OLEAUT32.dll", vec![ole::OLEAUT32]),
             ("ole32.dll", vec![ole::OLE32]),
             (SOCKETS, vec![sockets::WS2_32]),
