@@ -105,6 +105,6 @@ table! {
 }
 
 table! {
-    /// advapi32.
+    /// Its kind in advapi32.
     pub(crate) ADVAPI32: SystemFunction036
 }

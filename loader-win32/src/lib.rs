@@ -41,6 +41,7 @@ mod ole;
 mod path;
 mod peb;
 mod process;
+mod registry;
 mod scan;
 mod services;
 mod sockets;

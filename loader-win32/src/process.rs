@@ -19,7 +19,9 @@ use crate::{
     object::{Kind, Objects, PROCESS_ALL_ACCESS},
     ole,
     path::Drives,
-    peb, sockets, teb, text, token, version,
+    peb,
+    registry::{self, Registry},
+    sockets, teb, text, token, version,
 };
 use loader_core::{Addr, ErrorKind, HostModule, HostTable};
 use std::{
@@ -49,6 +51,7 @@ pub struct Process {
     pub(crate) runtime: crt::Runtime,
     pub(crate) lists: Lists,
     pub(crate) fibers: fiber::Known,
+    pub(crate) registry: Registry,
 }
 
 impl fmt::Debug for Process {
@@ -92,6 +95,7 @@ impl Process {
             runtime: crt::Runtime::default(),
             lists: Lists::default(),
             fibers: fiber::Known::default(),
+            registry: Registry::default(),
         }))
     }
 
@@ -254,7 +258,7 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
             ("msvcrt.dll", [crt::SHARED, crt::MSVCRT].concat()),
             ("bcrypt.dll", vec![bcrypt::BCRYPT]),
             ("bcryptprimitives.dll", vec![bcrypt::PRIMITIVES]),
-            ("ADVAPI32.dll", vec![bcrypt::ADVAPI32, token::ADVAPI32]),
+            ("ADVAPI32.dll", vec![bcrypt::ADVAPI32, registry::TABLE, token::ADVAPI32]),
             ("USERENV.dll", vec![token::USERENV]),
             ("SHELL32.dll", vec![token::SHELL32]),
             ("OLEAUT32.dll", vec![ole::OLEAUT32]),

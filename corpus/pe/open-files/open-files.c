@@ -32,10 +32,13 @@ static void *of(const char *library, const char *name) { return GetProcAddress(L
 /* Wine is otherwise in places, of which each says how. */
 static BOOL on_wine(void) { return of("ntdll.dll", "wine_get_version") != NULL; }
 
-/* A path in the folder for temporary files. */
+/* A path in the folder for temporary files that no other process has. */
 static WCHAR *in_temp(WCHAR *path, const WCHAR *name)
 {
-    GetTempPathW(MAX_PATH, path);
+    WCHAR *end = path + GetTempPathW(MAX_PATH, path);
+    for (DWORD id = GetCurrentProcessId(); id; id /= 10)
+        *end++ = '0' + id % 10;
+    *end = 0;
     return lstrcatW(path, name);
 }
 static HANDLE make(const WCHAR *path, DWORD access, DWORD flags)
@@ -81,12 +84,12 @@ EXPORT int information(void)
     CHECK(*(DWORD *)&id.FileId == by_handle.nFileIndexLow)
     CHECK(GetFileInformationByHandleEx(f, FileNameInfo, &name, sizeof name))
     ((WCHAR *)((char *)&name + 4))[name.info.FileNameLength / 2] = 0;
-    CHECK(name.info.FileName[0] == '\\' && ends_with(name.info.FileName, L"\\corpus-information.tmp"))
+    CHECK(name.info.FileName[0] == '\\' && ends_with(name.info.FileName, L"corpus-information.tmp"))
     FAILS(GetFileInformationByHandleEx(f, FileNameInfo, &name, 12), ERROR_MORE_DATA)
     CHECK(name.info.FileNameLength > 40)
     n = GetFinalPathNameByHandleW(f, final, MAX_PATH, 0);
     CHECK(n == lstrlenW(final) && !memcmp(final, L"\\\\?\\", 8) && final[5] == ':')
-    CHECK(ends_with(final, L"\\corpus-information.tmp") && GetFinalPathNameByHandleW(f, final, n, 0) == n + 1)
+    CHECK(ends_with(final, L"corpus-information.tmp") && GetFinalPathNameByHandleW(f, final, n, 0) == n + 1)
     CHECK(GetFinalPathNameByHandleW(f, final, MAX_PATH, VOLUME_NAME_NONE) && same(final, name.info.FileName))
     FAILS(GetFinalPathNameByHandleW((HANDLE)0x12340, final, MAX_PATH, 0), ERROR_INVALID_HANDLE)
     CHECK(CloseHandle(f) && DeleteFileW(path))
@@ -322,11 +325,11 @@ EXPORT int nt_files(void)
     CHECK(read(f, NULL, NULL, NULL, &out, got, 8, NULL, NULL) == 0xc0000011)
     CHECK(close(f) == 0 && close(f) == 0xc0000008)
     CHECK(create(&f, 0x130003, &at, &out, NULL, 0x80, 7, 2, 0x60, NULL, 0) == 0xc0000035)
-    GetTempPathW(MAX_PATH, folder);
+    int start = GetTempPathW(MAX_PATH, folder);
     root = CreateFileW(folder, GENERIC_READ, 7, NULL, OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS, NULL);
     at.root = root;
-    name.units = L"corpus-nt.tmp";
-    name.length = 26;
+    name.units = path + 4 + start;
+    name.length = lstrlenW(name.units) * 2;
     CHECK(open(&f, 0x110001, &at, &out, 7, 0x1060) == 0 && out.information == 1 && close(f) == 0) /* goes with the handle */
     CHECK(open(&f, 0x110001, &at, &out, 7, 0x60) == 0xc0000034)
     CHECK(close(root) == 0)

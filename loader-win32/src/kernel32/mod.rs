@@ -18,11 +18,13 @@ pub(crate) mod heaps;
 pub(crate) mod information;
 pub(crate) mod job;
 pub(crate) mod list;
+pub(crate) mod locale;
 pub(crate) mod locks;
 pub(crate) mod lstr;
 pub(crate) mod memory;
 pub(crate) mod module;
 pub(crate) mod opened;
+pub(crate) mod pictures;
 pub(crate) mod pool;
 pub(crate) mod port;
 pub(crate) mod processors;
@@ -39,6 +41,7 @@ pub(crate) mod thread;
 pub(crate) mod time;
 pub(crate) mod timer;
 pub(crate) mod tls;
+pub(crate) mod topology;
 pub(crate) mod transfer;
 pub(crate) mod tree;
 pub(crate) mod volume;
@@ -75,11 +78,13 @@ pub(crate) const TABLES: &[HostTable] = &[
     information::TABLE,
     job::TABLE,
     list::TABLE,
+    locale::TABLE,
     lstr::TABLE,
     locks::TABLE,
     memory::TABLE,
     module::TABLE,
     queues::TABLE,
+    pictures::TABLE,
     pool::TABLE,
     port::TABLE,
     processors::TABLE,
@@ -95,6 +100,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     time::TABLE,
     timer::TABLE,
     tls::TABLE,
+    topology::TABLE,
     transfer::TABLE,
     tree::TABLE,
     volume::TABLE,

@@ -80,13 +80,23 @@ fn encode(page: u32, units: &[u16], strict: bool, default: u8) -> Option<(Vec<u8
     Some((out, replaced))
 }
 
+/// The same text in the ANSI code page.
+pub(crate) fn ansi(units: &[u16]) -> Vec<u8> {
+    encode(UTF8, units, false, b'?').map_or_else(Vec::new, |(bytes, _)| bytes)
+}
+
+/// The same text in UTF-16, of the ANSI code page.
+pub(crate) fn from_ansi(bytes: &[u8]) -> Vec<u16> {
+    decode(UTF8, bytes, false).unwrap_or_default()
+}
+
 /// The elements that a length stands for: a count, or -1 for everything up to and with the zero.
 fn counted<T: Copy + Default + PartialEq>(from: &Ptr<T>, len: i32) -> Cow<'_, [T]> {
     from.slice(usize::try_from(len).unwrap_or_else(|_| from.count(usize::MAX).saturating_add(1)))
 }
 
 /// Gives a converted text: its length where there is no room asked for, otherwise all of it or the error.
-fn give<T: Copy>(text: &[T], to: Ptr<T>, room: i32) -> i32 {
+pub(crate) fn give<T: Copy>(text: &[T], to: Ptr<T>, room: i32) -> i32 {
     let len = i32::try_from(text.len()).unwrap_or(i32::MAX);
     if room == 0 {
         return len;
@@ -408,7 +418,7 @@ extern "win64" fn CompareStringA(
     if one.is_null() || other.is_null() {
         return fail(code::INVALID_PARAMETER);
     }
-    let wide = |text: &Ptr<u8>, len: i32| decode(UTF8, &counted(text, len), false).unwrap_or_default();
+    let wide = |text: &Ptr<u8>, len: i32| from_ansi(&counted(text, len));
     collate(bare(&wide(&one, n), n), bare(&wide(&other, m), m), flags)
 }
 
@@ -426,30 +436,10 @@ extern "win64" fn CompareStringEx(
     CompareStringW(0, flags, one, n, other, m)
 }
 
-/// The user's language: English (United States), the one whose messages are known.
-extern "win64" fn GetUserDefaultLCID() -> u32 {
-    0x409
-}
-
-extern "win64" fn GetUserDefaultLangID() -> u16 {
-    0x409
-}
-
-extern "win64" fn GetUserDefaultLocaleName(to: Ptr<u16>, room: i32) -> i32 {
-    give(&text::wide_z("en-US"), to, room.max(1))
-}
-
-extern "win64" fn IsValidLocale(locale: u32, _flags: u32) -> Bool {
-    [0, 0x400, 0x409, 0x7f, 0x800].contains(&locale).into()
-}
-
 table! {
     /// Text.
     pub(crate) TABLE:
         MultiByteToWideChar, WideCharToMultiByte, GetACP, GetOEMCP = GetACP, IsValidCodePage, GetCPInfo, IsDBCSLeadByteEx,
         IsDBCSLeadByte, GetStringTypeW, GetStringTypeExW, LCMapStringEx, LCMapStringW, LCMapStringA, CompareStringOrdinal, CompareStringW, CompareStringA,
-        CompareStringEx, GetUserDefaultLCID, GetSystemDefaultLCID = GetUserDefaultLCID,
-        GetThreadLocale = GetUserDefaultLCID, GetUserDefaultLocaleName, GetSystemDefaultLocaleName = GetUserDefaultLocaleName,
-        IsValidLocale, GetUserDefaultLangID, GetSystemDefaultLangID = GetUserDefaultLangID,
-        GetUserDefaultUILanguage = GetUserDefaultLangID, GetSystemDefaultUILanguage = GetUserDefaultLangID
+        CompareStringEx
 }

@@ -155,9 +155,14 @@ fn offset(time: i64) -> i64 {
     crate::crt::time::offset(to_unix(time).0)
 }
 
-extern "win64" fn GetLocalTime(out: Ptr<SystemTime>) {
+/// Now, by the clock on the wall.
+pub(crate) fn local_time() -> SystemTime {
     let now = file_time();
-    to_system_time(now + offset(now) * PER_SECOND).into_iter().for_each(|t| out.put(t));
+    to_system_time(now + offset(now) * PER_SECOND).unwrap_or_default()
+}
+
+extern "win64" fn GetLocalTime(out: Ptr<SystemTime>) {
+    out.put(local_time());
 }
 
 extern "win64" fn FileTimeToSystemTime(time: Ptr<i64>, out: Ptr<SystemTime>) -> Bool {
