@@ -106,6 +106,6 @@ table! {
 }
 
 table! {
-    /// advapi32.
+    /// Its kind in advapi32.
     pub(crate) ADVAPI32: SystemFunction036
 }

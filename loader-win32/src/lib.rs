@@ -46,6 +46,7 @@ mod peb;
 mod powrprof;
 mod process;
 mod query;
+mod registry;
 mod scan;
 mod services;
 mod shell32;

@@ -472,10 +472,10 @@ impl Objects {
         }
     }
 
-    /// All handles go, as at the end of a process.
-    pub(crate) fn close_all(&self) {
-        let all = std::mem::take(&mut *lock(&self.handles));
-        drop(all);
+    /// The process ends, and all handles with it: names of files go that were to go with them. The handles themselves stay
+    /// for threads that still run.
+    pub(crate) fn end(&self) {
+        lock(&self.handles).iter().flatten().for_each(|object| object.opened.end());
     }
 
     /// A new thread object; the thread that it is for adopts it.

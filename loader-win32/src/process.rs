@@ -19,7 +19,9 @@ use crate::{
     object::{Kind, Objects, PROCESS_ALL_ACCESS},
     ole,
     path::Drives,
-    peb, powrprof, query, shell32, sockets, teb, text, token, tracing, unconnected, user32, version,
+    peb, powrprof, query,
+    registry::{self, Registry},
+    shell32, sockets, teb, text, token, tracing, unconnected, user32, version,
 };
 use loader_core::{Addr, ErrorKind, HostModule, HostTable};
 use std::{
@@ -50,6 +52,7 @@ pub struct Process {
     pub(crate) lists: Lists,
     pub(crate) symbols: dbghelp::Sessions,
     pub(crate) fibers: fiber::Known,
+    pub(crate) registry: Registry,
 }
 
 impl fmt::Debug for Process {
@@ -94,6 +97,7 @@ impl Process {
             lists: Lists::default(),
             symbols: dbghelp::Sessions::default(),
             fibers: fiber::Known::default(),
+            registry: Registry::default(),
         }))
     }
 
@@ -197,7 +201,7 @@ impl Process {
         if let Some(services) = self.services() {
             services.process_ends();
         }
-        self.objects.close_all(); // names of files go that were to go with their handles
+        self.objects.end();
         std::process::exit(code.cast_signed())
     }
 
@@ -259,7 +263,10 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
             ("msvcrt.dll", [crt::SHARED, crt::MSVCRT].concat()),
             ("bcrypt.dll", vec![bcrypt::BCRYPT]),
             ("bcryptprimitives.dll", vec![bcrypt::PRIMITIVES]),
-            ("ADVAPI32.dll", vec![bcrypt::ADVAPI32, crypt::ADVAPI32, token::ADVAPI32, tracing::TABLE]),
+            (
+                "ADVAPI32.dll",
+                vec![bcrypt::ADVAPI32, crypt::ADVAPI32, registry::TABLE, token::ADVAPI32, tracing::TABLE],
+            ),
             ("USERENV.dll", vec![token::USERENV]),
             ("dbghelp.dll", vec![dbghelp::TABLE]),
             ("POWRPROF.dll", vec![powrprof::TABLE]),

@@ -4,7 +4,7 @@
 
 use crate::{
     guest::Ptr,
-    kernel32::{Bool, FALSE, TRUE, answer, error::code, fail, system::process_of, wait::object},
+    kernel32::{Bool, FALSE, TRUE, error::code, fail, system::process_of, wait::object},
     object::Kind,
     teb, text,
 };
@@ -81,14 +81,27 @@ extern "win64" fn OpenProcessToken(process: usize, _access: u32, out: Ptr<usize>
     if out.is_null() {
         return fail(code::NOACCESS);
     }
-    answer(process_of(process, PROCESS_QUERY_LIMITED_INFORMATION).and_then(|child| match child {
-        None => Ok(out.set(teb::process().objects.open(Kind::Token))),
-        Some(_) => Err(code::ACCESS_DENIED),
-    }))
+    match process_of(process, PROCESS_QUERY_LIMITED_INFORMATION) {
+        Ok(None) => {
+            out.set(teb::process().objects.open(Kind::Token));
+            TRUE
+        }
+        Ok(Some(_)) => fail(code::ACCESS_DENIED),
+        Err(error) => fail(error),
+    }
 }
 
-/// That a handle is one of a token.
+/// That a handle is one of a token, or stands for that of this process; threads have none of their own.
 fn is_token(handle: usize) -> Result<(), u32> {
+    const OF_PROCESS: usize = usize::MAX - 3;
+    const OF_THREAD: usize = usize::MAX - 4;
+    const OF_EITHER: usize = usize::MAX - 5;
+    const NO_TOKEN: u32 = 1008;
+    match handle {
+        OF_PROCESS | OF_EITHER => return Ok(()),
+        OF_THREAD => return Err(NO_TOKEN),
+        _ => {}
+    }
     match object(handle)?.kind {
         Kind::Token => Ok(()),
         _ => Err(code::INVALID_HANDLE),

@@ -112,7 +112,7 @@ extern "win64" fn FreeEnvironmentStringsW(block: heap::Block) -> Bool {
 }
 
 /// A text with `%NAME%` replaced by values; what is not set stays.
-fn expand(text: &str) -> String {
+pub(crate) fn expand(text: &str) -> String {
     let environment = teb::process();
     let mut out = String::new();
     let mut rest = text;

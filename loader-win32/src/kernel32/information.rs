@@ -292,7 +292,7 @@ fn rename(object: &Object, from: Ptr<u8>, len: usize, replaces: bool) -> Result<
     const NAME: usize = 20;
     let root = from.at(8).cast::<usize>().get();
     let bytes = from.at(16).cast::<u32>().get() as usize;
-    if bytes == 0 || bytes % 2 != 0 || bytes > len - NAME {
+    if bytes == 0 || !bytes.is_multiple_of(2) || bytes > len - NAME {
         return Err(code::INVALID_PARAMETER);
     }
     let name = String::from_utf16_lossy(&from.at(NAME).cast::<u16>().slice(bytes / 2));

@@ -10,6 +10,7 @@ const FAIL_IMMEDIATELY: u32 = 1;
 const EXCLUSIVE: u32 = 2;
 const LOCK_VIOLATION: u32 = 33;
 const NOT_LOCKED: u32 = 158;
+const INVALID_LOCK_RANGE: u32 = 307;
 
 /// A part of a file: where it begins and how long it is. Lengths that go on for ever are cut where files end.
 #[derive(Clone, Copy)]
@@ -20,8 +21,11 @@ struct Part {
 
 impl Part {
     fn new(start: u64, low: u32, high: u32) -> Result<Self, u32> {
-        let start = i64::try_from(start).map_err(|_| code::INVALID_PARAMETER)?;
-        let len = u64::from(high) << 32 | u64::from(low);
+        let len = wide(low, high);
+        if len != 0 && start.checked_add(len - 1).is_none() {
+            return Err(INVALID_LOCK_RANGE);
+        }
+        let start = i64::try_from(start).map_err(|_| INVALID_LOCK_RANGE)?; // where the host's files cannot be
         Ok(Self { start, len: i64::try_from(len).unwrap_or(i64::MAX).min(i64::MAX - start) })
     }
 }

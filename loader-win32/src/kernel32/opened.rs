@@ -42,6 +42,13 @@ impl Opened {
         lock(&self.doomed).is_some()
     }
 
+    /// Nobody has it open any more.
+    pub(crate) fn end(&self) {
+        if let Some(path) = lock(&self.doomed).take() {
+            let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)); // whoever was quicker
+        }
+    }
+
     /// Whether it was opened with one of these rights.
     pub(crate) fn may(&self, any: u32) -> bool {
         self.access.load(Relaxed) & any != 0
@@ -50,9 +57,7 @@ impl Opened {
 
 impl Drop for Opened {
     fn drop(&mut self) {
-        if let Some(path) = lock(&self.doomed).take() {
-            let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)); // whoever was quicker
-        }
+        self.end();
     }
 }
 

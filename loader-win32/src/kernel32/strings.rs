@@ -85,6 +85,11 @@ pub(crate) fn ansi(units: &[u16]) -> Vec<u8> {
     encode(UTF8, units, false, b'?').map_or_else(Vec::new, |(bytes, _)| bytes)
 }
 
+/// The same text in UTF-16, of the ANSI code page.
+pub(crate) fn from_ansi(bytes: &[u8]) -> Vec<u16> {
+    decode(UTF8, bytes, false).unwrap_or_default()
+}
+
 /// The elements that a length stands for: a count, or -1 for everything up to and with the zero.
 fn counted<T: Copy + Default + PartialEq>(from: &Ptr<T>, len: i32) -> Cow<'_, [T]> {
     from.slice(usize::try_from(len).unwrap_or_else(|_| from.count(usize::MAX).saturating_add(1)))
@@ -441,7 +446,7 @@ extern "win64" fn CompareStringA(
     if one.is_null() || other.is_null() {
         return fail(code::INVALID_PARAMETER);
     }
-    let wide = |text: &Ptr<u8>, len: i32| decode(UTF8, &counted(text, len), false).unwrap_or_default();
+    let wide = |text: &Ptr<u8>, len: i32| from_ansi(&counted(text, len));
     collate(bare(&wide(&one, n), n), bare(&wide(&other, m), m), flags)
 }
 

@@ -177,8 +177,11 @@ extern "win64" fn ReadFileEx(
     }
     teb::set_last_error(0);
     answer(read(handle, to, len, place(overlapped)).and_then(|n| {
-        let ends = n == 0 && len != 0;
-        if ends { Err(code::HANDLE_EOF) } else { Ok(call_later(routine, overlapped, n)) }
+        if n == 0 && len != 0 {
+            return Err(code::HANDLE_EOF);
+        }
+        call_later(routine, overlapped, n);
+        Ok(())
     }))
 }
 
