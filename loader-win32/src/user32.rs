@@ -42,7 +42,7 @@ extern "win64" fn MessageBoxA(_owner: usize, _text: Ptr<u8>, _title: Ptr<u8>, _k
 }
 
 /// The case of a letter, where the other case is one unit too.
-fn unit(unit: u16, upper: bool) -> u16 {
+pub(crate) fn unit(unit: u16, upper: bool) -> u16 {
     let Some(c) = char::from_u32(unit.into()) else { return unit };
     let mut buffer = [0; 2];
     let mut only = |mut all: Box<dyn Iterator<Item = char>>| match (all.next(), all.next()) {

@@ -27,7 +27,13 @@ extern "win64" fn VirtualAlloc(at: u64, len: u64, kind: u32, protect: u32) -> u6
     address(teb::process().memory.allocate(at, len, kind, protect))
 }
 
-extern "win64" fn VirtualAllocEx(process: usize, at: u64, len: u64, kind: u32, protect: u32) -> u64 {
+pub(crate) extern "win64" fn VirtualAllocEx(
+    process: usize,
+    at: u64,
+    len: u64,
+    kind: u32,
+    protect: u32,
+) -> u64 {
     address(process_of(process, PROCESS_VM_OPERATION).and_then(|child| match child {
         None => teb::process().memory.allocate(at, len, kind, protect),
         Some(child) => child.alive()?.allocate(at, len, kind, protect),
@@ -38,7 +44,7 @@ extern "win64" fn VirtualFree(at: u64, len: u64, kind: u32) -> Bool {
     answer(teb::process().memory.free(at, len, kind))
 }
 
-extern "win64" fn VirtualFreeEx(process: usize, at: u64, len: u64, kind: u32) -> Bool {
+pub(crate) extern "win64" fn VirtualFreeEx(process: usize, at: u64, len: u64, kind: u32) -> Bool {
     answer(process_of(process, PROCESS_VM_OPERATION).and_then(|child| match child {
         None => teb::process().memory.free(at, len, kind),
         Some(child) => child.alive()?.free(at, len, kind),
@@ -80,6 +86,22 @@ fn query(child: Option<&Child>, at: u64, out: Ptr<Info>, room: usize) -> Result<
         Some(child) => child.alive()?.query(at)?,
     });
     Ok(size_of::<Info>())
+}
+
+/// How long the allocation is that begins at an address.
+pub(crate) fn extent(process: usize, start: u64) -> Option<u64> {
+    let child = process_of(process, PROCESS_QUERY_INFORMATION).ok()?;
+    let info = |at: u64| match &child {
+        None => Some(teb::process().memory.query(at)),
+        Some(child) => child.alive().ok()?.query(at).ok(),
+    };
+    let mut end = start;
+    while let Some(part) =
+        info(end).filter(|part| end < TOP && part.allocation_base == start && part.size > 0)
+    {
+        end = part.base.saturating_add(part.size);
+    }
+    Some(end - start)
 }
 
 extern "win64" fn VirtualQuery(at: u64, out: Ptr<Info>, room: usize) -> usize {

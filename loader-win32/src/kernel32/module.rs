@@ -28,7 +28,7 @@ extern "win64" fn DisableThreadLibraryCalls(module: usize) -> Bool {
     answer(ask(|s| s.disable_thread_library_calls(base(module))))
 }
 
-fn load(function: &'static str, name: &str, flags: u32) -> usize {
+pub(crate) fn load(function: &'static str, name: &str, flags: u32) -> usize {
     if let Some(base) = (flags == 0).then(|| teb::counts(|c| c.load_again(name))).flatten() {
         return base.0 as usize;
     }
@@ -112,7 +112,7 @@ fn exported(module: Addr, query: &Query<'_>) -> Option<Addr> {
     }
 }
 
-fn sought(module: usize, symbol: Symbol<'_>) -> Result<Addr, u32> {
+pub(crate) fn sought(module: usize, symbol: Symbol<'_>) -> Result<Addr, u32> {
     ask(|s| {
         let module = match module {
             0 => s.module_handle(None).ok_or(code::MOD_NOT_FOUND)?,

@@ -312,7 +312,7 @@ extern "win64" fn OpenProcess(access: u32, _inherit: Bool, id: u32) -> usize {
     teb::process().objects.open(Kind::Process { access: process_access(access), child: None })
 }
 
-extern "win64" fn ExitProcess(code: u32) {
+pub(crate) extern "win64" fn ExitProcess(code: u32) {
     teb::process().exit(code)
 }
 

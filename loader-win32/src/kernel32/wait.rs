@@ -272,7 +272,7 @@ pub(crate) extern "win64" fn WaitForSingleObject(handle: usize, ms: u32) -> u32 
     WaitForSingleObjectEx(handle, ms, FALSE)
 }
 
-extern "win64" fn WaitForSingleObjectEx(handle: usize, ms: u32, alertable: Bool) -> u32 {
+pub(crate) extern "win64" fn WaitForSingleObjectEx(handle: usize, ms: u32, alertable: Bool) -> u32 {
     match object(handle) {
         Ok(o) => wait_for("WaitForSingleObject", vec![o], false, ms, alertable),
         Err(e) => {
@@ -330,7 +330,7 @@ pub(crate) extern "win64" fn Sleep(ms: u32) {
     SleepEx(ms, FALSE);
 }
 
-extern "win64" fn SleepEx(ms: u32, alertable: Bool) -> u32 {
+pub(crate) extern "win64" fn SleepEx(ms: u32, alertable: Bool) -> u32 {
     if ms == 0 {
         std::thread::yield_now();
         if alertable == FALSE {

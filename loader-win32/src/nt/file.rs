@@ -27,6 +27,18 @@ pub(crate) struct Text {
     units: Ptr<u16>,
 }
 
+impl Text {
+    /// Its units; none where it is nowhere.
+    pub(super) fn units(&self) -> Vec<u16> {
+        self.units.slice(usize::from(self.length) / 2).into_owned()
+    }
+
+    /// It, with lone surrogates replaced.
+    pub(super) fn string(&self) -> String {
+        String::from_utf16_lossy(&self.units())
+    }
+}
+
 /// `OBJECT_ATTRIBUTES`.
 #[repr(C)]
 #[derive(Clone, Copy)]
