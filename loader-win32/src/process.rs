@@ -255,11 +255,13 @@ const SOCKETS: &str = "WS2_32.dll";
 fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
     static MODULES: OnceLock<Vec<(&'static str, Vec<HostTable>)>> = OnceLock::new();
     MODULES.get_or_init(|| {
+        let ucrt = [crt::SHARED, crt::UCRT].concat();
+        let second_names = crt::private::table(&ucrt);
         vec![
             ("KERNEL32.dll", kernel32::TABLES.to_vec()),
             ("KERNELBASE.dll", kernel32::TABLES.to_vec()),
             ("ntdll.dll", [ntdll::TABLES, query::TABLES].concat()),
-            ("ucrtbase.dll", [crt::SHARED, crt::UCRT].concat()),
+            ("ucrtbase.dll", [&*ucrt, &[second_names]].concat()),
             ("msvcrt.dll", [crt::SHARED, crt::MSVCRT].concat()),
             ("bcrypt.dll", vec![bcrypt::BCRYPT]),
             ("bcryptprimitives.dll", vec![bcrypt::PRIMITIVES]),

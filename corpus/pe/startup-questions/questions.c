@@ -387,6 +387,97 @@ EXPORT int components(void)
     return 0;
 }
 
+/* Pipes: what is in one stays there when it is looked at. */
+EXPORT int pipes(void)
+{
+    HANDLE from, to;
+    DWORD n = 9, there = 9, left = 9, mode = 9, instances = 9;
+    char text[8];
+    CHECK(CreatePipe(&from, &to, NULL, 0))
+    CHECK(PeekNamedPipe(from, NULL, 0, NULL, &there, NULL) && there == 0)
+    CHECK(WriteFile(to, "abcdef", 6, &n, NULL))
+    CHECK(PeekNamedPipe(from, text, 4, &n, &there, &left) && n == 4 && there == 6 && text[0] == 'a' && text[3] == 'd')
+    CHECK(PeekNamedPipe(from, text, 8, &n, &there, NULL) && n == 6 && text[5] == 'f')
+    CHECK(ReadFile(from, text, 8, &n, NULL) && n == 6 && text[0] == 'a')
+    CHECK(GetNamedPipeHandleStateW(to, &mode, &instances, NULL, NULL, NULL, 0) && mode == 0 && instances == 1)
+    mode = PIPE_READMODE_MESSAGE;
+    FAILS(SetNamedPipeHandleState(from, &mode, NULL, NULL), ERROR_INVALID_PARAMETER)
+    mode = PIPE_READMODE_BYTE | PIPE_WAIT;
+    CHECK(SetNamedPipeHandleState(from, &mode, NULL, NULL))
+    CHECK(CloseHandle(to))
+    FAILS(PeekNamedPipe(from, NULL, 0, NULL, &there, NULL), ERROR_BROKEN_PIPE)
+    CHECK(CloseHandle(from))
+    FAILS(PeekNamedPipe((HANDLE)0x7770, NULL, 0, NULL, &there, NULL), ERROR_INVALID_HANDLE)
+    FAILS(WaitNamedPipeW(L"\\\\.\\pipe\\no such pipe", 1), ERROR_FILE_NOT_FOUND)
+    return 0;
+}
+
+/* KERNEL32's work by NT's names. */
+EXPORT int calls_of_nt(void)
+{
+    OF("ntdll.dll", NTSTATUS, NtAllocateVirtualMemory, HANDLE, void **, ULONG_PTR, SIZE_T *, ULONG, ULONG)
+    OF("ntdll.dll", NTSTATUS, NtFreeVirtualMemory, HANDLE, void **, SIZE_T *, ULONG)
+    OF("ntdll.dll", NTSTATUS, NtDelayExecution, BOOLEAN, LARGE_INTEGER *)
+    OF("ntdll.dll", NTSTATUS, NtWaitForSingleObject, HANDLE, BOOLEAN, LARGE_INTEGER *)
+    OF("ntdll.dll", WCHAR, RtlUpcaseUnicodeChar, WCHAR)
+    OF("ntdll.dll", BOOLEAN, RtlEqualUnicodeString, const UNICODE_STRING *, const UNICODE_STRING *, BOOLEAN)
+    OF("ntdll.dll", ULONG, RtlGetCurrentDirectory_U, ULONG, WCHAR *)
+    OF("ntdll.dll", ULONG, RtlGetFullPathName_U, const WCHAR *, ULONG, WCHAR *, WCHAR **)
+    OF("ntdll.dll", NTSTATUS, LdrGetProcedureAddress, HMODULE, const STRING *, ULONG, void **)
+    void *at = NULL, *found = NULL;
+    SIZE_T len = 5000;
+    LARGE_INTEGER time = {{-10000, -1}};
+    UNICODE_STRING a = {4, 4, (WCHAR *)L"aB"}, b = {4, 4, (WCHAR *)L"Ab"};
+    STRING name = {11, 12, "GetTickCoun"}, good = {12, 13, "GetTickCount"};
+    WCHAR text[MAX_PATH], *part;
+    HANDLE event = CreateEventW(NULL, TRUE, FALSE, NULL);
+    CHECK(NtAllocateVirtualMemory(GetCurrentProcess(), &at, 0, &len, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE) == 0)
+    CHECK(at && len == 8192 && (*(char *)at = 1))
+    void *second = (char *)at + 5000;
+    len = 10;
+    CHECK(NtFreeVirtualMemory(GetCurrentProcess(), &second, &len, MEM_DECOMMIT) == 0)
+    CHECK(second == (char *)at + 4096 && len == 4096)
+    len = 0;
+    CHECK(NtFreeVirtualMemory(GetCurrentProcess(), &at, &len, MEM_RELEASE) == 0 && len == 8192)
+    CHECK(NtFreeVirtualMemory(GetCurrentProcess(), &at, &len, MEM_RELEASE) != 0)
+    CHECK(NtDelayExecution(FALSE, &time) == 0)
+    CHECK(NtWaitForSingleObject(event, FALSE, &time) == 0x102 && SetEvent(event) && NtWaitForSingleObject(event, FALSE, NULL) == 0)
+    CHECK(CloseHandle(event) && NtWaitForSingleObject((HANDLE)0x7770, FALSE, &time) == (NTSTATUS)0xc0000008)
+    CHECK(RtlUpcaseUnicodeChar('q') == 'Q' && RtlUpcaseUnicodeChar(0xe4) == 0xc4 && RtlUpcaseUnicodeChar(0xdf) == 0xdf)
+    CHECK(!RtlEqualUnicodeString(&a, &b, FALSE) && RtlEqualUnicodeString(&a, &b, TRUE))
+    ULONG n = RtlGetCurrentDirectory_U(sizeof text, text);
+    CHECK(n > 4 && n % 2 == 0 && !text[n / 2] && text[1] == ':' && RtlGetCurrentDirectory_U(4, text) == n + 2)
+    CHECK(RtlGetFullPathName_U(L"Z:\\a\\..\\b\\c", sizeof text, text, &part) == 12 && same_wide(text, L"Z:\\b\\c") && part == text + 5)
+    CHECK(LdrGetProcedureAddress(GetModuleHandleA("kernel32"), &name, 0, &found) < 0)
+    CHECK(LdrGetProcedureAddress(GetModuleHandleA("kernel32"), &good, 0, &found) == 0 && found == (void *)GetTickCount)
+    return 0;
+}
+
+/* Functions of a table that grows. */
+EXPORT int growing_tables(void)
+{
+    OF("ntdll.dll", DWORD, RtlAddGrowableFunctionTable, void **, void *, DWORD, DWORD, ULONG_PTR, ULONG_PTR)
+    OF("ntdll.dll", void, RtlGrowFunctionTable, void *, DWORD)
+    OF("ntdll.dll", void, RtlDeleteGrowableFunctionTable, void *)
+    OF("ntdll.dll", RUNTIME_FUNCTION *, RtlLookupFunctionEntry, DWORD64, DWORD64 *, void *)
+    DWORD *code = VirtualAlloc(NULL, 0x1000, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
+    RUNTIME_FUNCTION *table = (RUNTIME_FUNCTION *)(code + 0x200);
+    DWORD64 at = (DWORD64)code, base = 0;
+    void *grown = NULL;
+    code[0x100] = 1; /* unwind data of a function without a prologue */
+    for (int i = 0; i < 2; i++)
+        table[i].BeginAddress = 0x100 * i, table[i].EndAddress = 0x100 * i + 0x80, table[i].UnwindData = 0x400;
+    CHECK(!RtlLookupFunctionEntry(at + 8, &base, NULL))
+    CHECK(RtlAddGrowableFunctionTable(&grown, table, 1, 2, at, at + 0x400) == 0 && grown)
+    CHECK(RtlLookupFunctionEntry(at + 8, &base, NULL) == table && base == at)
+    CHECK(!RtlLookupFunctionEntry(at + 0x108, &base, NULL))
+    RtlGrowFunctionTable(grown, 2);
+    CHECK(RtlLookupFunctionEntry(at + 0x108, &base, NULL) == table + 1 && !RtlLookupFunctionEntry(at + 0x90, &base, NULL))
+    RtlDeleteGrowableFunctionTable(grown);
+    CHECK(!RtlLookupFunctionEntry(at + 8, &base, NULL))
+    return VirtualFree(code, 0, MEM_RELEASE) ? 0 : __LINE__;
+}
+
 /* Called first when the process ends. Not Wine's, which takes it and forgets it. */
 EXPORT int register_ending(void)
 {

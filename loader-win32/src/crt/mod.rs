@@ -16,6 +16,7 @@ pub(crate) mod locale;
 pub(crate) mod math;
 pub(crate) mod memory;
 pub(crate) mod print;
+pub(crate) mod private;
 pub(crate) mod rtti;
 pub(crate) mod scanf;
 pub(crate) mod signal;

@@ -128,10 +128,8 @@ fn give(text: &str, room: u32, to: Ptr<u16>) -> u32 {
     length((units.len() - 1) * 2)
 }
 
-/// With a backslash at its end.
 extern "win64" fn RtlGetCurrentDirectory_U(room: u32, to: Ptr<u16>) -> u32 {
-    let current = teb::process().drives.current();
-    give(&(current.trim_end_matches('\\').to_owned() + r"\"), room, to)
+    give(&teb::process().drives.current(), room, to)
 }
 
 extern "win64" fn RtlSetCurrentDirectory_U(name: Ptr<Text>) -> u32 {
