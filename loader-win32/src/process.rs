@@ -263,6 +263,7 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
             ("SHELL32.dll", vec![token::SHELL32]),
             ("OLEAUT32.dll", vec![ole::OLEAUT32]),
             ("ole32.dll", vec![ole::OLE32]),
+            ("combase.dll", vec![ole::OLE32]),
             (SOCKETS, vec![sockets::WS2_32]),
             ("USER32.dll", vec![kernel32::resource::USER32]),
             ("VERSION.dll", vec![version::TABLE]),
