@@ -275,6 +275,7 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
             ("SHELL32.dll", vec![shell32::TABLE, token::SHELL32]),
             ("OLEAUT32.dll", vec![ole::OLEAUT32]),
             ("ole32.dll", vec![ole::OLE32, com::TABLE]),
+            ("combase.dll", vec![ole::OLE32, com::TABLE]),
             (SOCKETS, vec![sockets::WS2_32, unconnected::TABLE]),
             ("USER32.dll", vec![kernel32::resource::USER32, user32::TABLE]),
             ("VERSION.dll", vec![version::TABLE]),

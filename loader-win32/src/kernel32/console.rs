@@ -90,6 +90,11 @@ impl Console {
         }
     }
 
+    /// What was said of it.
+    pub(super) fn mode(&self) -> Result<u32, u32> {
+        mode(self)
+    }
+
     /// Writes to the terminal.
     pub(super) fn write(&self, bytes: &[u8]) -> Result<(), u32> {
         let mut file = self.file()?;
@@ -179,16 +184,16 @@ extern "win64" fn WriteConsoleW(
 
 /// What was typed and not asked for yet: the rest of a line, for one who took less, and the first bytes of a character.
 #[derive(Default)]
-struct Typed {
-    units: VecDeque<u16>,
+pub(super) struct Typed {
+    pub units: VecDeque<u16>,
     bytes: Vec<u8>,
 }
 
-static TYPED: Mutex<Option<Typed>> = Mutex::new(None);
+pub(super) static TYPED: Mutex<Option<Typed>> = Mutex::new(None);
 
 impl Typed {
     /// Takes what the terminal has, waiting for it; false where there will be nothing more.
-    fn wait(&mut self, console: &Console) -> Result<bool, u32> {
+    pub(super) fn wait(&mut self, console: &Console) -> Result<bool, u32> {
         let mut chunk = [0; 1024];
         let n = console.file()?.read(&mut chunk).map_err(|e| from_io(&e))?;
         let lines = mode(console)? & LINE_INPUT != 0;
@@ -255,23 +260,6 @@ extern "win64" fn ReadConsoleA(
     }))
 }
 
-/// How many bytes wait to be read: each would be a key.
-extern "win64" fn GetNumberOfConsoleInputEvents(handle: usize, out: Ptr<u32>) -> Bool {
-    let waiting = Console::side(handle, Side::Input).and_then(|console| {
-        rustix::io::ioctl_fionread(console.file()?).map_err(|e| from_os(e.raw_os_error()))
-    });
-    answer(waiting.map(|n| out.put(u32::try_from(n).unwrap_or(u32::MAX))))
-}
-
-/// What was typed and not read is forgotten.
-extern "win64" fn FlushConsoleInputBuffer(handle: usize) -> Bool {
-    use rustix::termios::{QueueSelector, tcflush};
-    answer(Console::side(handle, Side::Input).and_then(|console| {
-        *lock(&TYPED) = None;
-        tcflush(console.file()?, QueueSelector::IFlush).map_err(|e| from_os(e.raw_os_error()))
-    }))
-}
-
 /// Nobody debugs: the text goes where the debugger's output would be read, to standard error.
 fn debug_text(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
@@ -294,6 +282,5 @@ table! {
     /// The console.
     pub(crate) TABLE:
         GetStdHandle, SetStdHandle, GetConsoleMode, SetConsoleMode, GetConsoleCP, GetConsoleOutputCP = GetConsoleCP,
-        SetConsoleCP, SetConsoleOutputCP = SetConsoleCP, WriteConsoleA, WriteConsoleW, ReadConsoleA, ReadConsoleW,
-        GetNumberOfConsoleInputEvents, FlushConsoleInputBuffer, OutputDebugStringA, OutputDebugStringW, GetConsoleWindow
+        SetConsoleCP, SetConsoleOutputCP = SetConsoleCP, WriteConsoleA, WriteConsoleW, ReadConsoleA, ReadConsoleW, OutputDebugStringA, OutputDebugStringW, GetConsoleWindow
 }

@@ -17,6 +17,7 @@ pub(crate) mod file;
 pub(crate) mod heaps;
 pub(crate) mod information;
 pub(crate) mod job;
+pub(crate) mod keys;
 pub(crate) mod list;
 pub(crate) mod locale;
 pub(crate) mod locks;
@@ -79,6 +80,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     heaps::TABLE,
     information::TABLE,
     job::TABLE,
+    keys::TABLE,
     list::TABLE,
     locale::TABLE,
     lstr::TABLE,

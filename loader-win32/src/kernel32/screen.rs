@@ -85,8 +85,13 @@ fn size(file: &File) -> Place {
         .map_or(Place { x: 80, y: 25 }, |s| Place { x: side(s.ws_col, 80), y: side(s.ws_row, 25) })
 }
 
-/// Where the cursor is. The terminal is asked, if that disturbs nobody: it is ours to read now, and nothing was typed.
+/// Where the cursor is. The terminal is asked, if that disturbs nobody: it is ours to read now, and nothing was typed. One
+/// that does not answer is not asked again.
 fn cursor(file: &File) -> Option<Place> {
+    static SILENT: AtomicBool = AtomicBool::new(false);
+    if SILENT.load(Relaxed) {
+        return None;
+    }
     let ours = tcgetpgrp(file).ok()? == getpgrp();
     if !ours || rustix::io::ioctl_fionread(file).ok()? != 0 {
         return None;
@@ -98,6 +103,7 @@ fn cursor(file: &File) -> Option<Place> {
     quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
     tcsetattr(file, OptionalActions::Now, &quiet).ok()?;
     let place = ask(file);
+    SILENT.store(place.is_none(), Relaxed);
     let _ = tcsetattr(file, OptionalActions::Now, &before);
     place
 }
