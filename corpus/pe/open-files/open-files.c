@@ -388,7 +388,12 @@ EXPORT int tokens(void)
 
 static volatile LONG heard, first;
 static BOOL WINAPI says_no(DWORD event) { return InterlockedExchange((LONG *)&first, 2), FALSE; }
-static BOOL WINAPI says_yes(DWORD event) { return InterlockedExchange((LONG *)&heard, 1 + event + 10 * first), TRUE; }
+static HANDLE listener;
+static BOOL WINAPI says_yes(DWORD event)
+{
+    DuplicateHandle(GetCurrentProcess(), GetCurrentThread(), GetCurrentProcess(), &listener, 0, FALSE, DUPLICATE_SAME_ACCESS);
+    return InterlockedExchange((LONG *)&heard, 1 + event + 10 * first), TRUE;
+}
 
 /* A file is no console. */
 EXPORT int no_console(void)
@@ -422,6 +427,7 @@ EXPORT int handlers_of_interrupts(void)
     if (GenerateConsoleCtrlEvent(CTRL_BREAK_EVENT, 0)) { /* where there is a console */
         for (int i = 0; i < 1000 && !heard; i++)
             Sleep(10);
+        CHECK(WaitForSingleObject(listener, 10000) == WAIT_OBJECT_0 && CloseHandle(listener)) /* nothing of its thread stays */
         CHECK(heard == 1 + CTRL_BREAK_EVENT + 10 * 2) /* the last one is the first that is called */
     }
     CHECK(SetConsoleCtrlHandler(says_no, FALSE) && SetConsoleCtrlHandler(says_yes, FALSE))
