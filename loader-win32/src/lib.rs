@@ -42,6 +42,7 @@ mod peb;
 mod process;
 mod registry;
 mod scan;
+mod security;
 mod services;
 mod sockets;
 mod stack;

@@ -62,6 +62,8 @@ pub(crate) enum Kind {
     File(File),
     /// A section of a file, or of memory: see `kernel32::section`.
     Section(crate::kernel32::section::Section),
+    /// What this process may do: see `security::token`.
+    Token,
     /// A search of a folder.
     Find(Mutex<crate::kernel32::file::Search>),
 }
@@ -255,7 +257,7 @@ impl Object {
             Kind::Timer(t) => t.is_set(),
             Kind::File(_) => true,
             Kind::Process { child, .. } => child.as_ref().is_some_and(|c| c.has_ended()),
-            Kind::Section(_) | Kind::Find(_) => false,
+            Kind::Section(_) | Kind::Find(_) | Kind::Token => false,
         }
     }
 

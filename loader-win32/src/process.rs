@@ -21,7 +21,7 @@ use crate::{
     path::Drives,
     peb,
     registry::{self, Registry},
-    sockets, teb, text, version,
+    security, sockets, teb, text, version,
 };
 use loader_core::{Addr, ErrorKind, HostModule, HostTable};
 use std::{
@@ -256,7 +256,16 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
             ("ucrtbase.dll", [crt::SHARED, crt::UCRT].concat()),
             ("msvcrt.dll", [crt::SHARED, crt::MSVCRT].concat()),
             ("bcrypt.dll", vec![bcrypt::BCRYPT]),
-            ("ADVAPI32.dll", vec![bcrypt::ADVAPI32, registry::TABLE]),
+            (
+                "ADVAPI32.dll",
+                vec![
+                    bcrypt::ADVAPI32,
+                    registry::TABLE,
+                    security::descriptor::TABLE,
+                    security::sid::TABLE,
+                    security::token::TABLE,
+                ],
+            ),
             ("OLEAUT32.dll", vec![ole::OLEAUT32]),
             ("ole32.dll", vec![ole::OLE32]),
             (SOCKETS, vec![sockets::WS2_32]),
