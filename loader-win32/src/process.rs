@@ -269,6 +269,7 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
             ("OLEAUT32.dll", vec![ole::OLEAUT32]),
             ("ole32.dll", vec![ole::OLE32]),
             (SOCKETS, vec![sockets::WS2_32]),
+            ("PSAPI.DLL", vec![kernel32::psapi::PSAPI]),
             ("USER32.dll", vec![kernel32::resource::USER32]),
             ("VERSION.dll", vec![version::TABLE]),
         ]

@@ -22,6 +22,7 @@ pub(crate) mod module;
 pub(crate) mod pictures;
 pub(crate) mod pool;
 pub(crate) mod processors;
+pub(crate) mod psapi;
 pub(crate) mod queues;
 pub(crate) mod resource;
 pub(crate) mod search;
@@ -70,6 +71,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     lstr::TABLE,
     memory::TABLE,
     module::TABLE,
+    psapi::TABLE,
     queues::TABLE,
     pictures::TABLE,
     pool::TABLE,
