@@ -182,7 +182,22 @@ pub(crate) struct Lists {
     cookies: AtomicUsize,
 }
 
+/// What is known of a listed library.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub base: usize,
+    pub size: u32,
+    pub entry_point: usize,
+}
+
 impl Lists {
+    /// All that are listed, in the order of their addresses.
+    pub(crate) fn known(&self) -> Vec<Known> {
+        let entries = lock(&self.entries);
+        let known = |e: &Entry| Known { base: e.base, size: e.size, entry_point: e.entry_point };
+        entries.values().map(|entry| known(entry)).collect()
+    }
+
     /// Lists libraries that came, and tells whoever wants to know.
     pub(crate) fn add(&self, ldr: &Ldr, drives: &Drives, modules: &[Listed<'_>]) {
         let mut entries = lock(&self.entries);

@@ -68,7 +68,7 @@ pub(crate) enum Kind {
     Port(Port),
     /// A job: see `kernel32::job`.
     Job(Mutex<Job>),
-    /// Who the process is, for those who ask what it may do: see `kernel32::token`.
+    /// What this process may do: see `security::token`.
     Token,
     /// A search of a folder.
     Find(Mutex<crate::kernel32::file::Search>),

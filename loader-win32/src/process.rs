@@ -19,9 +19,9 @@ use crate::{
     object::{Kind, Objects, PROCESS_ALL_ACCESS},
     ole,
     path::Drives,
-    peb, powrprof, query,
+    peb, powrprof, profile, query,
     registry::{self, Registry},
-    shell32, sockets, teb, text, token, tracing, unconnected, user32, version,
+    security, shell32, sockets, teb, text, tracing, unconnected, user32, version,
 };
 use loader_core::{Addr, ErrorKind, HostModule, HostTable};
 use std::{
@@ -267,12 +267,21 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
             ("bcryptprimitives.dll", vec![bcrypt::PRIMITIVES]),
             (
                 "ADVAPI32.dll",
-                vec![bcrypt::ADVAPI32, crypt::ADVAPI32, registry::TABLE, token::ADVAPI32, tracing::TABLE],
+                vec![
+                    bcrypt::ADVAPI32,
+                    crypt::ADVAPI32,
+                    registry::TABLE,
+                    security::descriptor::TABLE,
+                    security::sid::TABLE,
+                    security::token::TABLE,
+                    tracing::TABLE,
+                ],
             ),
-            ("USERENV.dll", vec![token::USERENV]),
+            ("USERENV.dll", vec![profile::USERENV]),
             ("dbghelp.dll", vec![dbghelp::TABLE]),
             ("POWRPROF.dll", vec![powrprof::TABLE]),
-            ("SHELL32.dll", vec![shell32::TABLE, token::SHELL32]),
+            ("PSAPI.DLL", vec![kernel32::psapi::PSAPI]),
+            ("SHELL32.dll", vec![shell32::TABLE, profile::SHELL32]),
             ("OLEAUT32.dll", vec![ole::OLEAUT32]),
             ("ole32.dll", vec![ole::OLE32, com::TABLE]),
             ("combase.dll", vec![ole::OLE32, com::TABLE]),

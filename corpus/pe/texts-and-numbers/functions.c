@@ -167,3 +167,69 @@ EXPORT int temporary_folder(void)
     path[len - 1] = 0; /* the last backslash */
     return folders(path);
 }
+
+/* What a process can be asked of its own libraries and memory. */
+typedef struct { void *base; DWORD size; void *entry; } ModuleInfo;
+typedef struct { DWORD size, faults; SIZE_T sizes[9]; } Counters;
+typedef BOOL(WINAPI *EnumModules)(HANDLE, HMODULE *, DWORD, DWORD *);
+typedef BOOL(WINAPI *Information)(HANDLE, HMODULE, ModuleInfo *, DWORD);
+typedef DWORD(WINAPI *BaseName)(HANDLE, HMODULE, char *, DWORD);
+typedef BOOL(WINAPI *MemoryInfo)(HANDLE, Counters *, DWORD);
+EXPORT int process_modules(void)
+{
+    HMODULE all[200], own = GetModuleHandleA("functions.dll");
+    HANDLE me = GetCurrentProcess();
+    DWORD needed = 0, n, found = 0;
+    ModuleInfo info;
+    char name[300], file[300];
+    EnumModules modules = (EnumModules)of("kernel32.dll", "K32EnumProcessModules");
+    Information information = (Information)of("psapi.dll", "GetModuleInformation");
+    BaseName base_name = (BaseName)of("kernel32.dll", "K32GetModuleBaseNameA"), file_name = (BaseName)of("kernel32.dll", "K32GetModuleFileNameExA");
+    CHECK(own && modules && information && base_name && file_name)
+    CHECK(modules(me, all, sizeof all, &needed) && needed >= 16 && needed <= sizeof all && needed % 8 == 0)
+    CHECK(all[0] == GetModuleHandleA(0))
+    for (n = 0; n < needed / 8; n++)
+        found += all[n] == own;
+    CHECK(found == 1 && modules(me, all, 8, &n) && n == needed)
+    CHECK(information(me, own, &info, sizeof info) && info.base == own && info.size >= 0x1000 && info.entry > info.base)
+    CHECK((char *)info.entry < (char *)info.base + info.size)
+    FAILS(information(me, own, &info, 8), ERROR_INSUFFICIENT_BUFFER)
+    FAILS(information(me, (HMODULE)0x4711, &info, sizeof info), ERROR_INVALID_HANDLE)
+    CHECK(base_name(me, own, name, 300) == 13 && same(name, "functions.dll"))
+    n = GetModuleFileNameA(own, name, 300);
+    CHECK(file_name(me, own, file, 300) == n && same(name, file))
+    return 0;
+}
+
+EXPORT int process_memory(void)
+{
+    Counters c = {0};
+    char name[300], file[300];
+    DWORD n = 300;
+    HANDLE me = GetCurrentProcess();
+    MemoryInfo memory = (MemoryInfo)of("psapi.dll", "GetProcessMemoryInfo");
+    CHECK(memory && memory(me, &c, sizeof c) && sizeof c == 80)
+    CHECK(c.sizes[1] > 0x10000 && c.sizes[0] >= c.sizes[1])
+    CHECK(memory(me, &c, 72))
+    FAILS(memory(me, &c, 71), ERROR_INSUFFICIENT_BUFFER)
+    CHECK(QueryFullProcessImageNameA(me, 0, file, &n) && n == GetModuleFileNameA(0, name, 300) && same(name, file))
+    n = 2;
+    FAILS(QueryFullProcessImageNameA(me, 0, file, &n), ERROR_INSUFFICIENT_BUFFER)
+    return 0;
+}
+
+/* msvcrt's operator new and delete, for one and for many. */
+EXPORT int operators(void)
+{
+    char *(*make[2])(SIZE_T) = {of("msvcrt.dll", "??2@YAPEAX_K@Z"), of("msvcrt.dll", "??_U@YAPEAX_K@Z")};
+    void (*unmake[2])(void *) = {of("msvcrt.dll", "??3@YAXPEAX@Z"), of("msvcrt.dll", "??_V@YAXPEAX@Z")};
+    int n;
+    for (n = 0; n < 2; n++) {
+        char *block;
+        CHECK(make[n] && unmake[n] && (block = make[n](100)))
+        block[0] = block[99] = 7;
+        unmake[n](block);
+        unmake[n](0);
+    }
+    return 0;
+}

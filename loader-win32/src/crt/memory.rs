@@ -77,6 +77,16 @@ extern "win64" fn _aligned_realloc(block: Block, len: usize, align: usize) -> Bl
     new
 }
 
+/// `operator new`: asks the handler for memory as long as there is none and a handler; then null, as old libraries expect.
+extern "win64" fn operator_new(len: usize) -> Block {
+    loop {
+        let block = malloc(len);
+        if !block.is_null() || _callnewh(len) == 0 {
+            return block;
+        }
+    }
+}
+
 /// Asks the handler that `_set_new_handler` set for memory; zero without one: there is none to be had.
 extern "win64" fn _callnewh(len: usize) -> i32 {
     let handler = teb::process().runtime.new_handler.load(Relaxed);
@@ -147,6 +157,14 @@ extern "win64" fn _wcsdup(text: Ptr<u16>) -> Ptr<u16> {
     block.at(units.len()).put(0);
     block
 }
+
+/// C++'s operators for memory, as msvcrt exports them: new, delete, and both for arrays.
+pub(crate) const OPERATORS: loader_core::HostTable = &[
+    ("??2@YAPEAX_K@Z", loader_core::HostFn::new(operator_new as *const ())),
+    ("??3@YAXPEAX@Z", loader_core::HostFn::new(free as *const ())),
+    ("??_U@YAPEAX_K@Z", loader_core::HostFn::new(operator_new as *const ())),
+    ("??_V@YAXPEAX@Z", loader_core::HostFn::new(free as *const ())),
+];
 
 table! {
     /// The heap.

@@ -90,6 +90,7 @@ pub(crate) const MSVCRT: &[HostTable] = &[
     print::MSVCRT,
     startup::MSVCRT,
     stdio::MSVCRT,
+    memory::OPERATORS,
     files::MSVCRT,
     folders::MSVCRT,
     time::MSVCRT,

@@ -30,6 +30,7 @@ pub(crate) mod pipe;
 pub(crate) mod pool;
 pub(crate) mod port;
 pub(crate) mod processors;
+pub(crate) mod psapi;
 pub(crate) mod queues;
 pub(crate) mod resource;
 pub(crate) mod screen;
@@ -87,6 +88,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     locks::TABLE,
     memory::TABLE,
     module::TABLE,
+    psapi::TABLE,
     queues::TABLE,
     pictures::TABLE,
     pipe::TABLE,

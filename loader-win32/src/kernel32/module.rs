@@ -165,14 +165,14 @@ extern "win64" fn GetModuleHandleExW(flags: u32, name: Ptr<u16>, out: Ptr<usize>
 }
 
 /// A module's file in Windows form.
-fn file_name(module: usize) -> Result<String, u32> {
+pub(super) fn file_name(module: usize) -> Result<String, u32> {
     let module = (module != 0).then(|| base(module));
     let host = ask(|s| s.module_file_name(module).ok_or(code::MOD_NOT_FOUND))?;
     Ok(path::to_guest(&host))
 }
 
 /// What does not fit is cut off, and the last error says so.
-fn give_name<T: Copy + Default>(name: &[T], to: Ptr<T>, room: u32) -> u32 {
+pub(super) fn give_name<T: Copy + Default>(name: &[T], to: Ptr<T>, room: u32) -> u32 {
     if name.len() < room as usize {
         return text::answer(name, to, room);
     }

@@ -331,12 +331,12 @@ extern "win64" fn IsWow64Process(_process: usize, out: Ptr<Bool>) -> Bool {
     TRUE
 }
 
-fn computer_name() -> String {
+pub(crate) fn computer_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// The length comes in and goes out through the same place; it does not count the zero on success.
-fn name<T: Copy + Default>(text: &[T], to: Ptr<T>, len: Ptr<u32>) -> Bool {
+pub(crate) fn name<T: Copy + Default>(text: &[T], to: Ptr<T>, len: Ptr<u32>) -> Bool {
     let room = len.get();
     if text.len() >= room as usize {
         len.set(length(text.len() + 1));
