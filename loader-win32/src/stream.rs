@@ -3,7 +3,7 @@
 //! The buffer fields stay empty, so that code which looks into them (as C++ streams do) always asks a function.
 #![allow(unsafe_code)] // the host's streams are reached by pointer
 
-use crate::guest::Ptr;
+use crate::{guest::Ptr, kernel32::sync::Section};
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
 unsafe extern "C" {
@@ -29,6 +29,13 @@ pub(crate) struct Stream {
 }
 
 const _: () = assert!(size_of::<Stream>() == 48);
+
+/// A stream that was opened. Programs of mingw lock it by a critical section that msvcrt is known to have behind it.
+#[repr(C)]
+struct Opened {
+    stream: Stream,
+    lock: Section,
+}
 
 impl Stream {
     const fn new(file: i32) -> Self {
@@ -146,9 +153,9 @@ pub(crate) fn wrap(host: *mut libc::FILE) -> *const Stream {
     }
     // SAFETY: the stream was opened by the caller just now.
     let file = unsafe { libc::fileno(host) };
-    let stream = Box::new(Stream::new(file));
-    stream.host.store(host, Relaxed);
-    Box::into_raw(stream)
+    let opened = Box::new(Opened { stream: Stream::new(file), lock: Section::new() });
+    opened.stream.host.store(host, Relaxed);
+    Box::into_raw(opened).cast()
 }
 
 /// Closes a stream. The three standard ones are only flushed: they are the host's.
@@ -162,7 +169,7 @@ pub(crate) fn close(stream: Ptr<Stream>) -> i32 {
         return unsafe { libc::fflush(host) };
     }
     // SAFETY: `wrap` boxed it, and guest code gives it back, as `fclose` asks.
-    drop(unsafe { Box::from_raw(stream.raw()) });
+    drop(unsafe { Box::from_raw(stream.raw().cast::<Opened>()) });
     // SAFETY: the host's stream was the box's own.
     unsafe { libc::fclose(host) }
 }

@@ -28,6 +28,20 @@ pub(crate) struct Section {
 
 const _: () = assert!(size_of::<Section>() == 40);
 
+impl Section {
+    /// One that nobody holds.
+    pub(crate) const fn new() -> Self {
+        Self {
+            debug_info: AtomicUsize::new(usize::MAX), // "no debug information"
+            lock: AtomicI32::new(FREE),
+            recursion: AtomicI32::new(0),
+            owner: AtomicUsize::new(0),
+            semaphore: AtomicUsize::new(0),
+            spin: AtomicUsize::new(0),
+        }
+    }
+}
+
 const FREE: i32 = -1;
 const HELD: i32 = -2;
 const WAITED_FOR: i32 = -6;
