@@ -1,6 +1,35 @@
 //! Text between guest and host: UTF-16 and UTF-8, and the rule by which Windows functions return text.
 
-use crate::guest::Ptr;
+use crate::{
+    guest::Ptr,
+    kernel32::strings::{ansi, from_ansi},
+};
+
+/// Text of either width, for functions that are there for both.
+pub(crate) trait Text: Copy + Default {
+    /// A text that ends in a zero, without it; nothing of a null pointer.
+    fn units(text: Ptr<Self>) -> Vec<u16>;
+    /// UTF-16 in this width.
+    fn of_units(units: &[u16]) -> Vec<Self>;
+}
+
+impl Text for u16 {
+    fn units(text: Ptr<Self>) -> Vec<u16> {
+        text.text().into_owned()
+    }
+    fn of_units(units: &[u16]) -> Vec<Self> {
+        units.into()
+    }
+}
+
+impl Text for u8 {
+    fn units(text: Ptr<Self>) -> Vec<u16> {
+        from_ansi(text.text())
+    }
+    fn of_units(units: &[u16]) -> Vec<Self> {
+        ansi(units)
+    }
+}
 
 /// UTF-16 without a terminator.
 pub(crate) fn wide(text: &str) -> Vec<u16> {

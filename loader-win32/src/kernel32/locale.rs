@@ -7,7 +7,11 @@ use super::{
     fail,
     strings::{ansi, give},
 };
-use crate::{guest::Ptr, text};
+use crate::{
+    crt::time::{DAYS, MONTHS},
+    guest::Ptr,
+    text,
+};
 
 /// A locale that there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,39 +186,23 @@ const TEXTS: &[(u32, &str, Option<&str>)] = &[
     (0x1013, "Default", Some("Maths Alphanumerics")),
 ];
 
-const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-
-/// Days and months, whole or by their first letters: each has a kind of its own.
+/// Days and months, whole or by their first letters: each has a kind of its own. Weeks begin on Monday here.
 fn name_of_day_or_month(kind: u32) -> Option<&'static str> {
-    let (names, first, letters): (&[&str], u32, usize) = match kind {
-        0x2a..=0x30 => (&DAYS, 0x2a, usize::MAX),
-        0x31..=0x37 => (&DAYS, 0x31, 3),
-        0x38..=0x43 => (&MONTHS, 0x38, usize::MAX),
-        0x44..=0x4f => (&MONTHS, 0x44, 3),
-        0x60..=0x66 => (&DAYS, 0x60, 2),
+    let (name, first, letters): (fn(u16) -> &'static str, u32, usize) = match kind {
+        0x2a..=0x30 => (day, 0x2a, usize::MAX),
+        0x31..=0x37 => (day, 0x31, 3),
+        0x38..=0x43 => (month, 0x38, usize::MAX),
+        0x44..=0x4f => (month, 0x44, 3),
+        0x60..=0x66 => (day, 0x60, 2),
         _ => return None,
     };
-    let name = names[(kind - first) as usize];
+    let name = name((kind - first) as u16 + 1);
     Some(&name[..name.len().min(letters)])
 }
 
-/// The name of a day of the week, Sunday first.
+/// The name of a day of the week, from Sunday on, which is 0 or 7.
 pub(crate) fn day(weekday: u16) -> &'static str {
-    DAYS[(usize::from(weekday) + 6) % 7]
+    DAYS[usize::from(weekday) % 7]
 }
 
 /// The name of a month, counted from 1.

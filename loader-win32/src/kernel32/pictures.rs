@@ -4,10 +4,13 @@ use super::{
     error::code,
     fail,
     locale::{self, Locale, room_is_valid},
-    strings::{ansi, give},
+    strings::give,
     time::{SystemTime, from_system_time, local_time, to_system_time},
 };
-use crate::{guest::Ptr, text};
+use crate::{
+    guest::Ptr,
+    text::{self, Text},
+};
 
 /// A piece of a picture: text that stays, or a letter and how often it stands there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,99 +179,67 @@ impl Asked {
 }
 
 /// The text with its zero, where there is room for it.
-fn give_wide(text: Result<Vec<u16>, u32>, to: Ptr<u16>, room: i32) -> i32 {
+fn give_text<T: Text>(text: Result<Vec<u16>, u32>, to: Ptr<T>, room: i32) -> i32 {
     let text = room_is_valid(to, room).and(text);
-    text.map_or_else(fail, |text| give(&[&text[..], &[0]].concat(), to, room))
+    text.map_or_else(fail, |text| give(&[&T::of_units(&text)[..], &[T::default()]].concat(), to, room))
 }
 
-fn give_ansi(text: Result<Vec<u16>, u32>, to: Ptr<u8>, room: i32) -> i32 {
-    let text = room_is_valid(to, room).and(text);
-    text.map_or_else(fail, |text| give(&[&ansi(&text)[..], &[0]].concat(), to, room))
-}
-
-fn wide_picture(picture: Ptr<u16>) -> Option<Vec<u16>> {
-    (!picture.is_null()).then(|| picture.text().into_owned())
-}
-
-fn ansi_picture(picture: Ptr<u8>) -> Option<Vec<u16>> {
-    (!picture.is_null()).then(|| text::wide(&picture.string()))
+fn picture<T: Text>(picture: Ptr<T>) -> Option<Vec<u16>> {
+    (!picture.is_null()).then(|| T::units(picture))
 }
 
 extern "win64" fn GetDateFormatEx(
     name: Ptr<u16>,
     flags: u32,
     at: Ptr<SystemTime>,
-    picture: Ptr<u16>,
+    pattern: Ptr<u16>,
     to: Ptr<u16>,
     room: i32,
     _calendar: usize,
 ) -> i32 {
-    let locale = Locale::named(name);
-    give_wide(Asked { locale, flags, at, picture: wide_picture(picture) }.date(), to, room)
+    let asked = Asked { locale: Locale::named(name), flags, at, picture: picture(pattern) };
+    give_text(asked.date(), to, room)
 }
 
-extern "win64" fn GetDateFormatW(
+extern "win64" fn GetDateFormat<T: Text>(
     id: u32,
     flags: u32,
     at: Ptr<SystemTime>,
-    picture: Ptr<u16>,
-    to: Ptr<u16>,
+    pattern: Ptr<T>,
+    to: Ptr<T>,
     room: i32,
 ) -> i32 {
-    let locale = Locale::of_id(id);
-    give_wide(Asked { locale, flags, at, picture: wide_picture(picture) }.date(), to, room)
-}
-
-extern "win64" fn GetDateFormatA(
-    id: u32,
-    flags: u32,
-    at: Ptr<SystemTime>,
-    picture: Ptr<u8>,
-    to: Ptr<u8>,
-    room: i32,
-) -> i32 {
-    let locale = Locale::of_id(id);
-    give_ansi(Asked { locale, flags, at, picture: ansi_picture(picture) }.date(), to, room)
+    let asked = Asked { locale: Locale::of_id(id), flags, at, picture: picture(pattern) };
+    give_text(asked.date(), to, room)
 }
 
 extern "win64" fn GetTimeFormatEx(
     name: Ptr<u16>,
     flags: u32,
     at: Ptr<SystemTime>,
-    picture: Ptr<u16>,
+    pattern: Ptr<u16>,
     to: Ptr<u16>,
     room: i32,
 ) -> i32 {
-    let locale = Locale::named(name);
-    give_wide(Asked { locale, flags, at, picture: wide_picture(picture) }.time(), to, room)
+    let asked = Asked { locale: Locale::named(name), flags, at, picture: picture(pattern) };
+    give_text(asked.time(), to, room)
 }
 
-extern "win64" fn GetTimeFormatW(
+extern "win64" fn GetTimeFormat<T: Text>(
     id: u32,
     flags: u32,
     at: Ptr<SystemTime>,
-    picture: Ptr<u16>,
-    to: Ptr<u16>,
+    pattern: Ptr<T>,
+    to: Ptr<T>,
     room: i32,
 ) -> i32 {
-    let locale = Locale::of_id(id);
-    give_wide(Asked { locale, flags, at, picture: wide_picture(picture) }.time(), to, room)
-}
-
-extern "win64" fn GetTimeFormatA(
-    id: u32,
-    flags: u32,
-    at: Ptr<SystemTime>,
-    picture: Ptr<u8>,
-    to: Ptr<u8>,
-    room: i32,
-) -> i32 {
-    let locale = Locale::of_id(id);
-    give_ansi(Asked { locale, flags, at, picture: ansi_picture(picture) }.time(), to, room)
+    let asked = Asked { locale: Locale::of_id(id), flags, at, picture: picture(pattern) };
+    give_text(asked.time(), to, room)
 }
 
 table! {
     /// Dates and times as texts.
     pub(crate) TABLE:
-        GetDateFormatEx, GetDateFormatW, GetDateFormatA, GetTimeFormatEx, GetTimeFormatW, GetTimeFormatA
+        GetDateFormatEx, GetDateFormatW = GetDateFormat::<u16>, GetDateFormatA = GetDateFormat::<u8>, GetTimeFormatEx,
+        GetTimeFormatW = GetTimeFormat::<u16>, GetTimeFormatA = GetTimeFormat::<u8>
 }

@@ -8,7 +8,12 @@ use super::{
     module::{file_name, give_name},
     system::is_this_process,
 };
-use crate::{guest::Ptr, ldr::Known, teb, text};
+use crate::{
+    guest::Ptr,
+    ldr::Known,
+    teb,
+    text::{self, Text},
+};
 use std::fs;
 
 /// Where the program is.
@@ -86,45 +91,31 @@ fn base_name(path: &str) -> &str {
     path.rsplit('\\').next().unwrap_or(path)
 }
 
-extern "win64" fn K32GetModuleFileNameExW(process: usize, module: usize, to: Ptr<u16>, room: u32) -> u32 {
+extern "win64" fn K32GetModuleFileNameEx<T: Text>(
+    process: usize,
+    module: usize,
+    to: Ptr<T>,
+    room: u32,
+) -> u32 {
     match file_of(process, module) {
-        Ok(file) => give_name(&text::wide(&file), to, room),
+        Ok(file) => give_name(&T::of_units(&text::wide(&file)), to, room),
         Err(error) => fail(error) as u32,
     }
 }
 
-extern "win64" fn K32GetModuleFileNameExA(process: usize, module: usize, to: Ptr<u8>, room: u32) -> u32 {
+extern "win64" fn K32GetModuleBaseName<T: Text>(process: usize, module: usize, to: Ptr<T>, room: u32) -> u32 {
     match file_of(process, module) {
-        Ok(file) => give_name(file.as_bytes(), to, room),
-        Err(error) => fail(error) as u32,
-    }
-}
-
-extern "win64" fn K32GetModuleBaseNameW(process: usize, module: usize, to: Ptr<u16>, room: u32) -> u32 {
-    match file_of(process, module) {
-        Ok(file) => give_name(&text::wide(base_name(&file)), to, room),
-        Err(error) => fail(error) as u32,
-    }
-}
-
-extern "win64" fn K32GetModuleBaseNameA(process: usize, module: usize, to: Ptr<u8>, room: u32) -> u32 {
-    match file_of(process, module) {
-        Ok(file) => give_name(base_name(&file).as_bytes(), to, room),
+        Ok(file) => give_name(&T::of_units(&text::wide(base_name(&file))), to, room),
         Err(error) => fail(error) as u32,
     }
 }
 
 /// The program's file. The length comes in and goes out through one place; it does not count the zero on success.
-fn image_name<T: Copy + Default>(
-    process: usize,
-    to: Ptr<T>,
-    len: Ptr<u32>,
-    units: impl FnOnce(&str) -> Vec<T>,
-) -> Result<(), u32> {
+fn image_name<T: Text>(process: usize, to: Ptr<T>, len: Ptr<u32>) -> Result<(), u32> {
     if len.is_null() || to.is_null() {
         return Err(code::INVALID_PARAMETER);
     }
-    let name = units(&file_of(process, 0)?);
+    let name = T::of_units(&text::wide(&file_of(process, 0)?));
     if name.len() >= len.get() as usize {
         return Err(code::INSUFFICIENT_BUFFER);
     }
@@ -133,23 +124,13 @@ fn image_name<T: Copy + Default>(
 }
 
 /// Names in the form of the kernel (flag 1) are not known here.
-extern "win64" fn QueryFullProcessImageNameW(
+extern "win64" fn QueryFullProcessImageName<T: Text>(
     process: usize,
     flags: u32,
-    to: Ptr<u16>,
+    to: Ptr<T>,
     len: Ptr<u32>,
 ) -> Bool {
-    match flags {
-        0 => answer(image_name(process, to, len, text::wide)),
-        _ => fail(code::INVALID_PARAMETER),
-    }
-}
-
-extern "win64" fn QueryFullProcessImageNameA(process: usize, flags: u32, to: Ptr<u8>, len: Ptr<u32>) -> Bool {
-    match flags {
-        0 => answer(image_name(process, to, len, |name| name.as_bytes().to_vec())),
-        _ => fail(code::INVALID_PARAMETER),
-    }
+    if flags == 0 { answer(image_name(process, to, len)) } else { fail(code::INVALID_PARAMETER) }
 }
 
 /// `PROCESS_MEMORY_COUNTERS_EX`: the last number is missing in the shorter form.
@@ -218,18 +199,20 @@ extern "win64" fn K32GetProcessMemoryInfo(process: usize, to: Ptr<u8>, room: u32
 table! {
     /// What a process can be asked.
     pub(crate) TABLE:
-        K32EnumProcessModules, K32EnumProcessModulesEx, K32GetModuleInformation, K32GetModuleFileNameExW,
-        K32GetModuleFileNameExA, K32GetModuleBaseNameW, K32GetModuleBaseNameA, K32GetProcessMemoryInfo,
-        QueryFullProcessImageNameW, QueryFullProcessImageNameA
+        K32EnumProcessModules, K32EnumProcessModulesEx, K32GetModuleInformation,
+        K32GetModuleFileNameExW = K32GetModuleFileNameEx::<u16>, K32GetModuleFileNameExA = K32GetModuleFileNameEx::<u8>,
+        K32GetModuleBaseNameW = K32GetModuleBaseName::<u16>, K32GetModuleBaseNameA = K32GetModuleBaseName::<u8>,
+        K32GetProcessMemoryInfo, QueryFullProcessImageNameW = QueryFullProcessImageName::<u16>,
+        QueryFullProcessImageNameA = QueryFullProcessImageName::<u8>
 }
 
 table! {
     /// The same under the names that psapi has for them.
     pub(crate) PSAPI:
         EnumProcessModules = K32EnumProcessModules, EnumProcessModulesEx = K32EnumProcessModulesEx,
-        GetModuleInformation = K32GetModuleInformation, GetModuleFileNameExW = K32GetModuleFileNameExW,
-        GetModuleFileNameExA = K32GetModuleFileNameExA, GetModuleBaseNameW = K32GetModuleBaseNameW,
-        GetModuleBaseNameA = K32GetModuleBaseNameA, GetProcessMemoryInfo = K32GetProcessMemoryInfo
+        GetModuleInformation = K32GetModuleInformation, GetModuleFileNameExW = K32GetModuleFileNameEx::<u16>,
+        GetModuleFileNameExA = K32GetModuleFileNameEx::<u8>, GetModuleBaseNameW = K32GetModuleBaseName::<u16>,
+        GetModuleBaseNameA = K32GetModuleBaseName::<u8>, GetProcessMemoryInfo = K32GetProcessMemoryInfo
 }
 
 #[cfg(test)]

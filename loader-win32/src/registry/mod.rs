@@ -12,7 +12,8 @@ use crate::{
         strings::{ansi, from_ansi},
         time::file_time,
     },
-    lock, teb, text,
+    lock, teb,
+    text::{self, Text},
 };
 use std::sync::Mutex;
 use tree::{Tree, Units, Value};
@@ -42,49 +43,23 @@ fn answer(result: Result<(), u32>) -> u32 {
     result.err().unwrap_or(SUCCESS)
 }
 
-/// Text of either width, as arguments are and as answers have to be.
-trait Text: Copy + Default {
-    fn units(text: Ptr<Self>) -> Units;
-    fn of_units(units: &[u16]) -> Vec<Self>;
-    /// A value's data as callers of this width see it, and back.
-    fn seen(value: &Value) -> Vec<u8>;
-    fn kept(kind: u32, data: Vec<u8>) -> Vec<u8>;
-}
-
 fn units_of(bytes: &[u8]) -> Units {
     bytes.as_chunks().0.iter().map(|unit| u16::from_le_bytes(*unit)).collect()
 }
 
-impl Text for u16 {
-    fn units(text: Ptr<Self>) -> Units {
-        if text.is_null() { Units::new() } else { text.text().into_owned() }
-    }
-    fn of_units(units: &[u16]) -> Vec<Self> {
-        units.into()
-    }
-    fn seen(value: &Value) -> Vec<u8> {
-        value.data.clone()
-    }
-    fn kept(_kind: u32, data: Vec<u8>) -> Vec<u8> {
-        data
+/// A value's data as callers of this width see it: text is kept as the wide ones have it.
+fn seen<T: Text>(value: &Value) -> Vec<u8> {
+    match size_of::<T>() == 1 && is_text(value.kind) {
+        true => ansi(&units_of(&value.data)),
+        false => value.data.clone(),
     }
 }
 
-impl Text for u8 {
-    fn units(text: Ptr<Self>) -> Units {
-        if text.is_null() { Units::new() } else { from_ansi(text.text()) }
-    }
-    fn of_units(units: &[u16]) -> Vec<Self> {
-        ansi(units)
-    }
-    fn seen(value: &Value) -> Vec<u8> {
-        if is_text(value.kind) { ansi(&units_of(&value.data)) } else { value.data.clone() }
-    }
-    fn kept(kind: u32, data: Vec<u8>) -> Vec<u8> {
-        match is_text(kind) {
-            true => from_ansi(&data).iter().flat_map(|unit| unit.to_le_bytes()).collect(),
-            false => data,
-        }
+/// A value's data as it is kept.
+fn kept<T: Text>(kind: u32, data: Vec<u8>) -> Vec<u8> {
+    match size_of::<T>() == 1 && is_text(kind) {
+        true => from_ansi(&data).iter().flat_map(|unit| unit.to_le_bytes()).collect(),
+        false => data,
     }
 }
 
@@ -133,7 +108,7 @@ fn query<T: Text>(key: usize, name: Ptr<T>, kind: Ptr<u32>, to: Ptr<u8>, len: Pt
     let name = T::units(name);
     let value = with(|tree| tree.value(key, &name))?;
     kind.put(value.kind);
-    give(&T::seen(&value), to, len)
+    give(&seen::<T>(&value), to, len)
 }
 
 fn set<T: Text>(key: usize, name: Ptr<T>, kind: u32, from: Ptr<u8>, len: u32) -> Result<(), u32> {
@@ -147,7 +122,7 @@ fn set<T: Text>(key: usize, name: Ptr<T>, kind: u32, from: Ptr<u8>, len: u32) ->
     let uncounted = is_text(kind) && len >= unit && !end(len - unit) && end(len);
     let data =
         if len == 0 { Vec::new() } else { from.slice(len + usize::from(uncounted) * unit).into_owned() };
-    let value = Value { name: T::units(name), kind, data: T::kept(kind, data) };
+    let value = Value { name: T::units(name), kind, data: kept::<T>(kind, data) };
     with(|tree| tree.set(key, value, file_time()))
 }
 
@@ -202,7 +177,7 @@ fn enumerate_values<T: Text>(
     let value = with(|tree| tree.nth_value(key, n as usize))?.ok_or(NO_MORE_ITEMS)?;
     give_name(&value.name, name.0, name.1)?;
     kind.put(value.kind);
-    give(&T::seen(&value), data.0, data.1)
+    give(&seen::<T>(&value), data.0, data.1)
 }
 
 // What RegGetValue restricts values to, and what it is to do.
@@ -256,7 +231,7 @@ fn get<T: Text>(
     };
     value.data.resize(value.data.len() + missing, 0); // texts that are given out so end in a zero
     let room = if len.is_null() { 0 } else { len.get() };
-    give(&T::seen(&value), to, len).inspect_err(|_| {
+    give(&seen::<T>(&value), to, len).inspect_err(|_| {
         if flags & ZERO_ON_FAILURE != 0 && !to.is_null() && room > 0 {
             to.set(0);
         }

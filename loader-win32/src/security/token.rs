@@ -12,7 +12,8 @@ use crate::{
         wait::object,
     },
     object::Kind,
-    teb, text,
+    teb,
+    text::{self, Text},
 };
 use rustix::process::geteuid;
 
@@ -237,12 +238,9 @@ fn lookup(system: &str, name: &str, out: Ptr<u64>) -> Bool {
     }
 }
 
-extern "win64" fn LookupPrivilegeValueA(system: Ptr<u8>, name: Ptr<u8>, out: Ptr<u64>) -> Bool {
-    lookup(&system.string(), &name.string(), out)
-}
-
-extern "win64" fn LookupPrivilegeValueW(system: Ptr<u16>, name: Ptr<u16>, out: Ptr<u64>) -> Bool {
-    lookup(&system.string(), &name.string(), out)
+extern "win64" fn LookupPrivilegeValue<T: Text>(system: Ptr<T>, name: Ptr<T>, out: Ptr<u64>) -> Bool {
+    let [system, name] = [system, name].map(|text| String::from_utf16_lossy(&T::units(text)));
+    lookup(&system, &name, out)
 }
 
 /// Whether an identifier is in force for the process: no token can be named that is not its own.
@@ -272,12 +270,8 @@ fn counted<T: Copy + Default>(text: &[T], to: Ptr<T>, len: Ptr<u32>) -> Bool {
     done
 }
 
-extern "win64" fn GetUserNameW(to: Ptr<u16>, len: Ptr<u32>) -> Bool {
-    counted(&text::wide(&user_name()), to, len)
-}
-
-extern "win64" fn GetUserNameA(to: Ptr<u8>, len: Ptr<u32>) -> Bool {
-    counted(user_name().as_bytes(), to, len)
+extern "win64" fn GetUserName<T: Text>(to: Ptr<T>, len: Ptr<u32>) -> Bool {
+    counted(&T::of_units(&text::wide(&user_name())), to, len)
 }
 
 /// `SID_NAME_USE`: a user; a group that is known everywhere; one of this machine.
@@ -317,35 +311,19 @@ fn tell<T: Copy + Default>(texts: [&[T]; 2], places: [(Ptr<T>, Ptr<u32>); 2]) ->
     if fits { Ok(()) } else { Err(code::INSUFFICIENT_BUFFER) }
 }
 
-extern "win64" fn LookupAccountSidW(
-    _machine: Ptr<u16>,
+extern "win64" fn LookupAccountSid<T: Text>(
+    _machine: Ptr<T>,
     sid: Ptr<u8>,
-    name: Ptr<u16>,
+    name: Ptr<T>,
     name_len: Ptr<u32>,
-    domain: Ptr<u16>,
+    domain: Ptr<T>,
     domain_len: Ptr<u32>,
     kind: Ptr<u32>,
 ) -> Bool {
     let found = Sid::read(sid).map_err(|_| code::INVALID_PARAMETER).and_then(|sid| account(&sid));
     answer(found.and_then(|(n, d, k)| {
-        tell([&text::wide(&n), &text::wide(&d)], [(name, name_len), (domain, domain_len)])?;
-        kind.put(k);
-        Ok(())
-    }))
-}
-
-extern "win64" fn LookupAccountSidA(
-    _machine: Ptr<u8>,
-    sid: Ptr<u8>,
-    name: Ptr<u8>,
-    name_len: Ptr<u32>,
-    domain: Ptr<u8>,
-    domain_len: Ptr<u32>,
-    kind: Ptr<u32>,
-) -> Bool {
-    let found = Sid::read(sid).map_err(|_| code::INVALID_PARAMETER).and_then(|sid| account(&sid));
-    answer(found.and_then(|(n, d, k)| {
-        tell([n.as_bytes(), d.as_bytes()], [(name, name_len), (domain, domain_len)])?;
+        let [n, d] = [n, d].map(|text| T::of_units(&text::wide(&text)));
+        tell([&n, &d], [(name, name_len), (domain, domain_len)])?;
         kind.put(k);
         Ok(())
     }))
@@ -354,6 +332,8 @@ extern "win64" fn LookupAccountSidA(
 table! {
     /// Tokens, privileges and accounts, in advapi32.
     pub(crate) TABLE:
-        OpenProcessToken, OpenThreadToken, GetTokenInformation, AdjustTokenPrivileges, LookupPrivilegeValueW,
-        LookupPrivilegeValueA, CheckTokenMembership, GetUserNameW, GetUserNameA, LookupAccountSidW, LookupAccountSidA
+        OpenProcessToken, OpenThreadToken, GetTokenInformation, AdjustTokenPrivileges,
+        LookupPrivilegeValueW = LookupPrivilegeValue::<u16>, LookupPrivilegeValueA = LookupPrivilegeValue::<u8>,
+        CheckTokenMembership, GetUserNameW = GetUserName::<u16>, GetUserNameA = GetUserName::<u8>,
+        LookupAccountSidW = LookupAccountSid::<u16>, LookupAccountSidA = LookupAccountSid::<u8>
 }
