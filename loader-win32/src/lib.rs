@@ -64,6 +64,7 @@ mod unconnected;
 mod user32;
 mod variadic;
 mod version;
+mod wsprintf;
 
 pub use kernel32::child::OtherProcess;
 pub use ldr::Listed;

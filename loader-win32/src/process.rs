@@ -21,7 +21,7 @@ use crate::{
     path::Drives,
     peb, powrprof, profile, query,
     registry::{self, Registry},
-    security, shell32, sockets, teb, text, tracing, unconnected, user32, version,
+    security, shell32, sockets, teb, text, tracing, unconnected, user32, variadic, version, wsprintf,
 };
 use loader_core::{Addr, ErrorKind, HostModule, HostTable};
 use std::{
@@ -286,7 +286,10 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
             ("ole32.dll", vec![ole::OLE32, com::TABLE]),
             ("combase.dll", vec![ole::OLE32, com::TABLE]),
             (SOCKETS, vec![sockets::WS2_32, unconnected::TABLE]),
-            ("USER32.dll", vec![kernel32::resource::USER32, user32::TABLE]),
+            (
+                "USER32.dll",
+                vec![kernel32::resource::USER32, user32::TABLE, variadic::USER32, wsprintf::TABLE],
+            ),
             ("VERSION.dll", vec![version::TABLE]),
         ]
     })

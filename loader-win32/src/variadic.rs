@@ -1,8 +1,12 @@
 //! Functions with `...`, which Rust cannot define for this calling convention: six instructions that put the register
 //! arguments next to those on the stack, where the caller left room for them, and call the form with a `va_list`.
 #![allow(unsafe_code)] // machine code
+#![allow(non_snake_case)]
 
-use crate::crt::{print::*, scanf::*};
+use crate::{
+    crt::{print::*, scanf::*},
+    wsprintf::{wvsprintfA, wvsprintfW},
+};
 use std::arch::naked_asm;
 
 /// `thunks!`: name, where the arguments after the fixed ones begin, the register of the argument after the fixed ones,
@@ -50,6 +54,8 @@ thunks! {
     _snwprintf: "r9, [rsp + 32]" => _vsnwprintf;
     sprintf_s: "r9, [rsp + 32]" => vsprintf_s;
     swprintf_s: "r9, [rsp + 32]" => vswprintf_s;
+    wsprintfA: "r8, [rsp + 24]" => wvsprintfA;
+    wsprintfW: "r8, [rsp + 24]" => wvsprintfW;
     _snscanf: "r9, [rsp + 32]" => vsnscanf;
     _snscanf_s: "r9, [rsp + 32]" => vsnscanf_s;
     _snwscanf: "r9, [rsp + 32]" => vsnwscanf;
@@ -81,6 +87,11 @@ thunks_of_four! {
 table! {
     /// Functions with `...` of msvcrt.
     pub(crate) MSVCRT: printf, wprintf, _cprintf, _scprintf, _scwprintf, scanf, scanf_s, wscanf, wscanf_s, fprintf, fwprintf, sprintf, swprintf, sscanf, sscanf_s, swscanf, swscanf_s, fscanf, fscanf_s, fwscanf, fwscanf_s, _snprintf, _snwprintf, sprintf_s, swprintf_s, _snscanf, _snscanf_s, _snwscanf, _snwscanf_s, _snprintf_s, _snwprintf_s, printf_s = printf, wprintf_s = wprintf, fprintf_s = fprintf, fwprintf_s = fwprintf, _swprintf = swprintf
+}
+
+table! {
+    /// Those of user32.
+    pub(crate) USER32: wsprintfA, wsprintfW
 }
 
 #[cfg(test)]

@@ -233,3 +233,43 @@ EXPORT int operators(void)
     }
     return 0;
 }
+
+/* user32's formatting, which is not the C runtime's. */
+typedef int(WINAPIV *Format)(char *, const char *, ...);
+typedef int(WINAPIV *FormatWide)(WCHAR *, const WCHAR *, ...);
+static char formatted_text[1100];
+static WCHAR formatted_wide[1100];
+static BOOL wide_is(int n, const char *expected)
+{
+    int i;
+    for (i = 0; i < n; i++)
+        if (formatted_wide[i] != (unsigned char)expected[i])
+            return FALSE;
+    return !expected[n] && !formatted_wide[n];
+}
+EXPORT int formatted(void)
+{
+    Format f = (Format)of("user32.dll", "wsprintfA");
+    FormatWide w = (FormatWide)of("user32.dll", "wsprintfW");
+    char *t = formatted_text;
+    static char long_text[2000];
+    int n;
+    CHECK(f && w)
+    CHECK(f(t, "%d %i %u %x %X %#x %#X", -5, 6, 7u, 0xabc, 0xabc, 0xabc, 0xabc) == 26 && same(t, "-5 6 7 abc ABC 0xabc 0XABC"))
+    CHECK(f(t, "%5d|%-5d|%05d|%.3d|%5.3d|%-5.3d|%05.3d", 42, 42, 42, 42, 42, 42, 42) == 39 && same(t, "   42|42   |00042|042|  042|042  |00042"))
+    CHECK(f(t, "%s|%5s|%-5s|%.2s|%5.2s", "abc", "abc", "abc", "abc", "abc") == 24 && same(t, "abc|  abc|abc  |ab|   ab"))
+    CHECK(f(t, "%S|%ls|%hs|%ws", L"wide", L"wide", "narrow", L"wide") == 21 && same(t, "wide|wide|narrow|wide"))
+    CHECK(f(t, "%c|%C|%hc|%lc|%3c|%-3c|", 'a', L'b', 'c', L'd', 'e', 'f') == 16 && same(t, "a|b|c|d|  e|f  |"))
+    CHECK(f(t, "%ld %lu %lx %hd", -1L, 4000000000ul, 0xffffffffL, 70000) == 28 && same(t, "-1 4000000000 ffffffff 70000"))
+    CHECK(f(t, "%I64d %I64x %Id %I32d", -5LL, 0x123456789abcdefLL, 7LL, 8) == 22 && same(t, "-5 123456789abcdef 7 8"))
+    CHECK(f(t, "%p|%08X|%-8X|", (void *)0xabc, 0xabc, 0xabc) == 35 && same(t, "0000000000000ABC|00000ABC|ABC     |"))
+    CHECK(f(t, "%%|%f|%s|%lls", (char *)0) == 13 && same(t, "%|f|(null)|ls"))
+    CHECK(f(t, "%.0d|%.0x|%d", 0, 0, 0x80000000) == 15 && same(t, "0|0|-2147483648"))
+    CHECK(wide_is(w(formatted_wide, L"%d %s %S %hs %ls %c %C", -5, L"wide", "narrow", "narrow", L"wide", L'x', 'y'), "-5 wide narrow narrow wide x y"))
+    CHECK(wide_is(w(formatted_wide, L"%5s|%-5s|%.2s|%05d|%s", L"abc", L"abc", L"abc", 42, (WCHAR *)0), "  abc|abc  |ab|00042|(null)"))
+    for (n = 0; n < 1999; n++)
+        long_text[n] = 'x';
+    f(t, "ab%s", long_text);
+    CHECK(lstrlenA(t) == 1023 && t[1] == 'b' && t[1022] == 'x')
+    return 0;
+}
