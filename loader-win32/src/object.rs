@@ -446,7 +446,9 @@ impl Objects {
             }
             flags.remove(&handle);
             let object = handles.get_mut(index)?.take()?; // the object itself goes after the lock
-            let last = !handles.iter().flatten().any(|other| Arc::ptr_eq(other, &object));
+            // Only these want to know: to look at all handles takes its time.
+            let wants_to_know = matches!(object.kind, Kind::Port(_) | Kind::Job(_));
+            let last = wants_to_know && !handles.iter().flatten().any(|other| Arc::ptr_eq(other, &object));
             (object, last)
         };
         match &object.kind {

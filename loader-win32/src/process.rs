@@ -7,6 +7,7 @@ use crate::{
     kernel32::{
         self,
         child::{Child, OtherProcess},
+        control::Control,
         datafile::DataFiles,
         environment::Environment,
         fiber,
@@ -53,6 +54,7 @@ pub struct Process {
     pub(crate) symbols: dbghelp::Sessions,
     pub(crate) fibers: fiber::Known,
     pub(crate) registry: Registry,
+    pub(crate) control: Control,
 }
 
 impl fmt::Debug for Process {
@@ -98,6 +100,7 @@ impl Process {
             symbols: dbghelp::Sessions::default(),
             fibers: fiber::Known::default(),
             registry: Registry::default(),
+            control: Control::default(),
         }))
     }
 

@@ -581,6 +581,24 @@ fn a_thread_that_is_terminated_when_its_work_is_done() {
     std::mem::forget(w); // the thread waits for ever
 }
 
+/// A DLL in somebody else's program does not take the program's Ctrl-C.
+#[test]
+fn interrupts_stay_with_a_host_that_runs_no_windows_program() {
+    extern "win64" fn never(_event: u32) -> i32 {
+        panic!("nothing happened")
+    }
+    let w = world();
+    let handler = never as *const () as usize;
+    assert_eq!(kernel32!(w, "SetConsoleCtrlHandler", handler, 1) as i32, 1);
+    // SAFETY: all zeroes are a valid action, which is only written to.
+    let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: asks only.
+    assert_eq!(unsafe { libc::sigaction(libc::SIGINT, std::ptr::null(), &raw mut now) }, 0);
+    assert_eq!(now.sa_sigaction, libc::SIG_DFL);
+    assert_eq!(kernel32!(w, "SetConsoleCtrlHandler", handler, 0) as i32, 1);
+    assert_eq!(kernel32!(w, "SetConsoleCtrlHandler", handler, 0) as i32, 0, "it is gone");
+}
+
 #[test]
 fn entering_leaves_nothing() {
     let w = world();

@@ -1,6 +1,5 @@
 /* A DLL as the compiler makes it when it is not told otherwise: the C runtime's entry point comes first, runs the
    constructors, then DllMain; on the way out the destructors. */
-#include <stdio.h>
 #include "../common.h"
 
 int atexit(void (*function)(void));
@@ -32,19 +31,4 @@ EXPORT int crt_heap(int count)
         sum += cells[i];
     free(cells);
     return sum;
-}
-
-/* The compiler's own fprintf holds the stream meanwhile, by a lock that it finds behind the FILE. */
-EXPORT int crt_writes_formatted(void)
-{
-    char line[20] = "";
-    FILE *file = tmpfile();
-    if (!file)
-        return __LINE__;
-    if (fprintf(file, "%d and %s", 40 + 2, "more") != 11)
-        return __LINE__;
-    rewind(file);
-    if (!fgets(line, sizeof line, file) || line[0] != '4' || line[10] != 'e' || line[11])
-        return __LINE__;
-    return fclose(file);
 }

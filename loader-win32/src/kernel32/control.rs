@@ -3,7 +3,8 @@
 #![allow(unsafe_code)]
 
 use super::{Bool, FALSE, TRUE, answer, error::code, fail, thread};
-use crate::{Process, lock, teb};
+use crate::{Process, lock, process::program, teb};
+use loader_core::Addr;
 use std::{
     os::fd::{AsRawFd, OwnedFd},
     sync::{
@@ -17,19 +18,24 @@ const CTRL_BREAK: u32 = 1;
 /// What a program's exit code is that nobody kept from ending: `STATUS_CONTROL_C_EXIT`.
 const CONTROL_C_EXIT: u32 = 0xc000_013a;
 
-/// The functions that are called, the last one that came first.
-static HANDLERS: Mutex<Vec<usize>> = Mutex::new(Vec::new());
-/// Ctrl-C means nothing.
-static IGNORED: AtomicBool = AtomicBool::new(false);
+/// What a process wants to be done.
+#[derive(Default)]
+pub(crate) struct Control {
+    /// The functions that are called, the last one that came first.
+    handlers: Mutex<Vec<usize>>,
+    /// Ctrl-C means nothing.
+    ignored: AtomicBool,
+}
 
 /// Null changes whether Ctrl-C means anything; a function is added, or taken away again.
 extern "win64" fn SetConsoleCtrlHandler(handler: usize, add: Bool) -> Bool {
     listen();
+    let process = teb::process();
     if handler == 0 {
-        IGNORED.store(add != FALSE, SeqCst);
+        process.control.ignored.store(add != FALSE, SeqCst);
         return TRUE;
     }
-    let mut handlers = lock(&HANDLERS);
+    let mut handlers = lock(&process.control.handlers);
     if add != FALSE {
         handlers.push(handler);
         return TRUE;
@@ -53,16 +59,19 @@ extern "win64" fn GenerateConsoleCtrlEvent(event: u32, group: u32) -> Bool {
 
 /// The event's functions are called in a new thread.
 fn happens(process: &Arc<Process>, event: u32) -> Result<(), u32> {
-    if event == CTRL_C && IGNORED.load(SeqCst) {
+    if event == CTRL_C && process.control.ignored.load(SeqCst) {
         return Ok(());
     }
     thread::spawn(process, thread::STACK, tell, event as usize, 0).map(drop)
 }
 
-/// Calls one after the other until one says that this was enough; if none does, the process ends.
+/// Calls one after the other until one says that this was enough; if none does, the process ends. A function that went with
+/// its library is not called.
 extern "win64" fn tell(event: usize) -> u32 {
-    let handlers = lock(&HANDLERS).clone();
-    for handler in handlers.into_iter().rev() {
+    let process = teb::process();
+    let handlers = lock(&process.control.handlers).clone();
+    let is_there = |handler: usize| process.services().is_some_and(|s| s.is_loaded(Addr(handler as u64)));
+    for handler in handlers.into_iter().rev().filter(|&handler| is_there(handler)) {
         // SAFETY: guest code gave it to `SetConsoleCtrlHandler`, which takes functions of this type.
         let handler = unsafe { std::mem::transmute::<usize, unsafe extern "win64" fn(u32) -> Bool>(handler) };
         // SAFETY: as above; no lock is held and nothing owned.
@@ -70,7 +79,7 @@ extern "win64" fn tell(event: usize) -> u32 {
             return 0;
         }
     }
-    teb::process().exit(CONTROL_C_EXIT)
+    process.exit(CONTROL_C_EXIT)
 }
 
 /// Where the signal's handler says that it was called.
@@ -82,9 +91,13 @@ extern "C" fn interrupted(_signal: i32) {
     unsafe { libc::write(SAYS.load(SeqCst), one.as_ptr().cast(), one.len()) };
 }
 
-/// From now on the host's interrupt is Ctrl-C, unless the host has its own use for it.
+/// From now on the host's interrupt is Ctrl-C, where the host does nothing but run a Windows program and has no use of its own
+/// for it. In any other process it stays the host's.
 fn listen() {
     static ONCE: OnceLock<()> = OnceLock::new();
+    if program().is_none() {
+        return;
+    }
     ONCE.get_or_init(|| {
         // SAFETY: all zeroes are a valid action, which is only written to.
         let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
