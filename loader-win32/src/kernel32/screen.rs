@@ -6,7 +6,7 @@ use super::{
     console::{Console, Side},
     error::code,
 };
-use crate::guest::Ptr;
+use crate::{guest::Ptr, process::program};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::getpgrp,
@@ -85,11 +85,11 @@ fn size(file: &File) -> Place {
         .map_or(Place { x: 80, y: 25 }, |s| Place { x: side(s.ws_col, 80), y: side(s.ws_row, 25) })
 }
 
-/// Where the cursor is. The terminal is asked, if that disturbs nobody: it is ours to read now, and nothing was typed. One
-/// that does not answer is not asked again.
+/// Where the cursor is. The terminal is asked, if that disturbs nobody: a Windows program runs and no host around it, the
+/// terminal is ours to read now, and nothing was typed. One that does not answer is not asked again.
 fn cursor(file: &File) -> Option<Place> {
     static SILENT: AtomicBool = AtomicBool::new(false);
-    if SILENT.load(Relaxed) {
+    if SILENT.load(Relaxed) || program().is_none() {
         return None;
     }
     let ours = tcgetpgrp(file).ok()? == getpgrp();
