@@ -11,6 +11,19 @@ pub(crate) trait Text: Copy + Default {
     fn units(text: Ptr<Self>) -> Vec<u16>;
     /// UTF-16 in this width.
     fn of_units(units: &[u16]) -> Vec<Self>;
+
+    /// A text of ours in this width.
+    fn of(text: &str) -> Vec<Self> {
+        Self::of_units(&wide(text))
+    }
+    /// A text that ends in a zero, with what is no character replaced.
+    fn string(text: Ptr<Self>) -> String {
+        String::from_utf16_lossy(&Self::units(text))
+    }
+    /// The same; `None` where the pointer is null.
+    fn given(text: Ptr<Self>) -> Option<String> {
+        (!text.is_null()).then(|| Self::string(text))
+    }
 }
 
 impl Text for u16 {

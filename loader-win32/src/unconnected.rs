@@ -5,10 +5,11 @@ use crate::{
     guest::Ptr,
     kernel32::{
         Bool, FALSE,
+        system::computer_name,
         wait::{CloseHandle, CreateEventW, ResetEvent, SetEvent, WaitForMultipleObjectsEx},
     },
     teb,
-    text::wide_z,
+    text::Text,
 };
 
 const INVALID_SOCKET: usize = usize::MAX;
@@ -60,21 +61,8 @@ extern "win64" fn select(
     refuse(if any { WSAENOTSOCK } else { WSAEINVAL })
 }
 
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-extern "win64" fn gethostname(to: Ptr<u8>, room: i32) -> i32 {
-    let name = [host_name().as_bytes(), &[0]].concat();
-    if to.is_null() || usize::try_from(room).map_or(true, |room| room < name.len()) {
-        return refuse(WSAEFAULT);
-    }
-    to.fill(&name);
-    0
-}
-
-extern "win64" fn GetHostNameW(to: Ptr<u16>, room: i32) -> i32 {
-    let name = wide_z(&host_name());
+extern "win64" fn gethostname<T: Text>(to: Ptr<T>, room: i32) -> i32 {
+    let name = [&T::of(&computer_name())[..], &[T::default()]].concat();
     if to.is_null() || usize::try_from(room).map_or(true, |room| room < name.len()) {
         return refuse(WSAEFAULT);
     }
@@ -124,7 +112,7 @@ table! {
         WSARecv = not_a_socket, WSARecvFrom = not_a_socket, WSASend = not_a_socket, WSASendTo = not_a_socket,
         WSAIoctl = not_a_socket, WSADuplicateSocketA = not_a_socket, WSADuplicateSocketW = not_a_socket,
         WSAEventSelect = not_a_socket, WSAEnumNetworkEvents = not_a_socket, WSAGetOverlappedResult = no_result,
-        gethostname, GetHostNameW, gethostbyname = no_host, gethostbyaddr = no_host, getservbyname = no_entry,
+        gethostname = gethostname::<u8>, GetHostNameW = gethostname::<u16>, gethostbyname = no_host, gethostbyaddr = no_host, getservbyname = no_entry,
         getservbyport = no_entry, getprotobyname = no_entry, getprotobynumber = no_entry, getaddrinfo = no_address,
         GetAddrInfoW = no_address, freeaddrinfo = free_addresses, FreeAddrInfoW = free_addresses,
         getnameinfo = no_name, GetNameInfoW = no_name, WSACreateEvent, WSACloseEvent = CloseHandle,
@@ -156,5 +144,5 @@ pub(crate) const ORDINALS: [(u16, *const ()); 24] = [
     (54, no_entry as *const ()),
     (55, no_entry as *const ()),
     (56, no_entry as *const ()),
-    (57, gethostname as *const ()),
+    (57, gethostname::<u8> as *const ()),
 ];

@@ -3,7 +3,7 @@
 
 use crate::{
     guest::Ptr,
-    kernel32::{Bool, answer, error::code, fail},
+    kernel32::{Bool, answer, error::code, fail, strings::to_case},
     text::length,
 };
 
@@ -41,23 +41,12 @@ extern "win64" fn MessageBoxA(_owner: usize, _text: Ptr<u8>, _title: Ptr<u8>, _k
     fail(code::NOT_SUPPORTED)
 }
 
-/// The case of a letter, where the other case is one unit too.
-pub(crate) fn unit(unit: u16, upper: bool) -> u16 {
-    let Some(c) = char::from_u32(unit.into()) else { return unit };
-    let mut buffer = [0; 2];
-    let mut only = |mut all: Box<dyn Iterator<Item = char>>| match (all.next(), all.next()) {
-        (Some(c), None) if c.len_utf16() == 1 => c.encode_utf16(&mut buffer)[0],
-        _ => unit,
-    };
-    if upper { only(Box::new(c.to_uppercase())) } else { only(Box::new(c.to_lowercase())) }
-}
-
 /// Changes a text in place, or, where the pointer is none, the character that it is.
 fn change_wide(text: Ptr<u16>, upper: bool) -> Ptr<u16> {
     if text.addr() >> 16 == 0 {
-        return Ptr::from_guest(unit(text.addr() as u16, upper).into());
+        return Ptr::from_guest(to_case(text.addr() as u16, upper).into());
     }
-    let new: Vec<u16> = text.text().iter().map(|&c| unit(c, upper)).collect();
+    let new: Vec<u16> = text.text().iter().map(|&c| to_case(c, upper)).collect();
     text.fill(&new);
     text
 }
@@ -109,13 +98,13 @@ extern "win64" fn CharPrevA(start: Ptr<u8>, at: Ptr<u8>) -> Ptr<u8> {
 
 /// The whole text in another case; how many units.
 extern "win64" fn CharUpperBuffW(text: Ptr<u16>, len: u32) -> u32 {
-    let new: Vec<u16> = text.slice(len as usize).iter().map(|&c| unit(c, true)).collect();
+    let new: Vec<u16> = text.slice(len as usize).iter().map(|&c| to_case(c, true)).collect();
     text.fill(&new);
     length(new.len())
 }
 
 extern "win64" fn CharLowerBuffW(text: Ptr<u16>, len: u32) -> u32 {
-    let new: Vec<u16> = text.slice(len as usize).iter().map(|&c| unit(c, false)).collect();
+    let new: Vec<u16> = text.slice(len as usize).iter().map(|&c| to_case(c, false)).collect();
     text.fill(&new);
     length(new.len())
 }
@@ -135,8 +124,8 @@ mod tests {
 
     #[test]
     fn letters() {
-        let upper: Vec<u16> = wide("aß3äж").iter().map(|&c| unit(c, true)).collect();
+        let upper: Vec<u16> = wide("aß3äж").iter().map(|&c| to_case(c, true)).collect();
         assert_eq!(String::from_utf16_lossy(&upper), "Aß3ÄЖ");
-        assert_eq!(unit(0xd800, true), 0xd800);
+        assert_eq!(to_case(0xd800, true), 0xd800);
     }
 }

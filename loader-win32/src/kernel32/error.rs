@@ -21,6 +21,7 @@ pub(crate) mod code {
     pub(crate) const NOT_SUPPORTED: u32 = 50;
     pub(crate) const FILE_EXISTS: u32 = 80;
     pub(crate) const INVALID_PARAMETER: u32 = 87;
+    pub(crate) const BROKEN_PIPE: u32 = 109;
     pub(crate) const INSUFFICIENT_BUFFER: u32 = 122;
     pub(crate) const MOD_NOT_FOUND: u32 = 126;
     pub(crate) const PROC_NOT_FOUND: u32 = 127;
@@ -60,8 +61,8 @@ pub(crate) fn from_os(errno: i32) -> u32 {
         libc::EBADF => code::INVALID_HANDLE,
         libc::ENOMEM => code::NOT_ENOUGH_MEMORY,
         libc::EEXIST => code::ALREADY_EXISTS,
-        libc::ENOSPC => 112,       // ERROR_DISK_FULL
-        libc::EPIPE => 109,        // ERROR_BROKEN_PIPE
+        libc::ENOSPC => 112, // ERROR_DISK_FULL
+        libc::EPIPE => code::BROKEN_PIPE,
         libc::ENOTEMPTY => 145,    // ERROR_DIR_NOT_EMPTY
         libc::ENAMETOOLONG => 206, // ERROR_FILENAME_EXCED_RANGE
         libc::EXDEV => 17,         // ERROR_NOT_SAME_DEVICE

@@ -11,7 +11,7 @@ use crate::{
     guest::Ptr,
     lock,
     object::{Kind, Object},
-    text::{self, length},
+    text::{self, Text, length},
 };
 use std::{
     fs::{self, File, FileTimes, Metadata},
@@ -377,14 +377,9 @@ fn final_path(handle: usize, flags: u32) -> Result<String, u32> {
     }
 }
 
-extern "win64" fn GetFinalPathNameByHandleW(handle: usize, to: Ptr<u16>, room: u32, flags: u32) -> u32 {
+extern "win64" fn GetFinalPathNameByHandle<T: Text>(handle: usize, to: Ptr<T>, room: u32, flags: u32) -> u32 {
     final_path(handle, flags)
-        .map_or_else(|e| super::fail(e) as u32, |path| text::answer(&text::wide(&path), to, room))
-}
-
-extern "win64" fn GetFinalPathNameByHandleA(handle: usize, to: Ptr<u8>, room: u32, flags: u32) -> u32 {
-    final_path(handle, flags)
-        .map_or_else(|e| super::fail(e) as u32, |path| text::answer(path.as_bytes(), to, room))
+        .map_or_else(|e| super::fail(e) as u32, |path| text::answer(&T::of(&path), to, room))
 }
 
 /// Changes in a folder are not told: its file system does not support it, as is said where that is so.
@@ -419,6 +414,6 @@ extern "win64" fn DeviceIoControl(
 table! {
     /// Open files.
     pub(crate) TABLE:
-        GetFileInformationByHandleEx, SetFileInformationByHandle, GetFinalPathNameByHandleW, GetFinalPathNameByHandleA,
+        GetFileInformationByHandleEx, SetFileInformationByHandle, GetFinalPathNameByHandleW = GetFinalPathNameByHandle::<u16>, GetFinalPathNameByHandleA = GetFinalPathNameByHandle::<u8>,
         ReadDirectoryChangesW, DeviceIoControl
 }

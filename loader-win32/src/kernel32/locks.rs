@@ -9,7 +9,6 @@ use std::os::fd::AsRawFd;
 const FAIL_IMMEDIATELY: u32 = 1;
 const EXCLUSIVE: u32 = 2;
 const LOCK_VIOLATION: u32 = 33;
-const NOT_LOCKED: u32 = 158;
 const INVALID_LOCK_RANGE: u32 = 307;
 
 /// A part of a file: where it begins and how long it is. Lengths that go on for ever are cut where files end.
@@ -81,7 +80,8 @@ extern "win64" fn UnlockFile(handle: usize, low: u32, high: u32, len_low: u32, l
 
 /// Of what is not locked nothing can be released.
 fn release(handle: usize, part: Part) -> Result<(), u32> {
-    set(handle, part, libc::F_UNLCK, false).map_err(|e| if e == LOCK_VIOLATION { NOT_LOCKED } else { e })
+    set(handle, part, libc::F_UNLCK, false)
+        .map_err(|e| if e == LOCK_VIOLATION { code::NOT_LOCKED } else { e })
 }
 
 extern "win64" fn LockFileEx(

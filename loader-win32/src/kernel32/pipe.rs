@@ -1,6 +1,6 @@
 //! Pipes without names, as those that standard files are: how they are read, and what is in them. There are no named ones.
 
-use super::{Bool, answer, error::code, fail, file::on_file};
+use super::{Bool, answer, error::code, fail, file::on_file, transfer::is_pipe};
 use crate::{guest::Ptr, text::length};
 use rustix::{
     io::ioctl_fionread,
@@ -9,21 +9,16 @@ use rustix::{
 use std::{
     fs::File,
     io::{self, Read},
-    os::unix::fs::FileTypeExt,
 };
 
 const INVALID_FUNCTION: u32 = 1;
-const BROKEN_PIPE: u32 = 109;
 const NO_WAIT: u32 = 1;
 const MESSAGES: u32 = 2;
 
 /// That a handle is one of a pipe.
 fn of_pipe<R>(handle: usize, f: impl FnOnce(&File) -> io::Result<R>) -> Result<R, u32> {
-    on_file(handle, |file| {
-        let kind = file.metadata()?.file_type();
-        Ok(if kind.is_fifo() || kind.is_socket() { Some(f(file)?) } else { None })
-    })
-    .and_then(|result| result.ok_or(INVALID_FUNCTION))
+    on_file(handle, |file| Ok(if is_pipe(file) { Some(f(file)?) } else { None }))
+        .and_then(|result| result.ok_or(INVALID_FUNCTION))
 }
 
 /// A pipe is read byte by byte, and who reads waits: that may be asked for, and nothing else.
@@ -132,7 +127,7 @@ extern "win64" fn PeekNamedPipe(
     });
     answer(found.and_then(|(there, bytes, over)| {
         if over {
-            return Err(BROKEN_PIPE);
+            return Err(code::BROKEN_PIPE);
         }
         to.fill(&bytes);
         read.put(length(bytes.len()));

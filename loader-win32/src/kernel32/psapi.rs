@@ -98,14 +98,14 @@ extern "win64" fn K32GetModuleFileNameEx<T: Text>(
     room: u32,
 ) -> u32 {
     match file_of(process, module) {
-        Ok(file) => give_name(&T::of_units(&text::wide(&file)), to, room),
+        Ok(file) => give_name(&T::of(&file), to, room),
         Err(error) => fail(error) as u32,
     }
 }
 
 extern "win64" fn K32GetModuleBaseName<T: Text>(process: usize, module: usize, to: Ptr<T>, room: u32) -> u32 {
     match file_of(process, module) {
-        Ok(file) => give_name(&T::of_units(&text::wide(base_name(&file))), to, room),
+        Ok(file) => give_name(&T::of(base_name(&file)), to, room),
         Err(error) => fail(error) as u32,
     }
 }
@@ -115,7 +115,7 @@ fn image_name<T: Text>(process: usize, to: Ptr<T>, len: Ptr<u32>) -> Result<(), 
     if len.is_null() || to.is_null() {
         return Err(code::INVALID_PARAMETER);
     }
-    let name = T::of_units(&text::wide(&file_of(process, 0)?));
+    let name = T::of(&file_of(process, 0)?);
     if name.len() >= len.get() as usize {
         return Err(code::INSUFFICIENT_BUFFER);
     }

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     guest::Ptr,
     teb,
-    text::{self, wide},
+    text::{self, Text},
 };
 use rustix::fs::{StatVfs, statvfs};
 use std::os::unix::fs::MetadataExt;
@@ -46,22 +46,13 @@ fn bytes(name: Option<String>, usable: Ptr<u64>, all: Ptr<u64>, free: Ptr<u64>) 
     }))
 }
 
-extern "win64" fn GetDiskFreeSpaceExA(
-    name: Ptr<u8>,
+extern "win64" fn GetDiskFreeSpaceEx<T: Text>(
+    name: Ptr<T>,
     usable: Ptr<u64>,
     all: Ptr<u64>,
     free: Ptr<u64>,
 ) -> Bool {
-    bytes((!name.is_null()).then(|| name.string()), usable, all, free)
-}
-
-extern "win64" fn GetDiskFreeSpaceExW(
-    name: Ptr<u16>,
-    usable: Ptr<u64>,
-    all: Ptr<u64>,
-    free: Ptr<u64>,
-) -> Bool {
-    bytes((!name.is_null()).then(|| name.string()), usable, all, free)
+    bytes(T::given(name), usable, all, free)
 }
 
 /// The same in clusters, which are the host's blocks.
@@ -75,24 +66,14 @@ fn clusters(name: Option<String>, [sectors_each, sector, free, all]: [Ptr<u32>; 
     }))
 }
 
-extern "win64" fn GetDiskFreeSpaceA(
-    name: Ptr<u8>,
+extern "win64" fn GetDiskFreeSpace<T: Text>(
+    name: Ptr<T>,
     sectors: Ptr<u32>,
     sector: Ptr<u32>,
     free: Ptr<u32>,
     all: Ptr<u32>,
 ) -> Bool {
-    clusters((!name.is_null()).then(|| name.string()), [sectors, sector, free, all])
-}
-
-extern "win64" fn GetDiskFreeSpaceW(
-    name: Ptr<u16>,
-    sectors: Ptr<u32>,
-    sector: Ptr<u32>,
-    free: Ptr<u32>,
-    all: Ptr<u32>,
-) -> Bool {
-    clusters((!name.is_null()).then(|| name.string()), [sectors, sector, free, all])
+    clusters(T::given(name), [sectors, sector, free, all])
 }
 
 /// The root of the drive that a path is on.
@@ -105,8 +86,8 @@ fn root(name: &str) -> Result<String, u32> {
     host(root).map(|_| root.into()).map_err(|_| code::FILE_NOT_FOUND)
 }
 
-fn give_root<T: Copy + Default>(root: Result<Vec<T>, u32>, to: Ptr<T>, room: u32) -> Bool {
-    answer(root.and_then(|root| match () {
+extern "win64" fn GetVolumePathName<T: Text>(name: Ptr<T>, to: Ptr<T>, room: u32) -> Bool {
+    answer(root(&T::string(name)).map(|root| T::of(&root)).and_then(|root| match () {
         () if to.is_null() || room == 0 => Err(code::INVALID_PARAMETER),
         () if root.len() >= room as usize => Err(NAME_TOO_LONG),
         () => {
@@ -116,24 +97,15 @@ fn give_root<T: Copy + Default>(root: Result<Vec<T>, u32>, to: Ptr<T>, room: u32
     }))
 }
 
-extern "win64" fn GetVolumePathNameA(name: Ptr<u8>, to: Ptr<u8>, room: u32) -> Bool {
-    give_root(root(&name.string()).map(String::into_bytes), to, room)
-}
-
-extern "win64" fn GetVolumePathNameW(name: Ptr<u16>, to: Ptr<u16>, room: u32) -> Bool {
-    give_root(root(&name.string()).map(|root| wide(&root)), to, room)
-}
-
 /// Where the numbers of a volume go: its own, the longest name, what it can do.
 struct Numbers([Ptr<u32>; 3]);
 
 /// The root, which ends in a backslash, or the current drive's; the label, which is empty; the numbers; the system's name.
-fn information<T: Copy + Default>(
+fn information<T: Text>(
     name: Option<String>,
     label: (Ptr<T>, u32),
     numbers: &Numbers,
     system: (Ptr<T>, u32),
-    encode: impl Fn(&str) -> Vec<T>,
 ) -> Bool {
     let name = name.unwrap_or_else(|| teb::process().drives.current()[..3].into());
     if !name.ends_with('\\') {
@@ -143,7 +115,7 @@ fn information<T: Copy + Default>(
         volume(Some(name.clone())).and_then(|volume| Ok((volume, on_path(&name, std::fs::metadata)?.dev())));
     answer(found.and_then(|(volume, device)| {
         for ((to, room), text) in [(label, ""), (system, "NTFS")] {
-            let text = encode(text);
+            let text = T::of(text);
             if !to.is_null() && text.len() >= room as usize {
                 return Err(code::BAD_LENGTH);
             }
@@ -158,55 +130,34 @@ fn information<T: Copy + Default>(
     }))
 }
 
-extern "win64" fn GetVolumeInformationA(
-    name: Ptr<u8>,
-    label: Ptr<u8>,
+extern "win64" fn GetVolumeInformation<T: Text>(
+    name: Ptr<T>,
+    label: Ptr<T>,
     label_room: u32,
     number: Ptr<u32>,
     longest: Ptr<u32>,
     attributes: Ptr<u32>,
-    system: Ptr<u8>,
+    system: Ptr<T>,
     system_room: u32,
 ) -> Bool {
-    let name = (!name.is_null()).then(|| name.string());
     let numbers = Numbers([number, longest, attributes]);
-    information(name, (label, label_room), &numbers, (system, system_room), |text| text.as_bytes().to_vec())
-}
-
-extern "win64" fn GetVolumeInformationW(
-    name: Ptr<u16>,
-    label: Ptr<u16>,
-    label_room: u32,
-    number: Ptr<u32>,
-    longest: Ptr<u32>,
-    attributes: Ptr<u32>,
-    system: Ptr<u16>,
-    system_room: u32,
-) -> Bool {
-    let name = (!name.is_null()).then(|| name.string());
-    let numbers = Numbers([number, longest, attributes]);
-    information(name, (label, label_room), &numbers, (system, system_room), wide)
+    information(T::given(name), (label, label_room), &numbers, (system, system_room))
 }
 
 /// Whether programs are looked for in the current folder too: a path always is, a name where a variable does not say
 /// otherwise.
-fn needs_current(name: &str) -> Bool {
+extern "win64" fn NeedCurrentDirectoryForExePath<T: Text>(name: Ptr<T>) -> Bool {
     let variable = "NoDefaultCurrentDirectoryInExePath";
-    (name.contains('\\') || teb::process().environment.get(variable).is_none()).into()
-}
-
-extern "win64" fn NeedCurrentDirectoryForExePathA(name: Ptr<u8>) -> Bool {
-    needs_current(&name.string())
-}
-
-extern "win64" fn NeedCurrentDirectoryForExePathW(name: Ptr<u16>) -> Bool {
-    needs_current(&name.string())
+    (T::string(name).contains('\\') || teb::process().environment.get(variable).is_none()).into()
 }
 
 table! {
     /// Volumes.
     pub(crate) TABLE:
-        GetDiskFreeSpaceA, GetDiskFreeSpaceW, GetDiskFreeSpaceExA, GetDiskFreeSpaceExW, GetVolumePathNameA,
-        GetVolumePathNameW, GetVolumeInformationA, GetVolumeInformationW,
-        NeedCurrentDirectoryForExePathA, NeedCurrentDirectoryForExePathW
+        GetDiskFreeSpaceA = GetDiskFreeSpace::<u8>, GetDiskFreeSpaceW = GetDiskFreeSpace::<u16>,
+        GetDiskFreeSpaceExA = GetDiskFreeSpaceEx::<u8>, GetDiskFreeSpaceExW = GetDiskFreeSpaceEx::<u16>,
+        GetVolumePathNameA = GetVolumePathName::<u8>, GetVolumePathNameW = GetVolumePathName::<u16>,
+        GetVolumeInformationA = GetVolumeInformation::<u8>, GetVolumeInformationW = GetVolumeInformation::<u16>,
+        NeedCurrentDirectoryForExePathA = NeedCurrentDirectoryForExePath::<u8>,
+        NeedCurrentDirectoryForExePathW = NeedCurrentDirectoryForExePath::<u16>
 }

@@ -27,7 +27,6 @@ const STATUS_PENDING: u64 = 0x103;
 const STATUS_END_OF_FILE: u64 = 0xc000_0011;
 const FILE_READ_DATA: u32 = 1;
 const FILE_WRITE_DATA: u32 = 2;
-const BROKEN_PIPE: u32 = 109;
 const NO_DATA: u32 = 232;
 
 /// `OVERLAPPED`: what is read or written at a place of the caller's choice is done when the call returns.
@@ -48,7 +47,7 @@ impl Overlapped {
 }
 
 /// Whether its other end may be closed, and where it is read or written is not a question.
-fn is_pipe(file: &File) -> bool {
+pub(super) fn is_pipe(file: &File) -> bool {
     file.metadata().is_ok_and(|m| m.file_type().is_fifo() || m.file_type().is_socket())
 }
 
@@ -73,7 +72,7 @@ pub(crate) fn read(handle: usize, to: Ptr<u8>, len: u32, offset: Option<u64>) ->
     })
     .map_err(|e| not_permitted(handle, e))?;
     if n == 0 && len != 0 && pipe {
-        return Err(BROKEN_PIPE);
+        return Err(code::BROKEN_PIPE);
     }
     to.fill(&buffer[..n]);
     Ok(n)
@@ -91,7 +90,7 @@ pub(crate) fn write(handle: usize, from: Ptr<u8>, len: u32, offset: Option<u64>)
             }),
         }
     })
-    .map_err(|e| if e == BROKEN_PIPE { NO_DATA } else { not_permitted(handle, e) })
+    .map_err(|e| if e == code::BROKEN_PIPE { NO_DATA } else { not_permitted(handle, e) })
 }
 
 /// A file that was not opened for this is a bad descriptor of the host's, though its handle is a good one.

@@ -6,7 +6,11 @@ use super::{
     fail,
     file::{host, on_path},
 };
-use crate::{guest::Ptr, path, teb, text};
+use crate::{
+    guest::Ptr,
+    path, teb,
+    text::{self, Text},
+};
 use std::{
     fs::{self, File},
     io::{Read, Seek, SeekFrom},
@@ -35,12 +39,8 @@ fn texts(texts: &[String]) -> String {
     texts.iter().map(|text| format!("{text}\0")).collect()
 }
 
-extern "win64" fn GetLogicalDriveStringsW(room: u32, to: Ptr<u16>) -> u32 {
-    text::answer(&text::wide(&texts(&[drive() + r"\"])), to, room)
-}
-
-extern "win64" fn GetLogicalDriveStringsA(room: u32, to: Ptr<u8>) -> u32 {
-    text::answer(texts(&[drive() + r"\"]).as_bytes(), to, room)
+extern "win64" fn GetLogicalDriveStrings<T: Text>(room: u32, to: Ptr<T>) -> u32 {
+    text::answer(&T::of(&texts(&[drive() + r"\"])), to, room)
 }
 
 /// What a name of a device stands for; without a name, which names there are. Both lists end with a zero more.
@@ -61,16 +61,9 @@ fn devices<T: Copy + Default>(units: &[T], to: Ptr<T>, room: u32) -> u32 {
     text::answer(units, to, room) + 1
 }
 
-extern "win64" fn QueryDosDeviceW(name: Ptr<u16>, to: Ptr<u16>, room: u32) -> u32 {
-    match query((!name.is_null()).then(|| name.string())) {
-        Ok(found) => devices(&text::wide(&found), to, room),
-        Err(error) => fail(error) as u32,
-    }
-}
-
-extern "win64" fn QueryDosDeviceA(name: Ptr<u8>, to: Ptr<u8>, room: u32) -> u32 {
-    match query((!name.is_null()).then(|| name.string())) {
-        Ok(found) => devices(found.as_bytes(), to, room),
+extern "win64" fn QueryDosDevice<T: Text>(name: Ptr<T>, to: Ptr<T>, room: u32) -> u32 {
+    match query(T::given(name)) {
+        Ok(found) => devices(&T::of(&found), to, room),
         Err(error) => fail(error) as u32,
     }
 }
@@ -92,12 +85,8 @@ fn symbolic(name: &str, target: &str, flags: u32) -> Result<(), u32> {
 }
 
 /// A byte, of which the rest of the register says nothing.
-extern "win64" fn CreateSymbolicLinkW(name: Ptr<u16>, target: Ptr<u16>, flags: u32) -> u8 {
-    answer(symbolic(&name.string(), &target.string(), flags)) as u8
-}
-
-extern "win64" fn CreateSymbolicLinkA(name: Ptr<u8>, target: Ptr<u8>, flags: u32) -> u8 {
-    answer(symbolic(&name.string(), &target.string(), flags)) as u8
+extern "win64" fn CreateSymbolicLink<T: Text>(name: Ptr<T>, target: Ptr<T>, flags: u32) -> u8 {
+    answer(symbolic(&T::string(name), &T::string(target), flags)) as u8
 }
 
 const COPY_FAIL_IF_EXISTS: u32 = 1;
@@ -151,17 +140,13 @@ fn binary(path: &str) -> Result<u32, u32> {
     }
 }
 
-extern "win64" fn GetBinaryTypeW(name: Ptr<u16>, out: Ptr<u32>) -> Bool {
-    answer(binary(&name.string()).map(|kind| out.put(kind)))
-}
-
-extern "win64" fn GetBinaryTypeA(name: Ptr<u8>, out: Ptr<u32>) -> Bool {
-    answer(binary(&name.string()).map(|kind| out.put(kind)))
+extern "win64" fn GetBinaryType<T: Text>(name: Ptr<T>, out: Ptr<u32>) -> Bool {
+    answer(binary(&T::string(name)).map(|kind| out.put(kind)))
 }
 
 table! {
     /// Drives and links.
     pub(crate) TABLE:
-        GetLogicalDrives, GetLogicalDriveStringsA, GetLogicalDriveStringsW, QueryDosDeviceA, QueryDosDeviceW,
-        CreateSymbolicLinkA, CreateSymbolicLinkW, CopyFileExW, GetBinaryTypeA, GetBinaryTypeW
+        GetLogicalDrives, GetLogicalDriveStringsA = GetLogicalDriveStrings::<u8>, GetLogicalDriveStringsW = GetLogicalDriveStrings::<u16>, QueryDosDeviceA = QueryDosDevice::<u8>, QueryDosDeviceW = QueryDosDevice::<u16>,
+        CreateSymbolicLinkA = CreateSymbolicLink::<u8>, CreateSymbolicLinkW = CreateSymbolicLink::<u16>, CopyFileExW, GetBinaryTypeA = GetBinaryType::<u8>, GetBinaryTypeW = GetBinaryType::<u16>
 }

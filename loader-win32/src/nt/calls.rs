@@ -11,13 +11,13 @@ use crate::{
         file::set_current,
         memory::{VirtualAllocEx, VirtualFreeEx, extent},
         module::{self, FreeLibrary},
+        strings::to_case,
         system::ExitProcess,
         time::{QueryPerformanceCounter, QueryPerformanceFrequency, file_time},
         wait::{SleepEx, WaitForSingleObjectEx},
     },
     teb,
     text::{length, wide, wide_z},
-    user32,
 };
 use loader_core::Symbol;
 
@@ -103,17 +103,17 @@ extern "win64" fn RtlGetSystemTimePrecise() -> i64 {
 }
 
 extern "win64" fn RtlUpcaseUnicodeChar(unit: u16) -> u16 {
-    user32::unit(unit, true)
+    to_case(unit, true)
 }
 
 extern "win64" fn RtlDowncaseUnicodeChar(unit: u16) -> u16 {
-    user32::unit(unit, false)
+    to_case(unit, false)
 }
 
 extern "win64" fn RtlEqualUnicodeString(a: Ptr<Text>, b: Ptr<Text>, any_case: u8) -> u8 {
     let folded = |text: Ptr<Text>| {
         let units = text.get().units();
-        if any_case == 0 { units } else { units.iter().map(|&unit| user32::unit(unit, true)).collect() }
+        if any_case == 0 { units } else { units.iter().map(|&unit| to_case(unit, true)).collect() }
     };
     (folded(a) == folded(b)).into()
 }

@@ -62,7 +62,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    fn new(status: u32, information: u64) -> Self {
+    pub(crate) fn new(status: u32, information: u64) -> Self {
         Self { status: status.into(), information }
     }
 }
@@ -77,13 +77,7 @@ fn named(attributes: Ptr<Attributes>) -> Result<String, u32> {
     if length as usize != size_of::<Attributes>() {
         return Err(status::INVALID_PARAMETER);
     }
-    let name = match name.is_null() {
-        true => String::new(),
-        false => {
-            let Text { length, units, .. } = name.get();
-            String::from_utf16_lossy(&units.slice(usize::from(length) / 2))
-        }
-    };
+    let name = if name.is_null() { String::new() } else { name.get().string() };
     if root != 0 {
         let folder = object(root).map_err(|_| status::INVALID_HANDLE)?;
         let folder = opened::guest_path(&folder).ok_or(status::INVALID_HANDLE)?;

@@ -11,7 +11,10 @@ pub(crate) use folder::Listing;
 
 use crate::{
     guest::Ptr,
-    nt::status::{ACCESS_VIOLATION, INVALID_HANDLE, SUCCESS, of as status},
+    nt::{
+        file::Outcome,
+        status::{ACCESS_VIOLATION, INVALID_HANDLE, SUCCESS, of as status},
+    },
 };
 use loader_core::HostTable;
 
@@ -29,19 +32,11 @@ const LENGTH_MISMATCH: Status = 0xc000_0004;
 const NO_SUCH_FILE: Status = 0xc000_000f;
 const INVALID_DEVICE_REQUEST: Status = 0xc000_0010;
 
-/// `IO_STATUS_BLOCK`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Outcome {
-    status: u64,
-    information: u64,
-}
-
 /// Says in the caller's block how it went, and how many bytes it was given, which a refusal leaves out.
 fn finish(out: Ptr<Outcome>, result: Result<(Status, usize), Status>) -> Status {
     match result {
         Ok((status, given)) => {
-            out.put(Outcome { status: status.into(), information: given as u64 });
+            out.put(Outcome::new(status, given as u64));
             status
         }
         Err(status) => status,

@@ -239,8 +239,7 @@ fn lookup(system: &str, name: &str, out: Ptr<u64>) -> Bool {
 }
 
 extern "win64" fn LookupPrivilegeValue<T: Text>(system: Ptr<T>, name: Ptr<T>, out: Ptr<u64>) -> Bool {
-    let [system, name] = [system, name].map(|text| String::from_utf16_lossy(&T::units(text)));
-    lookup(&system, &name, out)
+    lookup(&T::string(system), &T::string(name), out)
 }
 
 /// Whether an identifier is in force for the process: no token can be named that is not its own.
@@ -271,7 +270,7 @@ fn counted<T: Copy + Default>(text: &[T], to: Ptr<T>, len: Ptr<u32>) -> Bool {
 }
 
 extern "win64" fn GetUserName<T: Text>(to: Ptr<T>, len: Ptr<u32>) -> Bool {
-    counted(&T::of_units(&text::wide(&user_name())), to, len)
+    counted(&T::of(&user_name()), to, len)
 }
 
 /// `SID_NAME_USE`: a user; a group that is known everywhere; one of this machine.
@@ -322,7 +321,7 @@ extern "win64" fn LookupAccountSid<T: Text>(
 ) -> Bool {
     let found = Sid::read(sid).map_err(|_| code::INVALID_PARAMETER).and_then(|sid| account(&sid));
     answer(found.and_then(|(n, d, k)| {
-        let [n, d] = [n, d].map(|text| T::of_units(&text::wide(&text)));
+        let [n, d] = [n, d].map(|text| T::of(&text));
         tell([&n, &d], [(name, name_len), (domain, domain_len)])?;
         kind.put(k);
         Ok(())
