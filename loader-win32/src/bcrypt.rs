@@ -37,11 +37,11 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
 }
 
 /// The same for memory of the guest.
-pub(crate) fn fill_guest(to: Ptr<u8>, len: u32) -> bool {
+pub(crate) fn fill_guest(to: Ptr<u8>, len: usize) -> bool {
     let mut done = 0;
     let mut chunk = [0; 256];
-    while done < len as usize {
-        let n = chunk.len().min(len as usize - done);
+    while done < len {
+        let n = chunk.len().min(len - done);
         if !fill(&mut chunk[..n]) {
             return false;
         }
@@ -55,7 +55,7 @@ extern "win64" fn BCryptGenRandom(algorithm: usize, to: Ptr<u8>, len: u32, flags
     let known = algorithm == RNG || algorithm == 0 && flags & USE_SYSTEM_PREFERRED_RNG != 0;
     match known {
         false => INVALID_HANDLE,
-        true if fill_guest(to, len) => SUCCESS,
+        true if fill_guest(to, len as usize) => SUCCESS,
         true => UNSUCCESSFUL,
     }
 }
@@ -79,18 +79,13 @@ extern "win64" fn BCryptCloseAlgorithmProvider(algorithm: usize, _flags: u32) ->
 
 /// `RtlGenRandom`.
 extern "win64" fn SystemFunction036(to: Ptr<u8>, len: u32) -> u8 {
-    fill_guest(to, len).into()
+    fill_guest(to, len as usize).into()
 }
 
 /// Never fails, as is documented; where the host has no random bytes, nothing can go on.
 extern "win64" fn ProcessPrng(to: Ptr<u8>, len: usize) -> i32 {
-    let mut done = 0;
-    while done < len {
-        let n = u32::try_from(len - done).unwrap_or(u32::MAX);
-        if !fill_guest(to.at(done), n) {
-            crate::Process::terminate(UNSUCCESSFUL);
-        }
-        done += n as usize;
+    if !fill_guest(to, len) {
+        crate::Process::terminate(UNSUCCESSFUL);
     }
     1
 }

@@ -63,7 +63,7 @@ extern "win64" fn CryptReleaseContext(handle: usize, flags: u32) -> Bool {
 extern "win64" fn CryptGenRandom(handle: usize, len: u32, to: Ptr<u8>) -> Bool {
     answer(provider(handle).and_then(|()| match () {
         () if to.is_null() => Err(code::INVALID_PARAMETER),
-        () if bcrypt::fill_guest(to, len) => Ok(()),
+        () if bcrypt::fill_guest(to, len as usize) => Ok(()),
         () => Err(code::GEN_FAILURE),
     }))
 }

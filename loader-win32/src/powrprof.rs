@@ -22,15 +22,18 @@ struct Processor {
     idle_states: [u32; 2],
 }
 
-/// What the kernel says of one processor's speed, in MHz: 0 where it does not say.
-fn speed(number: u32) -> (u32, u32) {
+/// What the kernel says of all processors' present speed, in MHz.
+fn speeds() -> Vec<u32> {
     let list = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let speeds = list.lines().filter(|line| line.starts_with("cpu MHz"));
-    let mut speeds = speeds.filter_map(|line| line.split(':').nth(1)?.trim().parse::<f64>().ok());
-    let now = speeds.nth(number as usize).unwrap_or_default() as u32;
+    speeds.filter_map(|line| Some(line.split(':').nth(1)?.trim().parse::<f64>().ok()? as u32)).collect()
+}
+
+/// The highest speed of a processor: the present one where the kernel does not say.
+fn highest(number: u32, now: u32) -> u32 {
     let path = format!("/sys/devices/system/cpu/cpu{number}/cpufreq/cpuinfo_max_freq");
     let highest = fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u32>().ok());
-    (highest.map_or(now, |kilohertz| kilohertz / 1000).max(now), now)
+    highest.map_or(now, |kilohertz| kilohertz / 1000).max(now)
 }
 
 /// Of all that can be asked, only the processors are known; nothing can be set.
@@ -51,8 +54,10 @@ extern "win64" fn CallNtPowerInformation(
     if (len as usize) < n as usize * size_of::<Processor>() {
         return BUFFER_TOO_SMALL;
     }
+    let speeds = speeds();
     for number in 0..n {
-        let (highest, now) = speed(number);
+        let now = speeds.get(number as usize).copied().unwrap_or(0);
+        let highest = highest(number, now);
         out.at(number as usize).set(Processor { number, highest, now, limit: highest, idle_states: [0; 2] });
     }
     SUCCESS

@@ -3,7 +3,7 @@
 
 use super::{Bool, answer, error::code, processors::all};
 use crate::guest::Ptr;
-use std::fs;
+use std::{fs, sync::OnceLock};
 
 /// A relation between processors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,10 +111,14 @@ fn relations(processors: u64, read: &impl Fn(&str) -> Option<String>) -> Vec<Rel
     found
 }
 
-fn here() -> Vec<Related> {
-    relations(all(), &|path| {
-        let text = fs::read_to_string(format!("/sys/devices/system/cpu/{path}")).ok()?;
-        Some(text.trim_end().to_owned())
+/// Those of this process's processors: asked for once, as callers ask twice, for the length and for the rest.
+fn here() -> &'static [Related] {
+    static HERE: OnceLock<Vec<Related>> = OnceLock::new();
+    HERE.get_or_init(|| {
+        relations(all(), &|path| {
+            let text = fs::read_to_string(format!("/sys/devices/system/cpu/{path}")).ok()?;
+            Some(text.trim_end().to_owned())
+        })
     })
 }
 
@@ -185,7 +189,7 @@ fn give(all: &[u8], to: Ptr<u8>, len: Ptr<u32>) -> Result<(), u32> {
 }
 
 extern "win64" fn GetLogicalProcessorInformation(to: Ptr<u8>, len: Ptr<u32>) -> Bool {
-    let known = here().into_iter().filter(|(relation, _)| *relation != Relation::Group);
+    let known = here().iter().copied().filter(|(relation, _)| *relation != Relation::Group);
     answer(give(&known.flat_map(short).collect::<Vec<u8>>(), to, len))
 }
 
@@ -196,7 +200,7 @@ extern "win64" fn GetLogicalProcessorInformationEx(which: u32, to: Ptr<u8>, len:
     if which > 4 && which != EVERYTHING {
         return answer(Err(code::INVALID_PARAMETER));
     }
-    let wanted = here().into_iter().filter(|(r, _)| which == EVERYTHING || r.number() == which);
+    let wanted = here().iter().copied().filter(|(r, _)| which == EVERYTHING || r.number() == which);
     answer(give(&wanted.flat_map(long).collect::<Vec<u8>>(), to, len))
 }
 

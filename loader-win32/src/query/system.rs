@@ -1,9 +1,10 @@
 //! What is known of the machine and of a process.
 
-use super::{ACCESS_VIOLATION, INVALID_INFO_CLASS, LENGTH_MISMATCH, Record, Status, status};
+use super::{INVALID_INFO_CLASS, Record, Status, status};
 use crate::{
     guest::Ptr,
     kernel32::{processors, system::is_this_process, time},
+    object::STILL_ACTIVE,
     process, teb,
     text::length,
 };
@@ -20,11 +21,7 @@ fn give(record: Result<Record, Status>, to: Ptr<u8>, room: u32, len: Ptr<u32>) -
         Err(status) => return status,
     };
     len.put(length(record.0.len()));
-    match () {
-        () if record.0.len() > room as usize => LENGTH_MISMATCH,
-        () if to.is_null() => ACCESS_VIOLATION,
-        () => record.give(to, room).map_or_else(|status| status, |(status, _)| status),
-    }
+    record.give(to, room).map_or_else(|status| status, |(status, _)| status)
 }
 
 fn basic() -> Record {
@@ -74,7 +71,6 @@ extern "win64" fn NtQuerySystemInformation(class: u32, to: Ptr<u8>, room: u32, l
     give(Ok(record), to, room, len)
 }
 
-const STILL_ACTIVE: u32 = 259;
 const NORMAL_PRIORITY: u64 = 8;
 
 /// This process: the exit code that it does not have yet, its block, its processors, its number and its parent's.
