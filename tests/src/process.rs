@@ -2,7 +2,11 @@
 //!
 //! The numbers come from the system, not from the engine: they are what the engine's own word is held against.
 
-use std::{collections::BTreeMap, fs, io};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 /// Bytes of address space by what is mapped there: a file's path, or nothing for anonymous memory. Neighbours that the
 /// kernel merges or splits make no difference; the heap and the stack, which grow as they like, are left out.
@@ -19,6 +23,13 @@ pub struct Mapping {
     pub rights: String,
     /// What it is mapped from; empty for anonymous memory.
     pub path: String,
+}
+
+/// What keeps the tests of one binary apart that look at what the whole process has: who holds it is the only one at
+/// work. A test that opens as much as a file holds it too, where another one of its binary counts.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Everything that is mapped, lowest address first.

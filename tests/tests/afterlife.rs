@@ -8,16 +8,12 @@ use std::{
     cell::Cell,
     process::Command,
     sync::{
-        Mutex,
         atomic::{AtomicI32, Ordering},
         mpsc,
     },
     thread,
     time::Duration,
 };
-
-/// The look at threads is one for the process: a test's own threads must not be another one's.
-static ALONE: Mutex<()> = Mutex::new(());
 
 fn engine(unloading: Unloading) -> Engine {
     Engine::builder().unloading(unloading).build().unwrap()
@@ -59,7 +55,7 @@ fn lingers(engine: &Engine, base: Addr) -> bool {
 
 #[test]
 fn a_thread_that_waits_inside_keeps_a_library_mapped_until_it_has_left() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = tests::process::alone();
     thread_local! {
         static WAITS: Cell<Option<mpsc::Receiver<()>>> = const { Cell::new(None) };
     }
@@ -89,7 +85,7 @@ fn a_thread_that_waits_inside_keeps_a_library_mapped_until_it_has_left() {
 
 #[test]
 fn a_thread_that_runs_inside_is_seen_and_goes_on() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = tests::process::alone();
     let engine = checked();
     let library = calls_back(&engine);
     let base = library.module().unwrap().at.base;
@@ -115,7 +111,7 @@ fn a_thread_that_runs_inside_is_seen_and_goes_on() {
 
 #[test]
 fn a_library_that_closes_itself_is_not_unmapped_under_its_own_feet() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = tests::process::alone();
     thread_local! {
         static SELF: Cell<Option<Library>> = const { Cell::new(None) };
     }
@@ -133,7 +129,7 @@ fn a_library_that_closes_itself_is_not_unmapped_under_its_own_feet() {
 
 #[test]
 fn who_is_not_inside_keeps_nothing() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = tests::process::alone();
     extern "C" fn one() -> i32 {
         1
     }
@@ -145,7 +141,7 @@ fn who_is_not_inside_keeps_nothing() {
 
 #[test]
 fn an_address_of_what_went_has_a_name_while_it_is_in_quarantine() {
-    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = tests::process::alone();
     let engine = engine(Unloading { quarantine: 2, ..Unloading::default() });
     let mut places = Vec::new();
     for _ in 0..3 {

@@ -8,7 +8,6 @@ use loader::sandbox::{
 use std::{
     cell::Cell,
     fs,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tests::process;
@@ -37,19 +36,13 @@ fn each(test: impl Fn(Mode, Format)) {
     MODES.iter().for_each(|&mode| Format::ALL.iter().for_each(|&format| test(mode, format)));
 }
 
-/// What the process has is counted, so nobody else may have sandboxes meanwhile.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn is_fault(outcome: &Outcome<Returned>) -> bool {
     matches!(outcome, Err(Failure::Faulted(_) | Failure::Died(11)))
 }
 
 #[test]
 fn every_case_finds_the_library_as_it_was() {
-    let _alone = alone();
+    let _alone = process::alone();
     each(|mode, format| {
         let mut server = server(mode, format, "planted_counts");
         let inputs = vec![&b"x"[..]; 300];
@@ -67,7 +60,7 @@ fn every_case_finds_the_library_as_it_was() {
 
 #[test]
 fn a_case_that_faults_is_told_of_and_the_others_have_their_answers() {
-    let _alone = alone();
+    let _alone = process::alone();
     each(|mode, format| {
         let mut server = server(mode, format, "planted_check");
         let inputs = [b"nothing", CRASHES, HARMLESS, CRASHES, b"PLNT\x00\xff!", HARMLESS];
@@ -84,7 +77,7 @@ fn a_case_that_faults_is_told_of_and_the_others_have_their_answers() {
 
 #[test]
 fn whatever_a_case_does_the_next_one_runs() {
-    let _alone = alone();
+    let _alone = process::alone();
     let descriptors = process::descriptors().unwrap();
     type Is = fn(&Outcome<Returned>) -> bool;
     let over: Is = |o| matches!(o, Err(Failure::Killed(Limit::Wall)));
@@ -115,7 +108,7 @@ fn whatever_a_case_does_the_next_one_runs() {
 
 #[test]
 fn each_case_has_limits_of_its_own() {
-    let _alone = alone();
+    let _alone = process::alone();
     let quick = Duration::from_millis(300);
     let limited = [
         (b"memory", Limit::Memory, Sandbox::builder().memory(64 << 20)),
@@ -146,7 +139,7 @@ fn each_case_has_limits_of_its_own() {
 /// Processor time is each case's own, however many there are: together these use more than one may.
 #[test]
 fn cases_do_not_use_up_each_others_limits() {
-    let _alone = alone();
+    let _alone = process::alone();
     let (name, bytes) = image(Format::Elf, "elf/planted/libplanted.so", "");
     let load = |sandbox: &mut Sandbox| sandbox.load_bytes(&name, &bytes).map(drop);
     let builder = Sandbox::builder().cpu(Duration::from_millis(50));
@@ -157,7 +150,7 @@ fn cases_do_not_use_up_each_others_limits() {
 
 #[test]
 fn a_helper_that_cannot_be_started_again_is_said_of_every_case() {
-    let _alone = alone();
+    let _alone = process::alone();
     let (name, bytes) = image(Format::Elf, "mischief/elf/libmischief.so", "");
     for mode in MODES {
         let there = Cell::new(true);
@@ -181,7 +174,7 @@ fn a_helper_that_cannot_be_started_again_is_said_of_every_case() {
 
 #[test]
 fn a_process_that_cannot_be_started_again_is_said_of_every_case() {
-    let _alone = alone();
+    let _alone = process::alone();
     let (name, bytes) = image(Format::Elf, "mischief/elf/libmischief.so", "");
     for mode in MODES {
         let folder = tempfile::tempdir().unwrap();
@@ -198,7 +191,7 @@ fn a_process_that_cannot_be_started_again_is_said_of_every_case() {
 
 #[test]
 fn what_cannot_be_loaded_or_found_is_said() {
-    let _alone = alone();
+    let _alone = process::alone();
     for mode in MODES {
         let nothing =
             Server::start(Sandbox::builder(), mode, "f", |sandbox| sandbox.load("no-such.so").map(drop));

@@ -11,7 +11,6 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 use tests::process;
@@ -174,9 +173,7 @@ impl Unharmed {
 
 /// Tries all of a list, each in a sandbox of its own, and fails with all that is not as it should be.
 fn each(list: &[(&str, Told)], attempt: impl Fn(&str, &Path) -> Outcome<Returned>) {
-    /// What the process has is counted, so nobody else may have sandboxes meanwhile.
-    static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = process::alone();
     let folder = tempfile::tempdir().unwrap();
     let canary = folder.path().join("written");
     let before = Unharmed::now(&canary);
@@ -228,6 +225,7 @@ fn initialisers() {
 
 #[test]
 fn no_function_of_the_corpus_is_left_out() {
+    let _alone = process::alone();
     for format in Format::ALL {
         let bytes = fs::read(image(format, "mischief")).unwrap();
         let file = object::File::parse(&*bytes).unwrap();
