@@ -5,7 +5,7 @@
 
 use crate::{
     ErrorKind, Export, Format, Image, ImageMut, ImportControl, Lifecycle, MapPlan, NameFilter, Need, Query,
-    Resolve, Symbol, TlsTemplate, image::gnu_hash,
+    Resolve, Symbol, TlsTemplate, hash::gnu_hash,
 };
 use ahash::AHashMap;
 use std::fmt;

@@ -2,7 +2,10 @@
 //!
 //! A format answers questions; it never calls back into the engine. `session` asks them in order.
 
-use crate::{Addr, ErrorKind, MapPlan, NameFilter, Placement, Rivals, Rva};
+use crate::{
+    Addr, ErrorKind, MapPlan, NameFilter, Placement, Rivals, Rva,
+    hash::{gnu_hash, terminated},
+};
 use std::{borrow::Cow, ffi::CStr, fmt, ops::Range};
 
 /// The file format of a module.
@@ -331,62 +334,6 @@ impl<'a> Query<'a> {
     }
 }
 
-/// The hash of no name at all.
-const START: u32 = 5381;
-
-/// The hash of a symbol name in `.gnu.hash` tables (Bernstein's, times 33 from 5381, modulo 2^32).
-#[must_use]
-pub fn gnu_hash(name: &[u8]) -> u32 {
-    let (eights, rest) = name.as_chunks();
-    hash_rest(eights.iter().fold(START, hash_eight), rest)
-}
-
-/// Eight bytes a step: the multiplications of a step do not wait for each other, as those of a byte at a time would.
-#[inline]
-fn hash_eight(hash: u32, eight: &[u8; 8]) -> u32 {
-    const POWERS: [u32; 9] = {
-        let mut powers = [1u32; 9];
-        let mut i = 8;
-        while i > 0 {
-            powers[i - 1] = powers[i].wrapping_mul(33);
-            i -= 1;
-        }
-        powers
-    };
-    let terms = eight.iter().zip(&POWERS[1..]).map(|(&b, power)| power.wrapping_mul(b.into()));
-    terms.fold(hash.wrapping_mul(POWERS[0]), u32::wrapping_add)
-}
-
-/// The name at the start of `bytes`, and its hash.
-fn terminated(bytes: &[u8]) -> Option<(&[u8], u32)> {
-    let (mut hash, mut len) = (START, 0);
-    let rest = loop {
-        let Some(eight) = bytes[len..].first_chunk() else {
-            break bytes[len..].iter().position(|&b| b == 0)?;
-        };
-        match first_zero(eight) {
-            Some(nth) => break nth,
-            None => (hash, len) = (hash_eight(hash, eight), len + 8),
-        }
-    };
-    let name = &bytes[..len + rest];
-    Some((name, hash_rest(hash, &name[len..])))
-}
-
-#[inline]
-fn hash_rest(hash: u32, rest: &[u8]) -> u32 {
-    rest.iter().fold(hash, |h, &b| h.wrapping_mul(33).wrapping_add(b.into()))
-}
-
-/// Which of the bytes is the first zero (Mycroft's test, whose lowest mark is right).
-fn first_zero(eight: &[u8; 8]) -> Option<usize> {
-    const LOWEST: u64 = u64::from_le_bytes([0x01; 8]);
-    const HIGHEST: u64 = u64::from_le_bytes([0x80; 8]);
-    let word = u64::from_le_bytes(*eight);
-    let marks = word.wrapping_sub(LOWEST) & !word & HIGHEST;
-    (marks != 0).then(|| marks.trailing_zeros() as usize / 8)
-}
-
 /// A name or an ordinal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Symbol<'a> {
@@ -710,19 +657,5 @@ impl ImageMut<'_> {
         self.slot::<8>(slot)?;
         self.late.push(LateFixup { slot, resolver, addend });
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::gnu_hash;
-
-    #[test]
-    fn a_name_hashes_the_same_in_steps_of_eight() {
-        let text = b"_ZN4llvm9StringRef4findEcmThis text is as long as it likes\x80\xff";
-        for len in 0..=text.len() {
-            let plain = text[..len].iter().fold(5381u32, |h, &b| h.wrapping_mul(33).wrapping_add(b.into()));
-            assert_eq!(gnu_hash(&text[..len]), plain);
-        }
     }
 }

@@ -161,6 +161,17 @@ struct Seen<'l> {
     format: Format,
 }
 
+/// The first export of a list that answers a query, and whose it is.
+#[inline]
+fn first_export<'l>(list: &'l [Arc<Info>], query: &Query<'_>) -> Result<Option<(&'l Arc<Info>, Export)>> {
+    for info in list.iter().filter(|info| info.names.may_have(query.hash)) {
+        if let Some(export) = info.image.export(query).map_err(|kind| info.blamed(kind))? {
+            return Ok(Some((info, export)));
+        }
+    }
+    Ok(None)
+}
+
 /// The lock under which entry points of Windows images run. To wait for it keeps no load set alive.
 #[derive(Clone, Debug)]
 pub struct LoaderLock(Arc<Turnstile>);
@@ -672,7 +683,11 @@ impl LoadSet {
     /// Malformed export tables; what an ifunc resolver's call or the load behind a forwarder says.
     #[inline]
     pub fn address(&self, list: &SearchList, query: &Query<'_>) -> Result<Option<(Addr, Format)>> {
-        Ok(self.seek(&list.0, query)?.map(|found| (found.at, found.format)))
+        match first_export(&list.0, query)? {
+            None => Ok(None),
+            Some((info, Export::At(rva))) => Ok(Some((info.at.addr(rva), info.image.format()))),
+            Some((info, export)) => self.place(info, export, query).map(|at| Some((at.at, at.format))),
+        }
     }
 
     /// Looks a symbol up in one module only, as `GetProcAddress` does; also in one whose terminators run.
@@ -707,33 +722,31 @@ impl LoadSet {
     }
 
     fn seek<'l>(&self, list: &'l [Arc<Info>], query: &Query<'_>) -> Result<Option<Seen<'l>>> {
-        for info in list.iter().filter(|info| info.names.may_have(query.hash)) {
-            let blame = |kind| Error::new(&info.identity.name, Stage::Symbol, kind);
-            let Some(export) = info.image.export(query).map_err(blame)? else {
-                continue;
-            };
-            let at = match export {
-                Export::At(rva) => info.at.addr(rva),
-                Export::Unique(rva) => {
-                    let single = match query.symbol {
-                        Symbol::Name(name) => self.lock().single(name),
-                        Symbol::Ordinal(_) => None,
-                    };
-                    single.map_or(info.at.addr(rva), |(_, at)| at)
-                }
-                Export::Absolute(value) => Addr(value),
-                Export::Resolver(rva) => self.resolved(info.at.addr(rva)).map_err(blame)?,
-                Export::Tls { offset } => Addr(info.tls.map_or(0, |home| tls::address(home, offset))),
-                Export::Forward(forward) => {
-                    let found = self.forwarded(info, *forward)?;
-                    let module = Cow::Owned(found.module.into());
-                    return Ok(Some(Seen { at: found.at, module, format: found.format }));
-                }
-            };
-            let module = Cow::Borrowed(&*info.identity.name);
-            return Ok(Some(Seen { at, module, format: info.image.format() }));
-        }
-        Ok(None)
+        let first = first_export(list, query)?;
+        first.map(|(info, export)| self.place(info, export, query)).transpose()
+    }
+
+    /// Where an export of a module is now.
+    fn place<'l>(&self, info: &'l Arc<Info>, export: Export, query: &Query<'_>) -> Result<Seen<'l>> {
+        let at = match export {
+            Export::At(rva) => info.at.addr(rva),
+            Export::Unique(rva) => {
+                let single = match query.symbol {
+                    Symbol::Name(name) => self.lock().single(name),
+                    Symbol::Ordinal(_) => None,
+                };
+                single.map_or(info.at.addr(rva), |(_, at)| at)
+            }
+            Export::Absolute(value) => Addr(value),
+            Export::Resolver(rva) => self.resolved(info.at.addr(rva)).map_err(|kind| info.blamed(kind))?,
+            Export::Tls { offset } => Addr(info.tls.map_or(0, |home| tls::address(home, offset))),
+            Export::Forward(forward) => {
+                let found = self.forwarded(info, *forward)?;
+                let module = Cow::Owned(found.module.into());
+                return Ok(Seen { at: found.at, module, format: found.format });
+            }
+        };
+        Ok(Seen { at, module: Cow::Borrowed(&*info.identity.name), format: info.image.format() })
     }
 
     /// Loads a library that the module at `base` turns out to need: it stays as long as that module. `None` where the module

@@ -6,7 +6,7 @@ use crate::{
     dynamic::{DT_GNU_HASH, DT_HASH, DT_STRSZ, DT_STRTAB, DT_SYMENT, DT_SYMTAB, Dynamic},
     malformed,
     plan::Segments,
-    read::{is_text_at, u32_at, u64_at},
+    read::{is_text_at, u32_at},
     symbol::{SYMBOL, Symbol},
     versions::{Match, Versions},
 };
@@ -27,11 +27,10 @@ enum Hash {
     /// Nothing can be found.
     None,
     Gnu {
-        /// One less than the number of 64-bit words in the Bloom filter, a power of two.
-        mask: u32,
+        /// A power of two of 64-bit words.
+        bloom: Range<usize>,
         /// The second bit that a name sets in the filter is this much further up in its hash.
         shift: u32,
-        bloom: Range<usize>,
         buckets: Range<usize>,
         chains: Range<usize>,
         /// The first symbol that has a place in the chains.
@@ -189,29 +188,32 @@ impl Tables {
 
     /// The symbol that answers a query for `name`: the first that fits exactly, or else the only default version.
     pub(crate) fn definition(&self, bytes: &[u8], name: &[u8], query: &Query<'_>) -> Option<Symbol> {
-        let (strings, table) = (self.strings(bytes), bytes.get(self.symbols.clone())?);
+        let symbol = |index| Symbol::read(bytes.get(self.symbols.clone())?, index);
         let fits = |index| {
-            let symbol = Symbol::read(table, index)?;
-            let fit = match is_text_at(strings, symbol.name, name) && symbol.is_exported() {
-                true => self.versions.accept(bytes, strings, index, query.version, query.purpose),
-                false => Match::No,
-            };
-            Some((symbol, fit))
+            let strings = self.strings(bytes);
+            match symbol(index) {
+                Some(symbol) if symbol.is_exported() && is_text_at(strings, symbol.name, name) => {
+                    self.versions.accept(bytes, strings, index, query.version, query.purpose)
+                }
+                _ => Match::No,
+            }
         };
-        let hinted = query.hint.and_then(|nth| fits(self.hash.first()?.checked_add(nth)?));
-        if let Some((symbol, Match::Exact)) = hinted {
-            return Some(symbol);
-        }
-        let mut walk = self.hash.walk(bytes, name, query.hash)?;
-        let (mut default, mut defaults) = (None, 0);
-        while let Some(index) = walk.next() {
-            match fits(index)? {
-                (symbol, Match::Exact) => return Some(symbol),
-                (symbol, Match::Default) => (default, defaults) = (Some(symbol), defaults + 1),
-                (_, Match::No) => {}
+        if let Some(nth) = query.hint {
+            let hinted = self.hash.first()?.checked_add(nth)?;
+            if fits(hinted) == Match::Exact {
+                return symbol(hinted);
             }
         }
-        default.filter(|_| defaults == 1)
+        let (mut default, mut defaults) = (0, 0);
+        let exact = self.hash.walk(bytes, name, query.hash, |index| {
+            match fits(index) {
+                Match::Exact => return Some(index),
+                Match::Default => (default, defaults) = (index, defaults + 1),
+                Match::No => {}
+            }
+            None
+        });
+        exact.or((defaults == 1).then_some(default)).and_then(symbol)
     }
 
     /// Whether a version is defined here; `None` where none is.
@@ -272,9 +274,8 @@ impl Hash {
             return None;
         }
         Some(Self::Gnu {
-            mask: words - 1,
-            shift,
             bloom: bloom..buckets,
+            shift,
             buckets: buckets..chains,
             chains: chains..table.end,
             first,
@@ -311,81 +312,56 @@ impl Hash {
         first.checked_add(last)?.checked_add(u32::try_from(links).ok()?)?.checked_add(1)
     }
 
-    /// The numbers of the symbols whose name may be `name`; `None` where there are none.
-    fn walk<'a>(&self, bytes: &'a [u8], name: &[u8], hash: u32) -> Option<Walk<'a>> {
+    /// The first answer to the number of a symbol whose name may be the one that is asked for. The filter is not looked at:
+    /// whoever asks has done so where it pays.
+    #[inline]
+    fn walk(
+        &self,
+        bytes: &[u8],
+        name: &[u8],
+        hash: u32,
+        mut answer: impl FnMut(u32) -> Option<u32>,
+    ) -> Option<u32> {
         match self {
             Self::None => None,
-            Self::Gnu { mask, shift, bloom, buckets, chains, first } => {
-                let word = u64_at(bytes.get(bloom.clone())?, ((hash / 64) & mask) as usize * 8)?;
-                let bit = |hash: u32| (word >> (hash % 64)) & 1;
-                if bit(hash) & bit(hash >> shift) == 0 {
-                    return None;
-                }
-                let next = bucket(bytes.get(buckets.clone())?, hash)?;
+            // Chains are neighbours; the lowest bit of a hash marks the last of them, or the table ends.
+            Self::Gnu { buckets, chains, first, .. } => {
+                let start = bucket(bytes.get(buckets.clone())?, hash)?;
                 let chains = bytes.get(chains.clone())?.as_chunks().0;
-                Some(Walk::Gnu { rest: chains.get(next.checked_sub(*first)? as usize..)?, next, hash })
+                let links = chains.get(start.checked_sub(*first)? as usize..)?;
+                for (n, link) in links.iter().enumerate() {
+                    let link = u32::from_le_bytes(*link);
+                    if link | 1 == hash | 1 {
+                        let found = answer(start.checked_add(u32::try_from(n).ok()?)?);
+                        if found.is_some() {
+                            return found;
+                        }
+                    }
+                    if link & 1 != 0 {
+                        break;
+                    }
+                }
+                None
             }
             Self::SysV { buckets, chains } => {
-                let chains = bytes.get(chains.clone())?;
-                Some(Walk::SysV {
-                    chains,
-                    next: bucket(bytes.get(buckets.clone())?, sysv_hash(name))?,
-                    left: chains.len() / 4,
-                })
+                let start = bucket(bytes.get(buckets.clone())?, sysv_hash(name))?;
+                follow(bytes.get(chains.clone())?, start, &mut answer)
             }
         }
     }
+}
+
+/// The first answer along a System V chain: each symbol names the next. There are at most as many steps as symbols.
+fn follow(chains: &[u8], start: u32, answer: &mut dyn FnMut(u32) -> Option<u32>) -> Option<u32> {
+    let next = |&index: &u32| u32_at(chains, index as usize * 4).filter(|&next| next != 0);
+    let numbers = std::iter::successors(Some(start).filter(|&start| start != 0), next);
+    numbers.take(chains.len() / 4).find_map(answer)
 }
 
 /// What the bucket of `hash` says; `None` where there are no buckets.
 pub(crate) fn bucket(buckets: &[u8], hash: u32) -> Option<u32> {
     let count = u32::try_from(buckets.len() / 4).ok()?;
     u32_at(buckets, hash.checked_rem(count)? as usize * 4)
-}
-
-/// A way along the chain of one bucket. It ends where its table does.
-enum Walk<'a> {
-    /// Chains are neighbours; the lowest bit of a hash marks the last of them.
-    Gnu {
-        /// From the next symbol's hash on.
-        rest: &'a [[u8; 4]],
-        next: u32,
-        hash: u32,
-    },
-    /// Each symbol names the next; at most as many steps as there are symbols.
-    SysV { chains: &'a [u8], next: u32, left: usize },
-}
-
-impl Walk<'_> {
-    /// The next symbol worth a look.
-    fn next(&mut self) -> Option<u32> {
-        match self {
-            Self::Gnu { rest, next, hash } => {
-                let links = *rest;
-                for (n, link) in links.iter().enumerate() {
-                    let link = u32::from_le_bytes(*link);
-                    let last = link & 1 != 0;
-                    if link | 1 == *hash | 1 {
-                        let here = next.checked_add(u32::try_from(n).ok()?)?;
-                        *rest = if last { &[] } else { &links[n + 1..] };
-                        *next = here.wrapping_add(1);
-                        return Some(here);
-                    }
-                    if last {
-                        break;
-                    }
-                }
-                *rest = &[];
-                None
-            }
-            Self::SysV { chains, next, left } => {
-                let here = *next;
-                *left = left.checked_sub(1).filter(|_| here != 0)?;
-                *next = u32_at(chains, here as usize * 4)?;
-                Some(here)
-            }
-        }
-    }
 }
 
 /// The hash of a name in System V tables.

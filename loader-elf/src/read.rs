@@ -24,9 +24,8 @@ pub(crate) fn text_at(strings: &[u8], at: u64) -> Option<&[u8]> {
 }
 
 /// Whether the text that starts at `at` is exactly `text`.
+#[inline]
 pub(crate) fn is_text_at(strings: &[u8], at: u32, text: &[u8]) -> bool {
-    strings
-        .get(at as usize..)
-        .and_then(|rest| rest.strip_prefix(text))
-        .is_some_and(|rest| rest.first() == Some(&0))
+    let there = strings.get(at as usize..).and_then(|rest| rest.get(..=text.len()));
+    there.and_then(<[u8]>::split_last).is_some_and(|(end, there)| *end == 0 && there == text)
 }

@@ -103,6 +103,7 @@ impl Versions {
     /// A named version is answered by the definition of that version; for a reference also by one that has none and
     /// is not hidden. Without a version, a definition without one is taken; a reference takes the oldest version as
     /// well, hidden or not. Else it must be the one default version.
+    #[inline]
     pub(crate) fn accept(
         &self,
         bytes: &[u8],
@@ -115,13 +116,17 @@ impl Versions {
             return Match::Exact;
         };
         let (number, hidden) = (number & !HIDDEN, number & HIDDEN != 0);
-        let name = self.names.get(usize::from(number)).copied().flatten();
         let reference = purpose == Purpose::Reference;
-        match (wanted, name) {
-            (Some(wanted), Some(name)) if is_text_at(strings, name, wanted) => Match::Exact,
-            (Some(_), None) if reference && !hidden => Match::Exact,
-            (None, _) if number < FIRST || reference && number == OLDEST => Match::Exact,
-            (None, _) if !hidden => Match::Default,
+        let Some(wanted) = wanted else {
+            return match number < FIRST || reference && number == OLDEST {
+                true => Match::Exact,
+                false if hidden => Match::No,
+                false => Match::Default,
+            };
+        };
+        match self.names.get(usize::from(number)).copied().flatten() {
+            Some(name) if is_text_at(strings, name, wanted) => Match::Exact,
+            None if reference && !hidden => Match::Exact,
             _ => Match::No,
         }
     }

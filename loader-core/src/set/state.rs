@@ -2,8 +2,8 @@
 
 use super::{Globals, Handle, Hold, Member, ModuleId, Owner, Stayed};
 use crate::{
-    Addr, ErrorKind, FileId, Format, Image, Lifecycle, NameFilter, Placement, Rights, Rva, ThreadDestructors,
-    TlsHome,
+    Addr, Error, ErrorKind, FileId, Format, Image, Lifecycle, NameFilter, Placement, Rights, Rva, Stage,
+    ThreadDestructors, TlsHome,
     mode::{Dialect, Scope, StayPolicy},
     module::{Body, Identity, Module, Sealed},
     session::{Link, Node},
@@ -75,6 +75,12 @@ impl Info {
     ) -> Arc<Self> {
         let names = image.names();
         Arc::new(Self { identity, image, at, tls, scope, names })
+    }
+
+    /// An error of a lookup in it.
+    #[cold]
+    pub(crate) fn blamed(&self, kind: ErrorKind) -> Error {
+        Error::new(&self.identity.name, Stage::Symbol, kind)
     }
 
     /// As tools see it.
