@@ -120,8 +120,13 @@ static TABLES: [AtomicPtr<Table>; 2] = [AtomicPtr::new(null_mut()), AtomicPtr::n
 static READERS: AtomicUsize = AtomicUsize::new(0);
 static ADDS: AtomicU64 = AtomicU64::new(0);
 static SUBS: AtomicU64 = AtomicU64::new(0);
-static WRITER: Mutex<Writer> =
-    Mutex::new(Writer { listed: Vec::new(), sorted: Vec::new(), retired: Vec::new(), serial: 0 });
+static WRITER: Mutex<Writer> = Mutex::new(Writer {
+    listed: Vec::new(),
+    sorted: Vec::new(),
+    stale: [Stale::WHOLE; 2],
+    retired: Vec::new(),
+    serial: 0,
+});
 
 fn writer() -> MutexGuard<'static, Writer> {
     WRITER.lock().unwrap_or_else(PoisonError::into_inner)
@@ -137,48 +142,81 @@ pub fn hold() -> impl Sized + use<> {
 struct Writer {
     /// In the order of `serial`.
     listed: Vec<Arc<Listed>>,
-    /// By address.
+    /// By address, the highest first: the system puts what comes later below what is there, so most changes are at the end.
     sorted: Vec<(Found, Arc<Listed>)>,
+    /// Of each table.
+    stale: [Stale; 2],
     /// Listed no more, but somebody may be reading them.
     retired: Vec<Arc<Listed>>,
     /// The last number that was given out.
     serial: u64,
 }
 
+/// From where on a table is not as it should be.
+#[derive(Clone, Copy)]
+struct Stale {
+    rows: usize,
+    ages: usize,
+}
+
+impl Stale {
+    const WHOLE: Self = Self { rows: 0, ages: 0 };
+    const NOTHING: Self = Self { rows: usize::MAX, ages: usize::MAX };
+}
+
 impl Writer {
     fn insert(&mut self, listed: Listed) {
         let listed = Arc::new(listed);
         let found = listed.found();
-        let place = self.sorted.partition_point(|(f, _)| f.start < found.start);
+        let place = self.place(found.start);
         self.sorted.insert(place, (found, listed.clone()));
         self.listed.push(listed);
-        self.publish();
+        self.publish(Stale { rows: place, ages: self.listed.len() - 1 });
     }
 
     fn remove(&mut self, serial: u64) {
         if let Ok(n) = self.listed.binary_search_by_key(&serial, |l| l.serial) {
             let gone = self.listed.remove(n);
-            self.sorted.retain(|(_, l)| l.serial != serial);
-            self.publish();
+            let from = self.place(gone.at.base);
+            let rest = self.sorted[from..].iter();
+            let place = from + rest.take_while(|(_, l)| l.serial != serial).count();
+            self.sorted.remove(place);
+            self.publish(Stale { rows: place, ages: n });
             self.retired.push(gone);
         }
     }
 
-    /// Fills the table that nobody reads, and has it read from now on.
-    fn publish(&self) {
+    /// Where a module that starts at `start` is in `sorted`, or would be.
+    fn place(&self, start: Addr) -> usize {
+        self.sorted.partition_point(|(found, _)| found.start > start)
+    }
+
+    /// Brings the table that nobody reads up to date, and has it read from now on. Both lack what `changed` just now; this
+    /// one lacks the change before, too.
+    fn publish(&mut self, changed: Stale) {
+        for stale in &mut self.stale {
+            *stale = Stale { rows: stale.rows.min(changed.rows), ages: stale.ages.min(changed.ages) };
+        }
         let version = VERSION.load(Relaxed);
-        let slot = &TABLES[(version + 1) & 1];
+        let next = (version + 1) & 1;
         // Whoever still reads this table and sees what is written now also sees that it was overtaken.
         fence(Release);
-        let table = room(slot, self.listed.len());
-        for (row, (found, listed)) in table.rows.iter().zip(&self.sorted) {
+        let table = match existing(&TABLES[next]).filter(|table| table.rows.len() >= self.listed.len()) {
+            Some(table) => table,
+            None => {
+                self.stale[next] = Stale::WHOLE;
+                larger(&TABLES[next], self.listed.len())
+            }
+        };
+        let Stale { rows, ages } = std::mem::replace(&mut self.stale[next], Stale::NOTHING);
+        for (row, (found, listed)) in table.rows.iter().zip(&self.sorted).skip(rows) {
             row.start.store(found.start.0, Relaxed);
             row.end.store(found.end.0, Relaxed);
             row.unwind.store(found.unwind.0, Relaxed);
             row.link_map.store(found.link_map.0, Relaxed);
             row.listed.store(Arc::as_ptr(listed).cast_mut(), Relaxed);
         }
-        for (aged, listed) in table.ages.iter().zip(&self.listed) {
+        for (aged, listed) in table.ages.iter().zip(&self.listed).skip(ages) {
             aged.serial.store(listed.serial, Relaxed);
             aged.listed.store(Arc::as_ptr(listed).cast_mut(), Relaxed);
         }
@@ -196,30 +234,27 @@ impl Writer {
     }
 }
 
-/// The table of a slot, with room for `len` modules; one that is too small is left to its readers for ever.
-fn room(slot: &AtomicPtr<Table>, len: usize) -> &'static Table {
+/// The table of a slot, once there is one.
+fn existing(slot: &AtomicPtr<Table>) -> Option<&'static Table> {
     // SAFETY: a slot is null or holds a table that is never freed.
-    let table = unsafe { slot.load(Relaxed).as_ref() };
-    match table {
-        Some(table) if table.rows.len() >= len => table,
-        _ => {
-            let capacity = len.next_power_of_two().max(16);
-            let rows = (0..capacity).map(|_| Row::default()).collect();
-            let ages = (0..capacity).map(|_| Aged::default()).collect();
-            let table = Box::leak(Box::new(Table { len: AtomicUsize::new(0), rows, ages }));
-            slot.store(table, Release);
-            table
-        }
-    }
+    unsafe { slot.load(Acquire).as_ref() }
+}
+
+/// An empty table with room for `len` modules in a slot; the one before is left to its readers for ever.
+fn larger(slot: &AtomicPtr<Table>, len: usize) -> &'static Table {
+    let capacity = len.next_power_of_two().max(16);
+    let rows = (0..capacity).map(|_| Row::default()).collect();
+    let ages = (0..capacity).map(|_| Aged::default()).collect();
+    let table = Box::leak(Box::new(Table { len: AtomicUsize::new(0), rows, ages }));
+    slot.store(table, Release);
+    table
 }
 
 /// Asks the table of the moment, as often as it takes to be answered by one that nobody wrote to meanwhile.
 fn ask<T>(question: impl Fn(&Table) -> Option<T>) -> Option<T> {
     loop {
         let version = VERSION.load(SeqCst);
-        // SAFETY: a slot is null or holds a table that is never freed.
-        let table = unsafe { TABLES[version & 1].load(Acquire).as_ref() };
-        let answer = table.and_then(&question);
+        let answer = existing(&TABLES[version & 1]).and_then(&question);
         fence(Acquire);
         if VERSION.load(Relaxed) == version {
             return answer;
@@ -230,8 +265,7 @@ fn ask<T>(question: impl Fn(&Table) -> Option<T>) -> Option<T> {
 /// The row of the module that an address lies in.
 fn row(table: &Table, at: Addr) -> Option<&Row> {
     let rows = table.rows.get(..table.len.load(Relaxed))?;
-    let after = rows.partition_point(|row| row.start.load(Relaxed) <= at.0);
-    let row = rows.get(after.checked_sub(1)?)?;
+    let row = rows.get(rows.partition_point(|row| row.start.load(Relaxed) > at.0))?;
     (at.0 < row.end.load(Relaxed)).then_some(row)
 }
 
@@ -375,6 +409,18 @@ mod tests {
         assert_eq!(find(base), None);
         assert!(reading.at(base).is_none());
         assert_eq!(record.name.to_bytes(), b"m", "kept while somebody is reading");
+    }
+
+    #[test]
+    fn who_is_put_where_another_was_is_found_though_that_one_is_listed_a_little_longer() {
+        for first_goes in [true, false] {
+            let [(one, base), (two, _)] = [300, 300].map(listed);
+            let (goes, stays) = if first_goes { (one, two) } else { (two, one) };
+            drop(goes);
+            assert_eq!(Reading::begin().at(base).unwrap().serial, stays.serial);
+            drop(stays);
+            assert_eq!(find(base), None);
+        }
     }
 
     #[test]
