@@ -2,28 +2,28 @@
 //!
 //! A module is listed from before its first instruction runs until after its last ([`Listing`]). Questions take no
 //! lock and allocate nothing, so that they can be asked in a signal handler, by an unwinder, and while any other
-//! thread opens, closes or forks: there are two tables, of which writers, one at a time, fill the one that nobody is
-//! told to read, and then change the number that says which. A reader who was overtaken asks again.
+//! thread opens, closes or forks: [`rows`] are searched while they may be written.
 //!
-//! `unsafe` because readers follow pointers that a writer publishes: to tables, which are never freed (they grow by
-//! doubling, so what stays behind is less than what is in use), and to [`Listed`] modules, which are not freed while
-//! anybody is [`Reading`]. The index is one per process, like the unwinder that asks it.
+//! `unsafe` because readers follow pointers to [`Listed`] modules, which are not freed while anybody is [`Reading`]. The index
+//! is one per process, like the unwinder that asks it.
 #![allow(unsafe_code)]
 
 use crate::{Addr, Image, Placement, Rva, TlsHome, module::Identity};
+use rows::{Entry, Order, Row, Sorted, Tables};
 use std::{
     ffi::{CString, c_char, c_void},
     os::unix::ffi::OsStrExt,
-    ptr::{self, null_mut},
+    ptr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
-            AtomicPtr, AtomicU64, AtomicUsize,
-            Ordering::{Acquire, Relaxed, Release, SeqCst},
-            fence,
+            AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, Release, SeqCst},
         },
     },
 };
+
+mod rows;
 
 /// The part of `struct link_map` that the system's headers show (`<link.h>`).
 #[derive(Debug)]
@@ -91,42 +91,26 @@ pub struct Found {
     pub link_map: Addr,
 }
 
-/// One module of a table. All of it is read while it may be written; the version tells whether it was.
-#[derive(Default)]
-struct Row {
-    start: AtomicU64,
-    end: AtomicU64,
-    unwind: AtomicU64,
-    link_map: AtomicU64,
-    listed: AtomicPtr<Listed>,
-}
-
-/// One module in load order.
-#[derive(Default)]
-struct Aged {
-    serial: AtomicU64,
-    listed: AtomicPtr<Listed>,
-}
-
-struct Table {
-    len: AtomicUsize,
-    rows: Box<[Row]>,
-    ages: Box<[Aged]>,
-}
-
-/// The table to read is the one that the lowest bit names.
-static VERSION: AtomicUsize = AtomicUsize::new(0);
-static TABLES: [AtomicPtr<Table>; 2] = [AtomicPtr::new(null_mut()), AtomicPtr::new(null_mut())];
+/// The modules by their first address.
+static BY_ADDRESS: Order = Order::new();
+/// The modules by [`newness`].
+static BY_AGE: Order = Order::new();
 static READERS: AtomicUsize = AtomicUsize::new(0);
 static ADDS: AtomicU64 = AtomicU64::new(0);
 static SUBS: AtomicU64 = AtomicU64::new(0);
 static WRITER: Mutex<Writer> = Mutex::new(Writer {
-    listed: Vec::new(),
-    sorted: Vec::new(),
-    stale: [Stale::WHOLE; 2],
+    tables: Tables::new([
+        Sorted::new(&BY_ADDRESS, |e| e.found.start.0),
+        Sorted::new(&BY_AGE, |e| newness(e.listed.serial)),
+    ]),
     retired: Vec::new(),
     serial: 0,
 });
+
+/// Lower for what was listed later: rows are found by the last key that is not too high.
+const fn newness(serial: u64) -> u64 {
+    !serial
+}
 
 fn writer() -> MutexGuard<'static, Writer> {
     WRITER.lock().unwrap_or_else(PoisonError::into_inner)
@@ -138,95 +122,18 @@ pub fn hold() -> impl Sized + use<> {
     writer()
 }
 
-/// What the tables are made from.
 struct Writer {
-    /// In the order of `serial`.
-    listed: Vec<Arc<Listed>>,
-    /// By address, the highest first: the system puts what comes later below what is there, so most changes are at the end.
-    sorted: Vec<(Found, Arc<Listed>)>,
-    /// Of each table.
-    stale: [Stale; 2],
+    tables: Tables,
     /// Listed no more, but somebody may be reading them.
     retired: Vec<Arc<Listed>>,
     /// The last number that was given out.
     serial: u64,
 }
 
-/// From where on a table is not as it should be.
-#[derive(Clone, Copy)]
-struct Stale {
-    rows: usize,
-    ages: usize,
-}
-
-impl Stale {
-    const WHOLE: Self = Self { rows: 0, ages: 0 };
-    const NOTHING: Self = Self { rows: usize::MAX, ages: usize::MAX };
-}
-
 impl Writer {
-    fn insert(&mut self, listed: Listed) {
-        let listed = Arc::new(listed);
-        let found = listed.found();
-        let place = self.place(found.start);
-        self.sorted.insert(place, (found, listed.clone()));
-        self.listed.push(listed);
-        self.publish(Stale { rows: place, ages: self.listed.len() - 1 });
-    }
-
-    fn remove(&mut self, serial: u64) {
-        if let Ok(n) = self.listed.binary_search_by_key(&serial, |l| l.serial) {
-            let gone = self.listed.remove(n);
-            let from = self.place(gone.at.base);
-            let rest = self.sorted[from..].iter();
-            let place = from + rest.take_while(|(_, l)| l.serial != serial).count();
-            self.sorted.remove(place);
-            self.publish(Stale { rows: place, ages: n });
-            self.retired.push(gone);
-        }
-    }
-
-    /// Where a module that starts at `start` is in `sorted`, or would be.
-    fn place(&self, start: Addr) -> usize {
-        self.sorted.partition_point(|(found, _)| found.start > start)
-    }
-
-    /// Brings the table that nobody reads up to date, and has it read from now on. Both lack what `changed` just now; this
-    /// one lacks the change before, too.
-    fn publish(&mut self, changed: Stale) {
-        for stale in &mut self.stale {
-            *stale = Stale { rows: stale.rows.min(changed.rows), ages: stale.ages.min(changed.ages) };
-        }
-        let version = VERSION.load(Relaxed);
-        let next = (version + 1) & 1;
-        // Whoever still reads this table and sees what is written now also sees that it was overtaken.
-        fence(Release);
-        let table = match existing(&TABLES[next]).filter(|table| table.rows.len() >= self.listed.len()) {
-            Some(table) => table,
-            None => {
-                self.stale[next] = Stale::WHOLE;
-                larger(&TABLES[next], self.listed.len())
-            }
-        };
-        let Stale { rows, ages } = std::mem::replace(&mut self.stale[next], Stale::NOTHING);
-        for (row, (found, listed)) in table.rows.iter().zip(&self.sorted).skip(rows) {
-            row.start.store(found.start.0, Relaxed);
-            row.end.store(found.end.0, Relaxed);
-            row.unwind.store(found.unwind.0, Relaxed);
-            row.link_map.store(found.link_map.0, Relaxed);
-            row.listed.store(Arc::as_ptr(listed).cast_mut(), Relaxed);
-        }
-        for (aged, listed) in table.ages.iter().zip(&self.listed).skip(ages) {
-            aged.serial.store(listed.serial, Relaxed);
-            aged.listed.store(Arc::as_ptr(listed).cast_mut(), Relaxed);
-        }
-        table.len.store(self.listed.len(), Relaxed);
-        VERSION.store(version.wrapping_add(1), SeqCst);
-    }
-
     /// Frees what was listed once, if nobody is reading.
     fn sweep(&mut self) -> Vec<Arc<Listed>> {
-        // Whoever begins to read from here on reads the new table.
+        // Whoever begins to read from here on reads the new rows.
         match READERS.load(SeqCst) {
             0 => std::mem::take(&mut self.retired),
             _ => Vec::new(),
@@ -234,39 +141,9 @@ impl Writer {
     }
 }
 
-/// The table of a slot, once there is one.
-fn existing(slot: &AtomicPtr<Table>) -> Option<&'static Table> {
-    // SAFETY: a slot is null or holds a table that is never freed.
-    unsafe { slot.load(Acquire).as_ref() }
-}
-
-/// An empty table with room for `len` modules in a slot; the one before is left to its readers for ever.
-fn larger(slot: &AtomicPtr<Table>, len: usize) -> &'static Table {
-    let capacity = len.next_power_of_two().max(16);
-    let rows = (0..capacity).map(|_| Row::default()).collect();
-    let ages = (0..capacity).map(|_| Aged::default()).collect();
-    let table = Box::leak(Box::new(Table { len: AtomicUsize::new(0), rows, ages }));
-    slot.store(table, Release);
-    table
-}
-
-/// Asks the table of the moment, as often as it takes to be answered by one that nobody wrote to meanwhile.
-fn ask<T>(question: impl Fn(&Table) -> Option<T>) -> Option<T> {
-    loop {
-        let version = VERSION.load(SeqCst);
-        let answer = existing(&TABLES[version & 1]).and_then(&question);
-        fence(Acquire);
-        if VERSION.load(Relaxed) == version {
-            return answer;
-        }
-    }
-}
-
-/// The row of the module that an address lies in.
-fn row(table: &Table, at: Addr) -> Option<&Row> {
-    let rows = table.rows.get(..table.len.load(Relaxed))?;
-    let row = rows.get(rows.partition_point(|row| row.start.load(Relaxed) > at.0))?;
-    (at.0 < row.end.load(Relaxed)).then_some(row)
+/// What `read` says of the module that an address lies in.
+fn at<T>(at: Addr, read: impl Fn(&Row) -> T) -> Option<T> {
+    BY_ADDRESS.last(at.0, |row| (at.0 < row.end.load(Relaxed)).then(|| read(row)))
 }
 
 /// The module that an address lies in, if it is one of this engine's: without a lock, in any place and at any time.
@@ -274,15 +151,12 @@ fn row(table: &Table, at: Addr) -> Option<&Row> {
 /// Whoever asks about code that runs, or about data in use, is told of what stays for as long as that does.
 #[must_use]
 pub fn find(at: Addr) -> Option<Found> {
-    ask(|table| {
-        let row = row(table, at)?;
-        let read = |word: &AtomicU64| Addr(word.load(Relaxed));
-        Some(Found {
-            start: read(&row.start),
-            end: read(&row.end),
-            unwind: read(&row.unwind),
-            link_map: read(&row.link_map),
-        })
+    let word = |word: &AtomicU64| Addr(word.load(Relaxed));
+    self::at(at, |row| Found {
+        start: word(&row.start),
+        end: word(&row.end),
+        unwind: word(&row.unwind),
+        link_map: word(&row.link_map),
     })
 }
 
@@ -302,21 +176,18 @@ impl Reading {
     /// The module that an address lies in.
     #[must_use]
     pub fn at(&self, at: Addr) -> Option<&Listed> {
-        self.follow(ask(|table| Some(row(table, at)?.listed.load(Relaxed))))
+        self.follow(self::at(at, |row| row.listed.load(Relaxed)))
     }
 
     /// The module that was listed next after number `serial`; 0 is before the first.
     #[must_use]
     pub fn after(&self, serial: u64) -> Option<&Listed> {
-        self.follow(ask(|table| {
-            let ages = table.ages.get(..table.len.load(Relaxed))?;
-            let next = ages.partition_point(|aged| aged.serial.load(Relaxed) <= serial);
-            Some(ages.get(next)?.listed.load(Relaxed))
-        }))
+        let newer = newness(serial).checked_sub(1)?;
+        self.follow(BY_AGE.last(newer, |row| Some(row.listed.load(Relaxed))))
     }
 
     fn follow(&self, listed: Option<*mut Listed>) -> Option<&Listed> {
-        // SAFETY: the table of the moment had it, so it was not retired before this reader began, and what is retired
+        // SAFETY: the rows of the moment had it, so it was not retired before this reader began, and what is retired
         // later is kept while there are readers.
         listed.and_then(|listed| unsafe { listed.as_ref() })
     }
@@ -353,26 +224,29 @@ pub fn list(
         next: ptr::null(),
         prev: ptr::null(),
     };
+    let unwind = image.outline().unwind.map(|rva| at.addr(rva));
     let mut writer = writer();
     writer.serial += 1;
     let serial = writer.serial;
-    let unwind = image.outline().unwind.map(|rva| at.addr(rva));
-    writer.insert(Listed { name, image, at, tls, of, link_map, unwind, serial });
+    let listed = Arc::new(Listed { name, image, at, tls, of, link_map, unwind, serial });
+    let entry = Entry { found: listed.found(), listed };
+    writer.tables.insert(&entry);
     ADDS.fetch_add(1, Relaxed);
-    Listing { serial }
+    Listing { entry }
 }
 
 /// Keeps a module listed.
 #[derive(Debug)]
 pub struct Listing {
-    serial: u64,
+    entry: Entry,
 }
 
 impl Drop for Listing {
     fn drop(&mut self) {
         let mut writer = writer();
-        writer.remove(self.serial);
+        writer.tables.remove(&self.entry);
         SUBS.fetch_add(1, Relaxed);
+        writer.retired.push(self.entry.listed.clone());
         let free = writer.sweep();
         drop(writer);
         drop(free); // with no lock held: an image may be the last to hold a file
@@ -417,10 +291,32 @@ mod tests {
             let [(one, base), (two, _)] = [300, 300].map(listed);
             let (goes, stays) = if first_goes { (one, two) } else { (two, one) };
             drop(goes);
-            assert_eq!(Reading::begin().at(base).unwrap().serial, stays.serial);
+            assert_eq!(Reading::begin().at(base).unwrap().serial, stays.entry.listed.serial);
             drop(stays);
             assert_eq!(find(base), None);
         }
+    }
+
+    #[test]
+    fn each_is_found_among_many_that_came_and_went_in_any_order() {
+        // 7 and 499 have no common divisor: every place once, all over the range.
+        let mut listings: Vec<_> = (0..499).map(|n| Some(listed(2_000 + n * 7 % 499))).collect();
+        for n in (0..499).chain((0..499).rev()) {
+            let goes = n % 3 != 0;
+            if goes && let Some((listing, base)) = listings[n].take() {
+                drop(listing);
+                assert_eq!(find(base), None);
+            }
+        }
+        let (reading, mut serial, mut walked) = (Reading::begin(), 0, Vec::new());
+        while let Some(record) = reading.after(serial) {
+            serial = record.serial;
+            walked.push(record.at.base);
+        }
+        let there: Vec<_> = listings.iter().flatten().map(|(_, base)| *base).collect();
+        assert!(there.iter().all(|&base| find(Addr(base.0 + 1)).is_some_and(|found| found.start == base)));
+        walked.retain(|base| there.contains(base));
+        assert_eq!(walked, there);
     }
 
     #[test]
