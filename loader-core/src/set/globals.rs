@@ -2,6 +2,7 @@
 
 use super::{Info, ModuleId, Origin};
 use crate::filter::{CountedFilter, First, HashIndex};
+use ahash::AHashSet;
 use std::sync::Arc;
 
 /// An entry of the globalized searchList.
@@ -91,16 +92,19 @@ impl Globals {
         }
     }
 
-    /// Takes members out.
-    pub(crate) fn remove(&mut self, goes: impl Fn(ModuleId) -> bool) {
-        let Self { members, others, count, .. } = self;
-        members.retain(|m| {
-            let stays = !goes(m.id);
-            if !stays && m.origin != Origin::Host {
-                *count -= 1;
-                others.iter_mut().for_each(|names| names.remove(&*m.info.image));
+    /// Takes members out. Who goes came late, nearly always: those before the first of them are not looked at.
+    pub(crate) fn remove(&mut self, gone: &AHashSet<ModuleId>) {
+        let mut left = gone.len();
+        let is_first = |m: &Member| {
+            left -= usize::from(gone.contains(&m.id));
+            left == 0
+        };
+        let first = self.members.iter().rposition(is_first).unwrap_or(0);
+        for m in self.members.extract_if(first.., |m| gone.contains(&m.id)) {
+            if m.origin != Origin::Host {
+                self.count -= 1;
+                self.others.iter_mut().for_each(|names| names.remove(&*m.info.image));
             }
-            stays
-        });
+        }
     }
 }

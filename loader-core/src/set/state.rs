@@ -875,8 +875,9 @@ impl State {
         }
         let when = |id: &ModuleId| (self.modules[*id].attached, self.modules[*id].nth);
         gone.sort_by_key(|id| std::cmp::Reverse(when(id)));
-        if gone.iter().any(|&id| self.modules[id].global) {
-            Arc::make_mut(&mut self.globals).remove(|id| gone.contains(&id));
+        let global: AHashSet<ModuleId> = gone.iter().copied().filter(|&id| self.modules[id].global).collect();
+        if !global.is_empty() {
+            Arc::make_mut(&mut self.globals).remove(&global);
         }
         let mut taken = Vec::with_capacity(gone.len());
         taken.extend(gone.iter().filter_map(|&id| self.modules.remove(id)));
