@@ -34,16 +34,20 @@ pub fn on_all_cores<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync
     done.into_iter().map(|(_, result)| result).collect()
 }
 
+/// The environment of a process whose memory is counted: without a cache for each thread, what the allocator says that it has
+/// given out is exact; without one of stacks, and without memory of the allocator's for each thread, what is mapped is.
+pub const COUNTED: (&str, &str) = (
+    "GLIBC_TUNABLES",
+    "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1:glibc.pthread.stack_cache_size=0",
+);
+
 /// Runs `program` with these arguments in a child; a child that does not exit with 0 is an error with all it said.
 ///
 /// # Errors
 /// What became of the child.
 pub fn child(program: &Path, args: &[&str], limit: Duration) -> Result<(), String> {
     let child = Child::new(program).args(args).env("RUST_BACKTRACE", "0");
-    // Without a cache for each thread, what the allocator says that it has given out is exact; without one of stacks, and
-    // without memory of the allocator's for each thread, what is mapped is.
-    let tunables = "glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1:glibc.pthread.stack_cache_size=0";
-    let child = child.env("GLIBC_TUNABLES", tunables);
+    let child = child.env(COUNTED.0, COUNTED.1);
     let report = child.no_longer_than(limit).run().map_err(|e| e.to_string())?;
     match report.ending {
         Ending::Exit(0) => Ok(()),

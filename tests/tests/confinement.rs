@@ -18,14 +18,17 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tests::confined::{Account, FOLDER, PORT};
+use tests::{
+    confined::{Account, FOLDER, PORT},
+    cores::COUNTED,
+};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Plays a scene, with words that take something away first.
 fn scene_in(folder: &Path, port: u16, scene: &str, words: &[&str]) -> Account {
     let child = Child::new(env!("CARGO_BIN_EXE_confined")).args([scene]).args(words);
-    let child = child.env(FOLDER, folder).env(PORT, port.to_string());
+    let child = child.env(FOLDER, folder).env(PORT, port.to_string()).env(COUNTED.0, COUNTED.1);
     let report = child.no_longer_than(LIMIT).run().unwrap();
     let errors = String::from_utf8_lossy(&report.stderr).into_owned();
     assert_eq!(report.ending, Ending::Exit(0), "{scene}: {errors}");
