@@ -25,7 +25,8 @@ use tests::{
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Plays a scene, with words that take something away first.
+/// Plays a scene, with words that take something away first. The allocator has no cache for each thread there: whoever answers
+/// refused calls in the same process must not need it, for a `fork` that is refused holds its locks.
 fn scene_in(folder: &Path, port: u16, scene: &str, words: &[&str]) -> Account {
     let child = Child::new(env!("CARGO_BIN_EXE_confined")).args([scene]).args(words);
     let child = child.env(FOLDER, folder).env(PORT, port.to_string()).env(COUNTED.0, COUNTED.1);

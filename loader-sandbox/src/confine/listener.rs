@@ -149,10 +149,12 @@ impl Listener {
         self.look(stop, None).is_ok_and(|waiting| waiting == Waiting::Call)
     }
 
+    /// Allocates nothing, like all of an answer: a `fork` that waits for one holds the allocator's locks, and where a policy
+    /// is tried out it is answered in the same process.
     fn look(&self, stop: Option<BorrowedFd<'_>>, limit: Option<&Timespec>) -> io::Result<Waiting> {
-        let input = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
-        let mut fds: Vec<_> = std::iter::once(self.0.as_fd()).chain(stop).map(input).collect();
-        while let Err(error) = poll(&mut fds, limit) {
+        let here = self.0.as_fd();
+        let mut fds = [here, stop.unwrap_or(here)].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        while let Err(error) = poll(&mut fds[..1 + usize::from(stop.is_some())], limit) {
             if error != Errno::INTR {
                 return Err(error.into());
             }
