@@ -91,7 +91,8 @@ pub trait Image: Send + Sync + fmt::Debug {
     /// Which searchList the file asks for when the engine has no other orders.
     fn import_control(&self) -> ImportControl;
 
-    /// Looks a name up among the file's exports.
+    /// Looks a name up among the file's exports. Whoever asks has asked [`Image::names`]: a name that these rule out is none,
+    /// even where tables that contradict each other have it.
     ///
     /// # Errors
     /// [`ErrorKind::Malformed`] where the export tables contradict the file.

@@ -609,9 +609,6 @@ impl<'s> Session<'s> {
         let listens = self.told.contains(Topics::SYMBOL_SEARCH);
         let members = || self.globals.candidates((!listens).then_some(q.hash));
         let ask_at = |node, info: &Arc<Info>, hint| {
-            if !listens && !info.names.may_have(q.hash) {
-                return Ok(None);
-            }
             Ok(match self.ask(n, node, info, &Query { hint, ..*q })? {
                 Asked::Answer(node, r) => Some((node, r)),
                 Asked::Nothing | Asked::Elsewhere(..) => None,
@@ -689,6 +686,9 @@ impl<'s> Session<'s> {
         if self.told.contains(Topics::SYMBOL_SEARCH) {
             let (from, of) = (&self.fresh[n].identity.name, &info.identity.name);
             self.emit(&Event::Asked { from, symbol: q.symbol, of });
+        }
+        if !info.names.may_have(q.hash) {
+            return Ok(Asked::Nothing);
         }
         let Some(export) = info.image.export(q)? else {
             return Ok(Asked::Nothing);

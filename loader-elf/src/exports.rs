@@ -198,11 +198,11 @@ impl Tables {
                 _ => Match::No,
             }
         };
-        if let Some(nth) = query.hint {
-            let hinted = self.hash.first()?.checked_add(nth)?;
-            if fits(hinted) == Match::Exact {
-                return symbol(hinted);
-            }
+        let hinted = query.hint.and_then(|nth| self.hash.first()?.checked_add(nth));
+        if let Some(index) = hinted
+            && fits(index) == Match::Exact
+        {
+            return symbol(index);
         }
         let (mut default, mut defaults) = (0, 0);
         let exact = self.hash.walk(bytes, name, query.hash, |index| {
@@ -313,7 +313,7 @@ impl Hash {
     }
 
     /// The first answer to the number of a symbol whose name may be the one that is asked for. The filter is not looked at:
-    /// whoever asks has done so where it pays.
+    /// whoever asks for exports asks [`Tables::names`] first.
     #[inline]
     fn walk(
         &self,

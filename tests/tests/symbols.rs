@@ -5,6 +5,7 @@
 
 use loader::{Engine, ErrorKind, dl};
 use loader_core::Query;
+use object::{Object, ObjectSection};
 use std::{
     ffi::{CStr, CString},
     fs,
@@ -77,6 +78,33 @@ fn a_version_that_is_needed_weakly_may_be_missing() {
     assert!(null(), "the weak reference");
     assert!(system(&user).is_ok());
     fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_name_that_the_filter_denies_is_not_there_whoever_listens() {
+    let folder = tempfile::tempdir().unwrap();
+    let [leaf, user] = ["libdependency-leaf.so", "libdependency.so"].map(|name| {
+        fs::copy(image("dependency").join(name), folder.path().join(name)).unwrap();
+        folder.path().join(name)
+    });
+    let mut bytes = fs::read(&leaf).unwrap();
+    let (hash, _) =
+        object::File::parse(&*bytes).unwrap().section_by_name(".gnu.hash").unwrap().file_range().unwrap();
+    let [hash, words] = [hash as usize, hash as usize + 8];
+    let count = u32::from_le_bytes(bytes[words..words + 4].try_into().unwrap()) as usize;
+    bytes[hash + 16..][..8 * count].fill(0);
+    fs::remove_file(&leaf).unwrap();
+    fs::write(&leaf, bytes).unwrap();
+
+    let silent = Engine::new().unwrap();
+    let listens = Engine::builder().observe(|_: &loader::Event<'_>| {}).build().unwrap();
+    for engine in [&silent, &listens] {
+        let refused = engine.open(&user).unwrap_err();
+        assert!(matches!(refused.kind, ErrorKind::Undefined { .. }), "{refused}");
+        let leaf = engine.open(&leaf).unwrap();
+        assert!(leaf.find(&Query::name(b"dependency_leaf")).is_err());
+    }
+    assert!(system(&user).unwrap_err().contains("undefined symbol: dependency_leaf"));
 }
 
 #[test]
