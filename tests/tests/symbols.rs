@@ -12,6 +12,7 @@ use std::{
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
+use tests::process;
 
 fn image(path: &str) -> PathBuf {
     corpus::root().join("elf").join(path)
@@ -33,6 +34,7 @@ fn system(path: &Path) -> Result<*mut libc::c_void, String> {
 
 #[test]
 fn an_absolute_symbol_of_value_0_is_found_and_is_null() {
+    let _alone = process::alone();
     let library = image("absolute/libabsolute.so");
     let engine = Engine::new().unwrap();
     let opened = engine.open(&library).unwrap();
@@ -54,6 +56,7 @@ const WEAK: u16 = 2;
 
 #[test]
 fn a_version_that_is_needed_weakly_may_be_missing() {
+    let _alone = process::alone();
     let folder = std::env::temp_dir().join(format!("weak-version-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     fs::copy(image("version-needs/libverneeds.so"), folder.join("libverneeds.so")).unwrap();
@@ -82,6 +85,7 @@ fn a_version_that_is_needed_weakly_may_be_missing() {
 
 #[test]
 fn a_name_that_the_filter_denies_is_not_there_whoever_listens() {
+    let _alone = process::alone();
     let folder = tempfile::tempdir().unwrap();
     let [leaf, user] = ["libdependency-leaf.so", "libdependency.so"].map(|name| {
         fs::copy(image("dependency").join(name), folder.path().join(name)).unwrap();
@@ -109,6 +113,7 @@ fn a_name_that_the_filter_denies_is_not_there_whoever_listens() {
 
 #[test]
 fn ten_thousand_failing_lookups_keep_nothing() {
+    let _alone = process::alone();
     let engine = Engine::new().unwrap();
     let opened = engine.open(image("plain/libplain.so")).unwrap();
     let name = |n: usize| format!("nobody_has_{n:06}");
@@ -117,8 +122,8 @@ fn ten_thousand_failing_lookups_keep_nothing() {
         assert!(matches!(error.kind, ErrorKind::SymbolNotFound { .. }));
     };
     (0..100).for_each(miss);
-    let before = tests::process::allocated();
+    let before = process::allocated();
     (0..10_000).for_each(miss);
-    let more = tests::process::allocated().saturating_sub(before);
+    let more = process::allocated().saturating_sub(before);
     assert!(more < 64 << 10, "{more} bytes more: 10,000 names are 170,000");
 }
