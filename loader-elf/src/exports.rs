@@ -187,6 +187,7 @@ impl Tables {
     }
 
     /// The symbol that answers a query for `name`: the first that fits exactly, or else the only default version.
+    #[inline]
     pub(crate) fn definition(&self, bytes: &[u8], name: &[u8], query: &Query<'_>) -> Option<Symbol> {
         let symbol = |index| Symbol::read(bytes.get(self.symbols.clone())?, index);
         let fits = |index| {
