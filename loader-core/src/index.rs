@@ -2,7 +2,7 @@
 //!
 //! A module is listed from before its first instruction runs until after its last ([`Listing`]). Questions take no
 //! lock and allocate nothing, so that they can be asked in a signal handler, by an unwinder, and while any other
-//! thread opens, closes or forks: [`rows`] are searched while they may be written.
+//! thread opens, closes or forks: `rows.rs` has them, to be searched while they may be written.
 //!
 //! `unsafe` because readers follow pointers to [`Listed`] modules, which are not freed while anybody is [`Reading`]. The index
 //! is one per process, like the unwinder that asks it.
