@@ -142,7 +142,7 @@ impl Writer {
 }
 
 /// What `read` says of the module that an address lies in.
-fn at<T>(at: Addr, read: impl Fn(&Row) -> T) -> Option<T> {
+fn module_at<T>(at: Addr, read: impl Fn(&Row) -> T) -> Option<T> {
     BY_ADDRESS.last(at.0, |row| (at.0 < row.end.load(Relaxed)).then(|| read(row)))
 }
 
@@ -152,7 +152,7 @@ fn at<T>(at: Addr, read: impl Fn(&Row) -> T) -> Option<T> {
 #[must_use]
 pub fn find(at: Addr) -> Option<Found> {
     let word = |word: &AtomicU64| Addr(word.load(Relaxed));
-    self::at(at, |row| Found {
+    module_at(at, |row| Found {
         start: word(&row.start),
         end: word(&row.end),
         unwind: word(&row.unwind),
@@ -176,7 +176,7 @@ impl Reading {
     /// The module that an address lies in.
     #[must_use]
     pub fn at(&self, at: Addr) -> Option<&Listed> {
-        self.follow(self::at(at, |row| row.listed.load(Relaxed)))
+        self.follow(module_at(at, |row| row.listed.load(Relaxed)))
     }
 
     /// The module that was listed next after number `serial`; 0 is before the first.

@@ -2,7 +2,7 @@
 //! them by these (`api-ms-win-crt-private`). Here are those that such images' own start calls, and the usual ones.
 
 use loader_core::{HostFn, HostTable};
-use std::sync::OnceLock;
+use std::{collections::HashMap, sync::OnceLock};
 
 const NAMES: &[&str] = &[
     "_o___acrt_iob_func",
@@ -150,16 +150,13 @@ const NAMES: &[&str] = &[
     "_o_fmod",
 ];
 
-/// The function of a first name.
-fn function(tables: &[HostTable], name: &str) -> Option<HostFn> {
-    tables.iter().flat_map(|table| table.iter()).find(|known| known.0 == name).map(|known| known.1)
-}
-
-/// A table of them, from the tables of their first names.
+/// A table of them, from the tables of their first names, of which the first that has one counts.
 pub(crate) fn table(tables: &[HostTable]) -> HostTable {
     static TABLE: OnceLock<Vec<(&str, HostFn)>> = OnceLock::new();
     TABLE.get_or_init(|| {
-        NAMES.iter().filter_map(|&name| Some((name, function(tables, &name[3..])?))).collect()
+        let known: HashMap<&str, HostFn> =
+            tables.iter().flat_map(|table| table.iter()).rev().copied().collect();
+        NAMES.iter().filter_map(|&name| Some((name, *known.get(&name[3..])?))).collect()
     })
 }
 

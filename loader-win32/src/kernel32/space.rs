@@ -37,8 +37,13 @@ fn volume(name: Option<String>) -> Result<StatVfs, u32> {
 }
 
 /// Bytes that the caller may still use, all bytes, and those that are free.
-fn bytes(name: Option<String>, usable: Ptr<u64>, all: Ptr<u64>, free: Ptr<u64>) -> Bool {
-    answer(volume(name).map(|volume| {
+extern "win64" fn GetDiskFreeSpaceEx<T: Text>(
+    name: Ptr<T>,
+    usable: Ptr<u64>,
+    all: Ptr<u64>,
+    free: Ptr<u64>,
+) -> Bool {
+    answer(volume(T::given(name)).map(|volume| {
         let of = |blocks: u64| blocks.saturating_mul(volume.f_frsize);
         usable.put(of(volume.f_bavail));
         all.put(of(volume.f_blocks));
@@ -46,34 +51,21 @@ fn bytes(name: Option<String>, usable: Ptr<u64>, all: Ptr<u64>, free: Ptr<u64>) 
     }))
 }
 
-extern "win64" fn GetDiskFreeSpaceEx<T: Text>(
-    name: Ptr<T>,
-    usable: Ptr<u64>,
-    all: Ptr<u64>,
-    free: Ptr<u64>,
-) -> Bool {
-    bytes(T::given(name), usable, all, free)
-}
-
 /// The same in clusters, which are the host's blocks.
-fn clusters(name: Option<String>, [sectors_each, sector, free, all]: [Ptr<u32>; 4]) -> Bool {
+extern "win64" fn GetDiskFreeSpace<T: Text>(
+    name: Ptr<T>,
+    sectors_each: Ptr<u32>,
+    sector: Ptr<u32>,
+    free: Ptr<u32>,
+    all: Ptr<u32>,
+) -> Bool {
     let low = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
-    answer(volume(name).map(|volume| {
+    answer(volume(T::given(name)).map(|volume| {
         sectors_each.put(sectors(&volume));
         sector.put(SECTOR as u32);
         free.put(low(volume.f_bavail));
         all.put(low(volume.f_blocks));
     }))
-}
-
-extern "win64" fn GetDiskFreeSpace<T: Text>(
-    name: Ptr<T>,
-    sectors: Ptr<u32>,
-    sector: Ptr<u32>,
-    free: Ptr<u32>,
-    all: Ptr<u32>,
-) -> Bool {
-    clusters(T::given(name), [sectors, sector, free, all])
 }
 
 /// The root of the drive that a path is on.
@@ -97,14 +89,12 @@ extern "win64" fn GetVolumePathName<T: Text>(name: Ptr<T>, to: Ptr<T>, room: u32
     }))
 }
 
-/// Where the numbers of a volume go: its own, the longest name, what it can do.
-struct Numbers([Ptr<u32>; 3]);
-
-/// The root, which ends in a backslash, or the current drive's; the label, which is empty; the numbers; the system's name.
+/// The root, which ends in a backslash, or the current drive's; the label, which is empty; the volume's number, the longest
+/// name, what it can do; the system's name.
 fn information<T: Text>(
     name: Option<String>,
     label: (Ptr<T>, u32),
-    numbers: &Numbers,
+    numbers: [Ptr<u32>; 3],
     system: (Ptr<T>, u32),
 ) -> Bool {
     let name = name.unwrap_or_else(|| teb::process().drives.current()[..3].into());
@@ -125,7 +115,7 @@ fn information<T: Text>(
         }
         let longest = u32::try_from(volume.f_namemax).unwrap_or(255);
         let values = [device as u32, longest, ATTRIBUTES];
-        numbers.0.iter().zip(values).for_each(|(place, value)| place.put(value));
+        numbers.iter().zip(values).for_each(|(place, value)| place.put(value));
         Ok(())
     }))
 }
@@ -140,8 +130,8 @@ extern "win64" fn GetVolumeInformation<T: Text>(
     system: Ptr<T>,
     system_room: u32,
 ) -> Bool {
-    let numbers = Numbers([number, longest, attributes]);
-    information(T::given(name), (label, label_room), &numbers, (system, system_room))
+    let numbers = [number, longest, attributes];
+    information(T::given(name), (label, label_room), numbers, (system, system_room))
 }
 
 /// Whether programs are looked for in the current folder too: a path always is, a name where a variable does not say

@@ -161,7 +161,7 @@ fn add(at: Ptr<List>, revision: u32, entry: (u8, u32, u32), sid: Ptr<u8>) -> Res
     let (kind, flags, rights) = entry;
     let who = Sid::read(sid)?.bytes();
     let (from, mut list) = (end(at)?, at.get());
-    if !LIST_REVISIONS.contains(&revision) || u32::from(list.revision) > 4 {
+    if !LIST_REVISIONS.contains(&revision) {
         return Err(REVISION_MISMATCH);
     }
     let len = 8 + who.len();

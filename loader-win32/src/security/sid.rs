@@ -3,13 +3,8 @@
 use crate::{
     guest::Ptr,
     heap::{self, Block},
-    kernel32::{
-        Bool, FALSE, TRUE, answer,
-        error::code,
-        fail,
-        strings::{ansi, from_ansi},
-    },
-    text,
+    kernel32::{Bool, FALSE, TRUE, answer, error::code, fail},
+    text::{self, Text},
 };
 
 pub(super) const INVALID_SID: u32 = 1337;
@@ -32,7 +27,7 @@ impl Sid {
         if at.is_null() || at.get() != 1 || usize::from(at.at(1).get()) > MOST {
             return Err(INVALID_SID);
         }
-        let authority = (2..8).fold(0, |all, n| all << 8 | u64::from(at.at(n).get()));
+        let authority = authority_at(at.at(2).cast());
         let number = |n: usize| u32::from_le_bytes(at.at(8 + 4 * n).cast::<[u8; 4]>().get());
         Ok(Self { authority, numbers: (0..usize::from(at.at(1).get())).map(number).collect() })
     }
@@ -79,13 +74,13 @@ const SHORT: [(&str, u64, &[u32]); 7] = [
     ("AN", 5, &[7]),
 ];
 
-/// A block of its own with these bytes, for the caller to free.
-fn block(bytes: &[u8]) -> Result<Block, u32> {
-    let block = heap::alloc(bytes.len(), false);
+/// A block of its own that holds these, for the caller to free.
+fn block<T: Copy>(all: &[T]) -> Result<Block, u32> {
+    let block = heap::alloc(size_of_val(all), false);
     if block.is_null() {
         return Err(code::NOT_ENOUGH_MEMORY);
     }
-    block.fill(bytes);
+    block.cast().fill(all);
     Ok(block)
 }
 
@@ -149,7 +144,7 @@ extern "win64" fn EqualSid(one: Ptr<u8>, other: Ptr<u8>) -> Bool {
 }
 
 extern "win64" fn GetLengthSid(sid: Ptr<u8>) -> u32 {
-    8 + 4 * u32::from(sid.at(1).get())
+    GetSidLengthRequired(sid.at(1).get())
 }
 
 extern "win64" fn GetSidLengthRequired(count: u8) -> u32 {
@@ -172,54 +167,34 @@ extern "win64" fn GetSidSubAuthority(sid: Ptr<u8>, n: u32) -> Ptr<u8> {
     sid.at(8 + 4 * n as usize)
 }
 
-fn to_text(sid: Ptr<u8>, terminated: impl FnOnce(&str) -> Vec<u8>) -> Result<Block, u32> {
-    block(&terminated(&Sid::read(sid)?.text()))
-}
-
-extern "win64" fn ConvertSidToStringSidW(sid: Ptr<u8>, out: Ptr<Block>) -> Bool {
+extern "win64" fn ConvertSidToStringSid<T: Text>(sid: Ptr<u8>, out: Ptr<Block>) -> Bool {
     if out.is_null() {
         return fail(code::INVALID_PARAMETER);
     }
-    let wide = |text: &str| text::wide_z(text).iter().flat_map(|unit| unit.to_le_bytes()).collect();
-    answer(to_text(sid, wide).map(|text| out.set(text)))
+    let text = Sid::read(sid).and_then(|sid| block(&T::of_units(&text::wide_z(&sid.text()))));
+    answer(text.map(|text| out.set(text)))
 }
 
-extern "win64" fn ConvertSidToStringSidA(sid: Ptr<u8>, out: Ptr<Block>) -> Bool {
-    if out.is_null() {
-        return fail(code::INVALID_PARAMETER);
-    }
-    answer(to_text(sid, |text| ansi(&text::wide_z(text))).map(|text| out.set(text)))
-}
-
-fn from_text(units: &[u16], out: Ptr<Block>) -> Result<(), u32> {
-    let text = String::from_utf16_lossy(units);
+fn from_text(text: &str) -> Result<Block, u32> {
     let short = SHORT.iter().find(|(name, ..)| text.eq_ignore_ascii_case(name));
-    let sid =
-        short.map(|&(_, authority, numbers)| Sid::new(authority, numbers)).or_else(|| Sid::parse(&text));
-    out.set(block(&sid.ok_or(INVALID_SID)?.bytes())?);
-    Ok(())
+    let sid = short.map(|&(_, authority, numbers)| Sid::new(authority, numbers)).or_else(|| Sid::parse(text));
+    block(&sid.ok_or(INVALID_SID)?.bytes())
 }
 
-extern "win64" fn ConvertStringSidToSidW(text: Ptr<u16>, out: Ptr<Block>) -> Bool {
+extern "win64" fn ConvertStringSidToSid<T: Text>(text: Ptr<T>, out: Ptr<Block>) -> Bool {
     if text.is_null() || out.is_null() {
         return fail(code::INVALID_PARAMETER);
     }
-    answer(from_text(&text.text(), out))
-}
-
-extern "win64" fn ConvertStringSidToSidA(text: Ptr<u8>, out: Ptr<Block>) -> Bool {
-    if text.is_null() || out.is_null() {
-        return fail(code::INVALID_PARAMETER);
-    }
-    answer(from_text(&from_ansi(text.text()), out))
+    answer(from_text(&T::string(text)).map(|sid| out.set(sid)))
 }
 
 table! {
     /// Security identifiers, in advapi32.
     pub(crate) TABLE:
         AllocateAndInitializeSid, FreeSid, InitializeSid, IsValidSid, EqualSid, GetLengthSid, GetSidLengthRequired, CopySid,
-        GetSidIdentifierAuthority, GetSidSubAuthorityCount, GetSidSubAuthority, ConvertSidToStringSidW, ConvertSidToStringSidA,
-        ConvertStringSidToSidW, ConvertStringSidToSidA
+        GetSidIdentifierAuthority, GetSidSubAuthorityCount, GetSidSubAuthority,
+        ConvertSidToStringSidW = ConvertSidToStringSid::<u16>, ConvertSidToStringSidA = ConvertSidToStringSid::<u8>,
+        ConvertStringSidToSidW = ConvertStringSidToSid::<u16>, ConvertStringSidToSidA = ConvertStringSidToSid::<u8>
 }
 
 #[cfg(test)]

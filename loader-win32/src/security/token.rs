@@ -82,7 +82,6 @@ pub(crate) fn is_token(handle: usize) -> Result<(), u32> {
     const OF_PROCESS: usize = usize::MAX - 3;
     const OF_THREAD: usize = usize::MAX - 4;
     const OF_EITHER: usize = usize::MAX - 5;
-    const NO_TOKEN: u32 = 1008;
     match handle {
         OF_PROCESS | OF_EITHER => return Ok(()),
         OF_THREAD => return Err(NO_TOKEN),
