@@ -87,6 +87,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     lstr::TABLE,
     locks::TABLE,
     memory::TABLE,
+    crate::nt::memory::NEWER,
     module::TABLE,
     psapi::TABLE,
     queues::TABLE,

@@ -94,7 +94,7 @@ extern "win64" fn RemoveDllDirectory(cookie: usize) -> Bool {
 }
 
 /// One folder that takes the place of the last one; null or an empty name is none.
-fn set_own(name: &str) -> Bool {
+pub(crate) fn set_own(name: &str) -> Bool {
     answer(change(|folders| {
         let some = Some(name).filter(|name| !name.is_empty());
         let host = some.map(|name| path::to_host(name).ok_or(code::INVALID_PARAMETER));
@@ -111,7 +111,7 @@ extern "win64" fn SetDllDirectoryW(name: Ptr<u16>) -> Bool {
     set_own(&name.string())
 }
 
-fn own() -> String {
+pub(crate) fn own() -> String {
     let own = lock(&teb::process().search.0).own.clone();
     own.map(|folder| path::to_guest(&folder.to_string_lossy())).unwrap_or_default()
 }

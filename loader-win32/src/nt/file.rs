@@ -33,6 +33,21 @@ impl Text {
         self.units.slice(usize::from(self.length) / 2).into_owned()
     }
 
+    /// How many bytes there is room for.
+    pub(super) fn room(&self) -> usize {
+        self.room.into()
+    }
+
+    /// Where they go.
+    pub(super) fn place(&self) -> Ptr<u8> {
+        self.units.cast()
+    }
+
+    /// The same place with another length, in bytes.
+    pub(super) fn with_length(self, bytes: usize) -> Self {
+        Self { length: u16::try_from(bytes).unwrap_or(u16::MAX), ..self }
+    }
+
     /// It, with lone surrogates replaced.
     pub(super) fn string(&self) -> String {
         String::from_utf16_lossy(&self.units())
@@ -52,6 +67,13 @@ pub(crate) struct Attributes {
 }
 
 const _: () = assert!(size_of::<Text>() == 16 && size_of::<Attributes>() == 48);
+
+impl Attributes {
+    /// The name, where there is one.
+    pub(super) fn name(&self) -> Option<String> {
+        (!self.name.is_null()).then(|| self.name.get().string())
+    }
+}
 
 /// `IO_STATUS_BLOCK`.
 #[repr(C)]

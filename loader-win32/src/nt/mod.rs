@@ -3,4 +3,8 @@
 
 pub(crate) mod calls;
 pub(crate) mod file;
+pub(crate) mod image;
+pub(crate) mod ldr;
+pub(crate) mod memory;
+pub(crate) mod section;
 pub(crate) mod status;

@@ -1,5 +1,7 @@
 //! Statuses of NT, and the error numbers that Windows programs know them by.
 
+use crate::teb;
+
 /// Each status with its number; the first with a number is what that number becomes.
 const KNOWN: &[(u32, u32)] = &[
     (0x0000_0000, 0),
@@ -94,6 +96,12 @@ const PREFERRED: &[(u32, u32)] = &[
 pub(crate) const SUCCESS: u32 = 0;
 pub(crate) const INVALID_PARAMETER: u32 = 0xc000_000d;
 pub(crate) const ACCESS_VIOLATION: u32 = 0xc000_0005;
+pub(crate) const INVALID_INFO_CLASS: u32 = 0xc000_0003;
+pub(crate) const INFO_LENGTH_MISMATCH: u32 = 0xc000_0004;
+pub(crate) const OBJECT_TYPE_MISMATCH: u32 = 0xc000_0024;
+pub(crate) const BUFFER_TOO_SMALL: u32 = 0xc000_0023;
+pub(crate) const INVALID_IMAGE_FORMAT: u32 = 0xc000_007b;
+pub(crate) const DLL_NOT_FOUND: u32 = 0xc000_0135;
 pub(crate) const END_OF_FILE: u32 = 0xc000_0011;
 pub(crate) const INVALID_HANDLE: u32 = 0xc000_0008;
 pub(crate) const NOT_FOUND: u32 = 0xc000_0225;
@@ -120,6 +128,16 @@ pub(crate) fn of(error: u32) -> u32 {
     let preferred = PREFERRED.iter().find(|known| known.0 == error).map(|known| known.1);
     let known = || KNOWN.iter().find(|known| known.1 == error).map(|known| known.0);
     preferred.or_else(known).unwrap_or(UNSUCCESSFUL)
+}
+
+/// The status of what a function of KERNEL32 said last.
+pub(super) fn last() -> u32 {
+    of(teb::with(|t| t.last_error.get()))
+}
+
+/// What a function answers whose refusals are statuses.
+pub(super) fn from(done: Result<(), u32>) -> u32 {
+    done.err().unwrap_or(SUCCESS)
 }
 
 pub(crate) extern "win64" fn RtlNtStatusToDosError(status: u32) -> u32 {
