@@ -37,6 +37,7 @@ mod jump;
 mod kernel32;
 mod ldr;
 mod memory;
+mod names;
 mod nt;
 mod ntdll;
 mod object;

@@ -13,7 +13,8 @@ use crate::{
 use loader_core::HostTable;
 
 /// All of it.
-pub(crate) const TABLES: &[HostTable] = &[TABLE, nt::calls::TABLE, nt::file::TABLE];
+pub(crate) const TABLES: &[HostTable] =
+    &[TABLE, nt::calls::TABLE, nt::file::TABLE, nt::handles::TABLE, nt::keyed::TABLE, nt::objects::TABLE];
 
 /// `RTL_OSVERSIONINFOW`: a status instead of a `BOOL`.
 extern "win64" fn RtlGetVersion(out: Ptr<system::VersionInfo>) -> u32 {

@@ -16,7 +16,7 @@ use crate::{
     },
     ldr::{Listed, Lists},
     memory::{Memory, book::MemoryUse},
-    ntdll,
+    nt, ntdll,
     object::{Kind, Objects, PROCESS_ALL_ACCESS},
     ole,
     path::Drives,
@@ -53,6 +53,7 @@ pub struct Process {
     pub(crate) lists: Lists,
     pub(crate) symbols: dbghelp::Sessions,
     pub(crate) fibers: fiber::Known,
+    pub(crate) meetings: nt::keyed::Meetings,
     pub(crate) registry: Registry,
     pub(crate) control: Control,
 }
@@ -99,6 +100,7 @@ impl Process {
             lists: Lists::default(),
             symbols: dbghelp::Sessions::default(),
             fibers: fiber::Known::default(),
+            meetings: nt::keyed::Meetings::default(),
             registry: Registry::default(),
             control: Control::default(),
         }))

@@ -24,6 +24,7 @@ pub(crate) mod locks;
 pub(crate) mod lstr;
 pub(crate) mod memory;
 pub(crate) mod module;
+pub(crate) mod named;
 pub(crate) mod opened;
 pub(crate) mod pictures;
 pub(crate) mod pipe;
@@ -88,6 +89,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     locks::TABLE,
     memory::TABLE,
     module::TABLE,
+    named::TABLE,
     psapi::TABLE,
     queues::TABLE,
     pictures::TABLE,

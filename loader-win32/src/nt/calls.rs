@@ -74,7 +74,7 @@ extern "win64" fn NtFreeVirtualMemory(process: usize, at: Ptr<u64>, len: Ptr<u64
 }
 
 /// A time as NT has it, in milliseconds from now: a negative one counts from now, none is without end.
-fn milliseconds(time: Ptr<i64>) -> u32 {
+pub(super) fn milliseconds(time: Ptr<i64>) -> u32 {
     if time.is_null() || time.get() == i64::MIN {
         return u32::MAX;
     }
@@ -90,11 +90,13 @@ extern "win64" fn NtDelayExecution(alertable: u8, time: Ptr<i64>) -> u32 {
     SleepEx(milliseconds(time), alertable.into())
 }
 
-extern "win64" fn NtWaitForSingleObject(handle: usize, alertable: u8, time: Ptr<i64>) -> u32 {
-    match WaitForSingleObjectEx(handle, milliseconds(time), alertable.into()) {
-        u32::MAX => last(),
-        waited => waited, // the numbers are the same
-    }
+pub(super) extern "win64" fn NtWaitForSingleObject(handle: usize, alertable: u8, time: Ptr<i64>) -> u32 {
+    waited(WaitForSingleObjectEx(handle, milliseconds(time), alertable.into()))
+}
+
+/// What a wait of KERNEL32 has said: the numbers are the same, but for failures.
+pub(super) fn waited(answer: u32) -> u32 {
+    if answer == u32::MAX { last() } else { answer }
 }
 
 /// The time with all its digits.

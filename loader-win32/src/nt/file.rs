@@ -5,9 +5,10 @@ use crate::{
     guest::Ptr,
     kernel32::{
         file::{self, BACKUP_SEMANTICS, Request, on_file, on_path},
+        named::SetEvent,
         opened,
         transfer::{read, write},
-        wait::{SetEvent, object},
+        wait::object,
     },
     object::Call,
     teb,
@@ -28,6 +29,18 @@ pub(crate) struct Text {
 }
 
 impl Text {
+    /// Whether it ends within a unit.
+    pub(super) fn is_odd(&self) -> bool {
+        self.length % 2 != 0
+    }
+
+    /// This text's room filled with units and a zero, which is not counted; none where they do not fit.
+    pub(super) fn take(self, units_z: &[u16]) -> Option<Self> {
+        let bytes = u16::try_from(units_z.len() * 2).ok().filter(|&n| n <= self.room)?;
+        self.units.fill(units_z);
+        Some(Self { length: bytes.saturating_sub(2), ..self })
+    }
+
     /// Its units; none where it is nowhere.
     pub(super) fn units(&self) -> Vec<u16> {
         self.units.slice(usize::from(self.length) / 2).into_owned()
@@ -43,10 +56,10 @@ impl Text {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Attributes {
-    length: u32,
-    root: usize,
-    name: Ptr<Text>,
-    flags: u32,
+    pub(super) length: u32,
+    pub(super) root: usize,
+    pub(super) name: Ptr<Text>,
+    pub(super) flags: u32,
     descriptor: usize,
     quality: usize,
 }

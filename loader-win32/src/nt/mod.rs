@@ -3,4 +3,8 @@
 
 pub(crate) mod calls;
 pub(crate) mod file;
+pub(crate) mod handles;
+pub(crate) mod keyed;
+pub(crate) mod objects;
 pub(crate) mod status;
+pub(crate) mod types;

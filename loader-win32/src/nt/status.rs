@@ -31,6 +31,10 @@ const KNOWN: &[(u32, u32)] = &[
     (0xc000_003a, 3),
     (0xc000_003b, 161),
     (0xc000_0043, 32),
+    (0xc000_0046, 288),
+    (0xc000_0047, 298),
+    (0xc000_004a, 156),
+    (0xc000_004b, 5),
     (0xc000_0054, 33),
     (0xc000_0055, 33),
     (0xc000_0056, 5),
@@ -56,6 +60,7 @@ const KNOWN: &[(u32, u32)] = &[
     (0xc000_00ba, 5),
     (0xc000_00bb, 50),
     (0xc000_00d4, 17),
+    (0xc000_00ef, 87),
     (0xc000_00fd, 1001),
     (0xc000_0101, 145),
     (0xc000_0103, 267),
@@ -72,6 +77,7 @@ const KNOWN: &[(u32, u32)] = &[
     (0xc000_0142, 1114),
     (0xc000_014b, 109),
     (0xc000_0184, 22),
+    (0xc000_01ac, 1656),
     (0xc000_0185, 1117),
     (0xc000_0225, 1168),
     (0xc000_0275, 4390),
@@ -98,6 +104,22 @@ pub(crate) const END_OF_FILE: u32 = 0xc000_0011;
 pub(crate) const INVALID_HANDLE: u32 = 0xc000_0008;
 pub(crate) const NOT_FOUND: u32 = 0xc000_0225;
 pub(crate) const NOT_SUPPORTED: u32 = 0xc000_00bb;
+pub(crate) const TIMEOUT: u32 = 0x102;
+pub(crate) const OBJECT_NAME_EXISTS: u32 = 0x4000_0000;
+pub(crate) const MORE_ENTRIES: u32 = 0x105;
+pub(crate) const BUFFER_OVERFLOW: u32 = 0x8000_0005;
+pub(crate) const NO_MORE_ENTRIES: u32 = 0x8000_001a;
+pub(crate) const BUFFER_TOO_SMALL: u32 = 0xc000_0023;
+pub(crate) const INVALID_INFO_CLASS: u32 = 0xc000_0003;
+pub(crate) const INFO_LENGTH_MISMATCH: u32 = 0xc000_0004;
+pub(crate) const ACCESS_DENIED: u32 = 0xc000_0022;
+pub(crate) const OBJECT_TYPE_MISMATCH: u32 = 0xc000_0024;
+pub(crate) const OBJECT_NAME_INVALID: u32 = 0xc000_0033;
+pub(crate) const OBJECT_NAME_NOT_FOUND: u32 = 0xc000_0034;
+pub(crate) const OBJECT_NAME_COLLISION: u32 = 0xc000_0035;
+pub(crate) const MUTANT_NOT_OWNED: u32 = 0xc000_0046;
+pub(crate) const SEMAPHORE_LIMIT_EXCEEDED: u32 = 0xc000_0047;
+pub(crate) const INVALID_PARAMETER_1: u32 = 0xc000_00ef;
 pub(crate) const OBJECT_PATH_SYNTAX_BAD: u32 = 0xc000_003b;
 pub(crate) const OBJECT_PATH_NOT_FOUND: u32 = 0xc000_003a;
 pub(crate) const NOT_A_DIRECTORY: u32 = 0xc000_0103;
