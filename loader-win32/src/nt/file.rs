@@ -10,6 +10,7 @@ use crate::{
         wait::{SetEvent, object},
     },
     object::Call,
+    rtl::counted::Text,
     teb,
 };
 use std::{
@@ -17,27 +18,6 @@ use std::{
     io::{Seek, SeekFrom},
     path::Path,
 };
-
-/// `UNICODE_STRING`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Text {
-    length: u16,
-    room: u16,
-    units: Ptr<u16>,
-}
-
-impl Text {
-    /// Its units; none where it is nowhere.
-    pub(super) fn units(&self) -> Vec<u16> {
-        self.units.slice(usize::from(self.length) / 2).into_owned()
-    }
-
-    /// It, with lone surrogates replaced.
-    pub(super) fn string(&self) -> String {
-        String::from_utf16_lossy(&self.units())
-    }
-}
 
 /// `OBJECT_ATTRIBUTES`.
 #[repr(C)]
@@ -51,7 +31,7 @@ pub(crate) struct Attributes {
     quality: usize,
 }
 
-const _: () = assert!(size_of::<Text>() == 16 && size_of::<Attributes>() == 48);
+const _: () = assert!(size_of::<Attributes>() == 48);
 
 /// `IO_STATUS_BLOCK`.
 #[repr(C)]

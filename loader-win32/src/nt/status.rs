@@ -102,6 +102,14 @@ pub(crate) const OBJECT_PATH_SYNTAX_BAD: u32 = 0xc000_003b;
 pub(crate) const OBJECT_PATH_NOT_FOUND: u32 = 0xc000_003a;
 pub(crate) const NOT_A_DIRECTORY: u32 = 0xc000_0103;
 pub(crate) const FILE_IS_A_DIRECTORY: u32 = 0xc000_00ba;
+pub(crate) const NAME_TOO_LONG: u32 = 0xc000_0106;
+pub(crate) const NO_MEMORY: u32 = 0xc000_0017;
+pub(crate) const BUFFER_TOO_SMALL: u32 = 0xc000_0023;
+pub(crate) const BUFFER_OVERFLOW: u32 = 0x8000_0005;
+pub(crate) const SOME_NOT_MAPPED: u32 = 0x0000_0107;
+pub(crate) const INVALID_PARAMETER_2: u32 = 0xc000_00f0;
+pub(crate) const INVALID_PARAMETER_4: u32 = 0xc000_00f2;
+pub(crate) const INVALID_PARAMETER_5: u32 = 0xc000_00f3;
 const UNSUCCESSFUL: u32 = 0xc000_0001;
 
 /// The error number of a status.
