@@ -49,6 +49,7 @@ mod process;
 mod profile;
 mod query;
 mod registry;
+mod rtl;
 mod scan;
 mod security;
 mod services;

@@ -22,7 +22,7 @@ use crate::{
     path::Drives,
     peb, powrprof, profile, query,
     registry::{self, Registry},
-    security, shell32, sockets, teb, text, tracing, unconnected, user32, variadic, version, wsprintf,
+    rtl, security, shell32, sockets, teb, text, tracing, unconnected, user32, variadic, version, wsprintf,
 };
 use loader_core::{Addr, ErrorKind, HostModule, HostTable};
 use std::{
@@ -265,7 +265,7 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
         vec![
             ("KERNEL32.dll", kernel32::TABLES.to_vec()),
             ("KERNELBASE.dll", kernel32::TABLES.to_vec()),
-            ("ntdll.dll", [ntdll::TABLES, query::TABLES].concat()),
+            ("ntdll.dll", [ntdll::TABLES, query::TABLES, rtl::TABLES].concat()),
             ("ucrtbase.dll", [&*ucrt, &[second_names]].concat()),
             ("msvcrt.dll", [crt::SHARED, crt::MSVCRT].concat()),
             ("bcrypt.dll", vec![bcrypt::BCRYPT]),

@@ -1,9 +1,6 @@
 //! What KERNEL32 does, by NT's names and with statuses: memory, waits, the end, time, folders, libraries.
 
-use super::{
-    file::Text,
-    status::{self, ACCESS_VIOLATION, INVALID_PARAMETER, SUCCESS},
-};
+use super::status::{self, ACCESS_VIOLATION, INVALID_PARAMETER, SUCCESS};
 use crate::{
     guest::Ptr,
     kernel32::{
@@ -11,11 +8,11 @@ use crate::{
         file::set_current,
         memory::{VirtualAllocEx, VirtualFreeEx, extent},
         module::{self, FreeLibrary},
-        strings::to_case,
         system::ExitProcess,
         time::{QueryPerformanceCounter, QueryPerformanceFrequency, file_time},
         wait::{SleepEx, WaitForSingleObjectEx},
     },
+    rtl::counted::{Bytes, Text},
     teb,
     text::{length, wide, wide_z},
 };
@@ -104,22 +101,6 @@ extern "win64" fn RtlGetSystemTimePrecise() -> i64 {
     file_time()
 }
 
-extern "win64" fn RtlUpcaseUnicodeChar(unit: u16) -> u16 {
-    to_case(unit, true)
-}
-
-extern "win64" fn RtlDowncaseUnicodeChar(unit: u16) -> u16 {
-    to_case(unit, false)
-}
-
-extern "win64" fn RtlEqualUnicodeString(a: Ptr<Text>, b: Ptr<Text>, any_case: u8) -> u8 {
-    let folded = |text: Ptr<Text>| {
-        let units = text.get().units();
-        if any_case == 0 { units } else { units.iter().map(|&unit| to_case(unit, true)).collect() }
-    };
-    (folded(a) == folded(b)).into()
-}
-
 /// In bytes: how long a text is that was written, or how much room it needs.
 fn give(text: &str, room: u32, to: Ptr<u16>) -> u32 {
     let units = wide_z(text);
@@ -171,15 +152,6 @@ extern "win64" fn LdrUnloadDll(base: usize) -> u32 {
     if FreeLibrary(base) == TRUE { SUCCESS } else { last() }
 }
 
-/// `ANSI_STRING`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Bytes {
-    length: u16,
-    room: u16,
-    bytes: Ptr<u8>,
-}
-
 /// By name, or, without one, by number.
 extern "win64" fn LdrGetProcedureAddress(
     base: usize,
@@ -193,8 +165,7 @@ extern "win64" fn LdrGetProcedureAddress(
     let found = if name.is_null() {
         module::sought(base, Symbol::Ordinal(ordinal as u16))
     } else {
-        let Bytes { length, bytes, .. } = name.get();
-        module::sought(base, Symbol::Name(&bytes.slice(length.into())))
+        module::sought(base, Symbol::Name(&name.get().elements()))
     };
     found.map_or_else(status::of, |at| {
         out.set(at.0 as usize);
@@ -209,7 +180,7 @@ table! {
         ZwFreeVirtualMemory = NtFreeVirtualMemory, NtDelayExecution, ZwDelayExecution = NtDelayExecution,
         NtWaitForSingleObject, ZwWaitForSingleObject = NtWaitForSingleObject, RtlGetSystemTimePrecise,
         RtlQueryPerformanceCounter = QueryPerformanceCounter, RtlQueryPerformanceFrequency = QueryPerformanceFrequency,
-        RtlExitUserProcess = ExitProcess, RtlUpcaseUnicodeChar, RtlDowncaseUnicodeChar, RtlEqualUnicodeString,
+        RtlExitUserProcess = ExitProcess,
         RtlGetCurrentDirectory_U, RtlSetCurrentDirectory_U, RtlGetFullPathName_U, LdrLoadDll, LdrUnloadDll,
         LdrGetProcedureAddress
 }

@@ -11,6 +11,7 @@ use crate::{
         wait::object,
     },
     object::Call,
+    rtl::counted::Text,
     teb,
 };
 use std::{
@@ -18,39 +19,6 @@ use std::{
     io::{Seek, SeekFrom},
     path::Path,
 };
-
-/// `UNICODE_STRING`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Text {
-    length: u16,
-    room: u16,
-    units: Ptr<u16>,
-}
-
-impl Text {
-    /// Whether it ends within a unit.
-    pub(super) fn is_odd(&self) -> bool {
-        self.length % 2 != 0
-    }
-
-    /// This text's room filled with units and a zero, which is not counted; none where they do not fit.
-    pub(super) fn take(self, units_z: &[u16]) -> Option<Self> {
-        let bytes = u16::try_from(units_z.len() * 2).ok().filter(|&n| n <= self.room)?;
-        self.units.fill(units_z);
-        Some(Self { length: bytes.saturating_sub(2), ..self })
-    }
-
-    /// Its units; none where it is nowhere.
-    pub(super) fn units(&self) -> Vec<u16> {
-        self.units.slice(usize::from(self.length) / 2).into_owned()
-    }
-
-    /// It, with lone surrogates replaced.
-    pub(super) fn string(&self) -> String {
-        String::from_utf16_lossy(&self.units())
-    }
-}
 
 /// `OBJECT_ATTRIBUTES`.
 #[repr(C)]
@@ -64,7 +32,7 @@ pub(crate) struct Attributes {
     quality: usize,
 }
 
-const _: () = assert!(size_of::<Text>() == 16 && size_of::<Attributes>() == 48);
+const _: () = assert!(size_of::<Attributes>() == 48);
 
 /// `IO_STATUS_BLOCK`.
 #[repr(C)]

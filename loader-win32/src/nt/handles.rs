@@ -1,7 +1,7 @@
 //! Handles: copies of them, and what can be asked of the objects behind them.
 
 use super::{
-    file::{Attributes, Text},
+    file::Attributes,
     objects::{create, done, object_for, open},
     status::{self, ACCESS_VIOLATION, SUCCESS},
     types,
@@ -14,6 +14,7 @@ use crate::{
         wait::object,
     },
     object::{INHERIT, Kind, Object, PROTECTED},
+    rtl::counted::Text,
     teb,
     text::{length, wide},
 };
@@ -237,7 +238,7 @@ extern "win64" fn NtCreateSymbolicLinkObject(
         return ACCESS_VIOLATION;
     }
     let target = target.get();
-    if target.is_odd() || target.units().is_empty() {
+    if target.length < 2 || target.length % 2 != 0 {
         return status::INVALID_PARAMETER;
     }
     create(out, access, attributes, Kind::Link(target.string()))
@@ -258,7 +259,12 @@ extern "win64" fn NtQuerySymbolicLinkObject(handle: usize, to: Ptr<Text>, len: P
         let mut units = wide(target);
         units.push(0);
         len.put(length(units.len() * 2));
-        to.get().take(&units).map(|text| to.set(text)).ok_or(status::BUFFER_TOO_SMALL)
+        let text = to.get();
+        let length = u16::try_from(units.len() * 2).ok().filter(|&length| length <= text.room);
+        let length = length.ok_or(status::BUFFER_TOO_SMALL)?;
+        text.at.fill(&units);
+        to.set(Text { length: length - 2, ..text }); // a link leads somewhere
+        Ok(())
     }))
 }
 

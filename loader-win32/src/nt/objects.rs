@@ -39,7 +39,7 @@ pub(super) fn name(attributes: Ptr<Attributes>) -> Result<Name, u32> {
     if name.is_null() {
         return if root.is_none() { Ok(Name::default()) } else { Err(status::OBJECT_NAME_INVALID) };
     }
-    if name.get().is_odd() {
+    if name.get().length % 2 != 0 {
         return Err(status::OBJECT_NAME_INVALID);
     }
     let (any_case, open_if) = (flags & OBJ_CASE_INSENSITIVE != 0, flags & OBJ_OPENIF != 0);

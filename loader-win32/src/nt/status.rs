@@ -107,9 +107,7 @@ pub(crate) const NOT_SUPPORTED: u32 = 0xc000_00bb;
 pub(crate) const TIMEOUT: u32 = 0x102;
 pub(crate) const OBJECT_NAME_EXISTS: u32 = 0x4000_0000;
 pub(crate) const MORE_ENTRIES: u32 = 0x105;
-pub(crate) const BUFFER_OVERFLOW: u32 = 0x8000_0005;
 pub(crate) const NO_MORE_ENTRIES: u32 = 0x8000_001a;
-pub(crate) const BUFFER_TOO_SMALL: u32 = 0xc000_0023;
 pub(crate) const INVALID_INFO_CLASS: u32 = 0xc000_0003;
 pub(crate) const INFO_LENGTH_MISMATCH: u32 = 0xc000_0004;
 pub(crate) const ACCESS_DENIED: u32 = 0xc000_0022;
@@ -124,6 +122,14 @@ pub(crate) const OBJECT_PATH_SYNTAX_BAD: u32 = 0xc000_003b;
 pub(crate) const OBJECT_PATH_NOT_FOUND: u32 = 0xc000_003a;
 pub(crate) const NOT_A_DIRECTORY: u32 = 0xc000_0103;
 pub(crate) const FILE_IS_A_DIRECTORY: u32 = 0xc000_00ba;
+pub(crate) const NAME_TOO_LONG: u32 = 0xc000_0106;
+pub(crate) const NO_MEMORY: u32 = 0xc000_0017;
+pub(crate) const BUFFER_TOO_SMALL: u32 = 0xc000_0023;
+pub(crate) const BUFFER_OVERFLOW: u32 = 0x8000_0005;
+pub(crate) const SOME_NOT_MAPPED: u32 = 0x0000_0107;
+pub(crate) const INVALID_PARAMETER_2: u32 = 0xc000_00f0;
+pub(crate) const INVALID_PARAMETER_4: u32 = 0xc000_00f2;
+pub(crate) const INVALID_PARAMETER_5: u32 = 0xc000_00f3;
 const UNSUCCESSFUL: u32 = 0xc000_0001;
 
 /// The error number of a status.
