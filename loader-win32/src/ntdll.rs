@@ -13,7 +13,18 @@ use crate::{
 use loader_core::HostTable;
 
 /// All of it.
-pub(crate) const TABLES: &[HostTable] = &[TABLE, nt::calls::TABLE, nt::file::TABLE, nt::image::TABLE, nt::ldr::TABLE, nt::memory::TABLE, nt::section::TABLE];
+pub(crate) const TABLES: &[HostTable] = &[
+    TABLE,
+    nt::calls::TABLE,
+    nt::file::TABLE,
+    nt::handles::TABLE,
+    nt::image::TABLE,
+    nt::keyed::TABLE,
+    nt::ldr::TABLE,
+    nt::memory::TABLE,
+    nt::objects::TABLE,
+    nt::section::TABLE,
+];
 
 /// `RTL_OSVERSIONINFOW`: a status instead of a `BOOL`.
 extern "win64" fn RtlGetVersion(out: Ptr<system::VersionInfo>) -> u32 {

@@ -6,13 +6,15 @@
 use crate::{
     futex::{self, Deadline},
     kernel32::{child::Child, job::Job, opened::Opened, port::Port},
-    lock, teb,
+    lock,
+    names::Names,
+    teb,
 };
 use std::{
     collections::{HashMap, VecDeque},
     fs::File,
     sync::{
-        Arc, Mutex, Weak,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{
             AtomicBool, AtomicI32, AtomicPtr, AtomicU32,
             Ordering::{Relaxed, SeqCst},
@@ -40,6 +42,8 @@ type Dispatcher = Mutex<Option<u32>>;
 /// A kernel object.
 pub(crate) struct Object {
     pub kind: Kind,
+    /// Its name, from the root of all names, if it has one.
+    pub path: OnceLock<String>,
     /// What an open file is beside a file of the host.
     pub opened: Opened,
     dispatcher: Arc<Dispatcher>,
@@ -49,17 +53,30 @@ pub(crate) struct Object {
 /// What kind of object, with its state.
 pub(crate) enum Kind {
     /// An event; `manual`: it stays set until it is reset.
-    Event { manual: bool, set: AtomicBool },
+    Event {
+        manual: bool,
+        set: AtomicBool,
+    },
     /// A semaphore.
-    Semaphore { count: AtomicI32, max: i32 },
+    Semaphore {
+        count: AtomicI32,
+        max: i32,
+    },
     /// A mutex: its owner's thread id, how often it holds it, and whether an owner ended without giving it back.
-    Mutex { owner: AtomicU32, depth: AtomicU32, abandoned: AtomicBool },
+    Mutex {
+        owner: AtomicU32,
+        depth: AtomicU32,
+        abandoned: AtomicBool,
+    },
     /// A waitable timer: see `kernel32::timer`.
     Timer(crate::kernel32::timer::Timer),
     /// A thread.
     Thread(Thread),
     /// A process, and what a handle of it may be used for: this one, never over while anyone can ask, or a child.
-    Process { access: u32, child: Option<Arc<Child>> },
+    Process {
+        access: u32,
+        child: Option<Arc<Child>>,
+    },
     /// An open file of the host.
     File(File),
     /// A section of a file, or of memory: see `kernel32::section`.
@@ -70,6 +87,11 @@ pub(crate) enum Kind {
     Job(Mutex<Job>),
     /// What this process may do: see `security::token`.
     Token,
+    /// A keyed event: see `nt::keyed`.
+    KeyedEvent,
+    /// A directory of names, and a link to another name: see `names`.
+    Directory,
+    Link(String),
     /// A search of a folder.
     Find(Mutex<crate::kernel32::file::Search>),
 }
@@ -90,6 +112,8 @@ pub(crate) struct Thread {
     pub halted: AtomicU32,
     /// Its registers then.
     pub registers: AtomicPtr<libc::ucontext_t>,
+    /// 1 where it was alerted: see `nt::keyed`.
+    pub alerted: AtomicU32,
     gone: AtomicBool,
     /// Nothing of it is left but the host's thread, which is about to end.
     over: AtomicBool,
@@ -166,17 +190,16 @@ impl Object {
     }
 
     /// Sets an event for those who wait for it now, or for the first of them where each takes it away from the others, and
-    /// leaves it reset. False where this is none.
-    pub(crate) fn pulse(&self) -> bool {
+    /// leaves it reset. Whether it was set; none where this is no event.
+    pub(crate) fn pulse(&self) -> Option<bool> {
         let _dispatcher = lock(&self.dispatcher);
-        let Kind::Event { manual, set } = &self.kind else { return false };
+        let Kind::Event { manual, set } = &self.kind else { return None };
         let waiters = lock(&self.waiters);
         for waiter in waiters.iter().take(if *manual { usize::MAX } else { 1 }) {
             waiter.pulsed.store(std::ptr::from_ref(self).cast_mut(), Relaxed);
             waiter.wake();
         }
-        set.store(false, Relaxed);
-        true
+        Some(set.swap(false, Relaxed))
     }
 
     /// The thread has ended and nothing of it is left.
@@ -261,10 +284,15 @@ impl Object {
             Kind::Mutex { owner, .. } => [0, me].contains(&owner.load(Relaxed)),
             Kind::Thread(t) => t.gone.load(Relaxed) || last.is_some_and(|last| last != t.id.load(Relaxed)),
             Kind::Timer(t) => t.is_set(),
-            Kind::File(_) => true,
+            Kind::File(_) | Kind::KeyedEvent => true,
             Kind::Process { child, .. } => child.as_ref().is_some_and(|c| c.has_ended()),
             Kind::Port(port) => port.has_packets(),
-            Kind::Section(_) | Kind::Find(_) | Kind::Job(_) | Kind::Token => false,
+            Kind::Section(_)
+            | Kind::Find(_)
+            | Kind::Job(_)
+            | Kind::Token
+            | Kind::Directory
+            | Kind::Link(_) => false,
         }
     }
 
@@ -303,11 +331,23 @@ impl Object {
     }
 }
 
+/// A handle: what it stands for, and what may be done with that through it.
+#[derive(Clone)]
+struct Slot {
+    object: Arc<Object>,
+    access: u32,
+}
+
+/// Every right that there is.
+pub(crate) const ANY_ACCESS: u32 = u32::MAX;
+
 /// The objects of a process: its handles and its names.
 pub(crate) struct Objects {
     dispatcher: Arc<Dispatcher>,
-    handles: Mutex<Vec<Option<Arc<Object>>>>,
-    names: Mutex<HashMap<String, Weak<Object>>>,
+    handles: Mutex<Vec<Option<Slot>>>,
+    pub(crate) names: Names,
+    /// Those that there were; by their numbers they are found.
+    threads: Mutex<Vec<Weak<Object>>>,
     /// Those that a thread may own when it ends.
     mutexes: Mutex<Vec<Weak<Object>>>,
     /// What was said of handles that are otherwise than the rest: [`INHERIT`], [`PROTECTED`].
@@ -325,7 +365,8 @@ impl Objects {
         let objects = Self {
             dispatcher: Arc::default(),
             handles: Mutex::default(),
-            names: Mutex::default(),
+            names: Names::default(),
+            threads: Mutex::default(),
             mutexes: Mutex::default(),
             flags: Mutex::default(),
         };
@@ -346,6 +387,7 @@ impl Objects {
     pub(crate) fn make(&self, kind: Kind) -> Arc<Object> {
         let new = Object {
             kind,
+            path: OnceLock::new(),
             opened: Opened::default(),
             dispatcher: Arc::clone(&self.dispatcher),
             waiters: Mutex::default(),
@@ -380,36 +422,22 @@ impl Objects {
         self.add(self.make(kind))
     }
 
-    /// A handle of an object: a multiple of four, as on Windows.
+    /// A handle of an object, for everything: a multiple of four, as on Windows.
     pub(crate) fn add(&self, object: Arc<Object>) -> usize {
+        self.add_for(object, ANY_ACCESS)
+    }
+
+    /// A handle of an object, for some of what may be done with it.
+    pub(crate) fn add_for(&self, object: Arc<Object>, access: u32) -> usize {
         let mut handles = lock(&self.handles);
         let free = handles.iter().skip(3).position(Option::is_none);
         let index = free.map_or(handles.len(), |i| i + 3);
+        let new = Some(Slot { object, access });
         match handles.get_mut(index) {
-            Some(slot) => *slot = Some(object),
-            None => handles.push(Some(object)),
+            Some(slot) => *slot = new,
+            None => handles.push(new),
         }
         (index + 1) * 4
-    }
-
-    /// The object of that name, or a new one that gets it; whether it was there.
-    pub(crate) fn named(&self, name: &str, kind: Kind) -> (Arc<Object>, bool) {
-        if name.is_empty() {
-            return (self.make(kind), false);
-        }
-        let mut names = lock(&self.names);
-        if let Some(old) = names.get(name).and_then(Weak::upgrade) {
-            return (old, true);
-        }
-        let new = self.make(kind);
-        names.retain(|_, o| o.strong_count() > 0);
-        names.insert(name.into(), Arc::downgrade(&new));
-        (new, false)
-    }
-
-    /// The object of that name, where there is one.
-    pub(crate) fn find(&self, name: &str) -> Option<Arc<Object>> {
-        lock(&self.names).get(name)?.upgrade()
     }
 
     /// The object behind a handle.
@@ -417,17 +445,39 @@ impl Objects {
         match handle {
             CURRENT_PROCESS => Some(self.make(Kind::Process { access: PROCESS_ALL_ACCESS, child: None })),
             CURRENT_THREAD => Some(self.current_thread()),
-            _ => {
-                let handles = lock(&self.handles);
-                let index = (handle / 4).checked_sub(1).filter(|_| handle.is_multiple_of(4))?;
-                handles.get(index)?.clone()
-            }
+            _ => self.slot(handle).map(|slot| slot.object),
         }
+    }
+
+    fn slot(&self, handle: usize) -> Option<Slot> {
+        let index = (handle / 4).checked_sub(1).filter(|_| handle.is_multiple_of(4))?;
+        lock(&self.handles).get(index)?.clone()
+    }
+
+    /// What may be done through a handle.
+    pub(crate) fn access(&self, handle: usize) -> Option<u32> {
+        match handle {
+            CURRENT_PROCESS | CURRENT_THREAD => Some(ANY_ACCESS),
+            _ => self.slot(handle).map(|slot| slot.access),
+        }
+    }
+
+    /// The thread of that number, as long as somebody knows it, even if it has ended.
+    pub(crate) fn known_thread(&self, id: u32) -> Option<Arc<Object>> {
+        let threads: Vec<_> = lock(&self.threads).iter().filter_map(Weak::upgrade).collect();
+        threads.into_iter().find(|object| object.thread().is_some_and(|t| t.id.load(SeqCst) == id))
+    }
+
+    /// How many handles there are of an object.
+    pub(crate) fn handles_of(&self, object: &Arc<Object>) -> usize {
+        lock(&self.handles).iter().flatten().filter(|slot| Arc::ptr_eq(&slot.object, object)).count()
     }
 
     /// The objects of a kind that there are handles of.
     pub(crate) fn of_kind(&self, wanted: impl Fn(&Kind) -> bool) -> Vec<Arc<Object>> {
-        lock(&self.handles).iter().flatten().filter(|object| wanted(&object.kind)).cloned().collect()
+        let handles = lock(&self.handles);
+        let objects = handles.iter().flatten().map(|slot| &slot.object);
+        objects.filter(|object| wanted(&object.kind)).cloned().collect()
     }
 
     /// How many handles there are.
@@ -445,10 +495,11 @@ impl Objects {
                 return None;
             }
             flags.remove(&handle);
-            let object = handles.get_mut(index)?.take()?; // the object itself goes after the lock
+            let object = handles.get_mut(index)?.take()?.object; // the object itself goes after the lock
             // Only these want to know: to look at all handles takes its time.
             let wants_to_know = matches!(object.kind, Kind::Port(_) | Kind::Job(_));
-            let last = wants_to_know && !handles.iter().flatten().any(|other| Arc::ptr_eq(other, &object));
+            let last =
+                wants_to_know && !handles.iter().flatten().any(|other| Arc::ptr_eq(&other.object, &object));
             (object, last)
         };
         match &object.kind {
@@ -477,7 +528,7 @@ impl Objects {
     /// The process ends, and all handles with it: names of files go that were to go with them. The handles themselves stay
     /// for threads that still run.
     pub(crate) fn end(&self) {
-        lock(&self.handles).iter().flatten().for_each(|object| object.opened.end());
+        lock(&self.handles).iter().flatten().for_each(|slot| slot.object.opened.end());
     }
 
     /// A new thread object; the thread that it is for adopts it.
@@ -485,7 +536,11 @@ impl Objects {
         let thread = Thread::default();
         thread.exit_code.store(STILL_ACTIVE, Relaxed);
         thread.suspended.store(suspended, Relaxed);
-        self.make(Kind::Thread(thread))
+        let new = self.make(Kind::Thread(thread));
+        let mut threads = lock(&self.threads);
+        threads.retain(|thread| thread.strong_count() > 0);
+        threads.push(Arc::downgrade(&new));
+        new
     }
 
     /// The calling thread's object.

@@ -16,13 +16,13 @@ use crate::{
     },
     ldr::{Listed, Lists},
     memory::{Memory, book::MemoryUse},
-    ntdll,
+    nt, ntdll,
     object::{Kind, Objects, PROCESS_ALL_ACCESS},
     ole,
     path::Drives,
     peb, powrprof, profile, query,
     registry::{self, Registry},
-    security, shell32, sockets, teb, text, tracing, unconnected, user32, variadic, version, wsprintf,
+    rtl, security, shell32, sockets, teb, text, tracing, unconnected, user32, variadic, version, wsprintf,
 };
 use loader_core::{Addr, ErrorKind, HostModule, HostTable};
 use std::{
@@ -53,6 +53,7 @@ pub struct Process {
     pub(crate) lists: Lists,
     pub(crate) symbols: dbghelp::Sessions,
     pub(crate) fibers: fiber::Known,
+    pub(crate) meetings: nt::keyed::Meetings,
     pub(crate) registry: Registry,
     pub(crate) control: Control,
 }
@@ -99,6 +100,7 @@ impl Process {
             lists: Lists::default(),
             symbols: dbghelp::Sessions::default(),
             fibers: fiber::Known::default(),
+            meetings: nt::keyed::Meetings::default(),
             registry: Registry::default(),
             control: Control::default(),
         }))
@@ -263,7 +265,7 @@ fn modules() -> &'static [(&'static str, Vec<HostTable>)] {
         vec![
             ("KERNEL32.dll", kernel32::TABLES.to_vec()),
             ("KERNELBASE.dll", kernel32::TABLES.to_vec()),
-            ("ntdll.dll", [ntdll::TABLES, query::TABLES].concat()),
+            ("ntdll.dll", [ntdll::TABLES, query::TABLES, rtl::TABLES].concat()),
             ("ucrtbase.dll", [&*ucrt, &[second_names]].concat()),
             ("msvcrt.dll", [crt::SHARED, crt::MSVCRT].concat()),
             ("bcrypt.dll", vec![bcrypt::BCRYPT]),

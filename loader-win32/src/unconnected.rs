@@ -5,8 +5,9 @@ use crate::{
     guest::Ptr,
     kernel32::{
         Bool, FALSE,
+        named::{CreateEventW, ResetEvent, SetEvent},
         system::computer_name,
-        wait::{CloseHandle, CreateEventW, ResetEvent, SetEvent, WaitForMultipleObjectsEx},
+        wait::{CloseHandle, WaitForMultipleObjectsEx},
     },
     teb,
     text::Text,
@@ -99,7 +100,7 @@ extern "win64" fn no_entry() -> usize {
 }
 
 extern "win64" fn WSACreateEvent() -> usize {
-    CreateEventW(0, 1, 0, Ptr::NULL)
+    CreateEventW(Ptr::NULL, 1, 0, Ptr::NULL)
 }
 
 table! {

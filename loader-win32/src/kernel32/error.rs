@@ -29,8 +29,6 @@ pub(crate) mod code {
     pub(crate) const ALREADY_EXISTS: u32 = 183;
     pub(crate) const BAD_EXE_FORMAT: u32 = 193;
     pub(crate) const ENVVAR_NOT_FOUND: u32 = 203;
-    pub(crate) const NOT_OWNER: u32 = 288;
-    pub(crate) const TOO_MANY_POSTS: u32 = 298;
     pub(crate) const PARTIAL_COPY: u32 = 299;
     pub(crate) const INVALID_ADDRESS: u32 = 487;
     pub(crate) const NOACCESS: u32 = 998;

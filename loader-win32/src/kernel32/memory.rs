@@ -66,7 +66,13 @@ extern "win64" fn VirtualProtect(at: u64, len: u64, new: u32, old: Ptr<u32>) -> 
     answer(protect(None, at, len, new, old))
 }
 
-pub(crate) extern "win64" fn VirtualProtectEx(process: usize, at: u64, len: u64, new: u32, old: Ptr<u32>) -> Bool {
+pub(crate) extern "win64" fn VirtualProtectEx(
+    process: usize,
+    at: u64,
+    len: u64,
+    new: u32,
+    old: Ptr<u32>,
+) -> Bool {
     let child = process_of(process, PROCESS_VM_OPERATION);
     answer(child.and_then(|child| protect(child.as_deref(), at, len, new, old)))
 }

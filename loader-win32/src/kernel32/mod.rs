@@ -24,6 +24,7 @@ pub(crate) mod locks;
 pub(crate) mod lstr;
 pub(crate) mod memory;
 pub(crate) mod module;
+pub(crate) mod named;
 pub(crate) mod opened;
 pub(crate) mod pictures;
 pub(crate) mod pipe;
@@ -89,6 +90,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     memory::TABLE,
     crate::nt::memory::NEWER,
     module::TABLE,
+    named::TABLE,
     psapi::TABLE,
     queues::TABLE,
     pictures::TABLE,

@@ -9,10 +9,11 @@
 use super::{
     Bool, FALSE, TRUE,
     module::FreeLibrary,
+    named::{ReleaseMutex, ReleaseSemaphore, SetEvent},
     sync::{LeaveCriticalSection, Section},
     thread::spawn,
     timer::moment,
-    wait::{ReleaseMutex, ReleaseSemaphore, SetEvent, object},
+    wait::object,
 };
 use crate::{
     futex::{self, Deadline},

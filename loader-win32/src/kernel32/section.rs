@@ -1,10 +1,12 @@
 //! Sections and their views: files, or memory that several views share.
 
 use super::{
-    Bool, answer,
+    Bool, FALSE, answer,
     error::{code, from_io, from_os},
     fail,
-    wait::{create, object, open},
+    named::inherits,
+    transfer::Security,
+    wait::{create_for, object, open_for},
 };
 use crate::{
     guest::Ptr,
@@ -12,8 +14,10 @@ use crate::{
         book::{Shown, View},
         protect::{self, Protect},
     },
+    nt::{objects::object_for, status},
     object::{Kind, Object},
     teb,
+    text::Text,
 };
 use loader_core::Rights;
 use std::{fs::File, sync::Arc};
@@ -110,9 +114,35 @@ pub(crate) fn section(handle: usize, protect: u32, len: u64) -> Result<Section, 
     Ok(Section { file: Arc::new(file), len, most, named, committed })
 }
 
-fn make(handle: usize, protect: u32, high: u32, low: u32, name: &str) -> usize {
-    match section(handle, protect, wide(high, low)) {
-        Ok(section) => create(name, Kind::Section(section)),
+/// That a section may be asked about.
+pub(crate) const QUERY: u32 = 1;
+
+/// What a handle of a section has to allow for a view with this protection.
+pub(crate) fn access_for(protect: Protect) -> u32 {
+    const MAP_WRITE: u32 = 2;
+    const MAP_READ: u32 = 4;
+    const MAP_EXECUTE: u32 = 8;
+    let needs = protect.needs();
+    let execute = if needs.contains(Rights::EXECUTE) { MAP_EXECUTE } else { 0 };
+    execute | if needs.contains(Rights::WRITE) { MAP_WRITE } else { MAP_READ }
+}
+
+extern "win64" fn CreateFileMapping<T: Text>(
+    file: usize,
+    security: Ptr<Security>,
+    protect: u32,
+    high: u32,
+    low: u32,
+    name: Ptr<T>,
+) -> usize {
+    const STANDARD: u32 = 0xf_0000;
+    const MAP_READ: u32 = 4;
+    match section(file, protect, wide(high, low)) {
+        Ok(section) => {
+            let most = Protect::new(protect & 0xff).map_or(0, access_for);
+            let access = STANDARD | QUERY | MAP_READ | most;
+            create_for(&T::string(name), Kind::Section(section), access, inherits(security))
+        }
         Err(e) => fail(e) as usize,
     }
 }
@@ -121,34 +151,11 @@ fn wide(high: u32, low: u32) -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
-extern "win64" fn CreateFileMappingA(
-    file: usize,
-    _security: usize,
-    protect: u32,
-    high: u32,
-    low: u32,
-    name: Ptr<u8>,
-) -> usize {
-    make(file, protect, high, low, &name.string())
-}
-
-extern "win64" fn CreateFileMappingW(
-    file: usize,
-    _security: usize,
-    protect: u32,
-    high: u32,
-    low: u32,
-    name: Ptr<u16>,
-) -> usize {
-    make(file, protect, high, low, &name.string())
-}
-
-extern "win64" fn OpenFileMappingA(_access: u32, _inherit: Bool, name: Ptr<u8>) -> usize {
-    open(&name.string(), |kind| matches!(kind, Kind::Section(_)))
-}
-
-extern "win64" fn OpenFileMappingW(_access: u32, _inherit: Bool, name: Ptr<u16>) -> usize {
-    open(&name.string(), |kind| matches!(kind, Kind::Section(_)))
+/// Running code from a view has a number of its own here.
+extern "win64" fn OpenFileMapping<T: Text>(access: u32, inherit: Bool, name: Ptr<T>) -> usize {
+    let execute = if access & FILE_MAP_EXECUTE != 0 { 8 } else { 0 };
+    let access = access & !FILE_MAP_EXECUTE | execute;
+    open_for(&T::string(name), access, inherit != FALSE, |kind| matches!(kind, Kind::Section(_)))
 }
 
 /// The protection that a view with this access has. Writing comes before reading, and copying is for who asks for nothing
@@ -194,7 +201,10 @@ extern "win64" fn MapViewOfFile(handle: usize, access: u32, high: u32, low: u32,
 
 extern "win64" fn MapViewOfFileEx(handle: usize, access: u32, high: u32, low: u32, len: u64, at: u64) -> u64 {
     let part = Part { offset: wide(high, low), len, at };
-    let view = object(handle).and_then(|o| map(&o, wanted(access)?, &part));
+    let view = wanted(access).and_then(|protect| {
+        let object = object_for(handle, access_for(protect)).map_err(status::dos_error)?;
+        map(&object, protect, &part)
+    });
     view.unwrap_or_else(|e| fail(e) as u64)
 }
 
@@ -210,6 +220,7 @@ pub(crate) extern "win64" fn FlushViewOfFile(at: u64, _len: u64) -> Bool {
 table! {
     /// Sections.
     pub(crate) TABLE:
-        CreateFileMappingA, CreateFileMappingW, OpenFileMappingA, OpenFileMappingW, MapViewOfFile, MapViewOfFileEx,
+        CreateFileMappingA = CreateFileMapping::<u8>, CreateFileMappingW = CreateFileMapping::<u16>,
+        OpenFileMappingA = OpenFileMapping::<u8>, OpenFileMappingW = OpenFileMapping::<u16>, MapViewOfFile, MapViewOfFileEx,
         UnmapViewOfFile, FlushViewOfFile
 }

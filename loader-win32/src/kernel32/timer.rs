@@ -1,15 +1,11 @@
 //! Timers that can be waited for, and that have a thread make a call. Nobody keeps their time: whoever waits looks at the clock.
 
-use super::{
-    Bool, TRUE, answer,
-    error::code,
-    time::GetSystemTimeAsFileTime,
-    wait::{create, object},
-};
+use super::{Bool, TRUE, answer, error::code, time::GetSystemTimeAsFileTime};
 use crate::{
     futex,
     guest::Ptr,
     lock,
+    nt::{objects::object_for, status, types::MODIFY_STATE},
     object::{Call, Kind, current_thread_id},
     teb,
 };
@@ -58,7 +54,7 @@ impl State {
 }
 
 impl Timer {
-    fn kind(manual: bool) -> Kind {
+    pub(crate) fn kind(manual: bool) -> Kind {
         Kind::Timer(Self { manual, state: Mutex::default() })
     }
 
@@ -70,6 +66,12 @@ impl Timer {
     /// When it will be set.
     pub(crate) fn due(&self) -> Option<Duration> {
         lock(&self.state).now().due
+    }
+
+    /// How long it is until then, in hundreds of nanoseconds; less than nothing where that is over, or never was.
+    pub(crate) fn left(&self) -> i64 {
+        let due = self.due().map(|due| due.saturating_sub(futex::now()).as_nanos() / 100);
+        due.map_or(-1, |left| i64::try_from(left).unwrap_or(i64::MAX))
     }
 
     /// The call that a thread is to make for it now.
@@ -96,36 +98,45 @@ pub(crate) fn moment(due: i64) -> Duration {
     futex::now() + Duration::from_nanos(left.unsigned_abs().saturating_mul(100))
 }
 
-/// Changes a timer's state; who waits looks again.
-fn change(handle: usize, f: impl FnOnce(&mut State)) -> Result<(), u32> {
-    object(handle)?.change(|kind| match kind {
+/// Changes a timer's state, and says whether it was set before; who waits looks again. Errors are statuses.
+fn change(handle: usize, f: impl FnOnce(&mut State)) -> Result<bool, u32> {
+    object_for(handle, MODIFY_STATE)?.change(|kind| match kind {
         Kind::Timer(timer) => {
-            f(&mut lock(&timer.state));
-            Ok(())
+            let mut state = lock(&timer.state);
+            let was = state.now().set;
+            f(&mut state);
+            Ok(was)
         }
-        _ => Err(code::INVALID_HANDLE),
+        _ => Err(status::OBJECT_TYPE_MISMATCH),
     })
 }
 
-extern "win64" fn CreateWaitableTimerA(_security: usize, manual: Bool, name: Ptr<u8>) -> usize {
-    create(&name.string(), Timer::kind(manual != 0))
+/// Sets a timer; whether it was set before.
+pub(crate) fn set(
+    handle: usize,
+    due: i64,
+    period: u32,
+    function: usize,
+    argument: usize,
+) -> Result<bool, u32> {
+    let (due, period) = (Some(moment(due)), Duration::from_millis(period.into()));
+    let thread = current_thread_id();
+    let routine = (function != 0).then_some(Routine { thread, function, argument, due: false });
+    let was = change(handle, |state| *state = State { set: false, due, period, routine })?;
+    if routine.is_some() {
+        let process = teb::process();
+        let _ = process.objects.current_thread(); // calls are made by threads that are known
+        process.objects.get(handle).iter().for_each(|timer| teb::own(|o| o.keep_timer(timer)));
+    }
+    Ok(was)
 }
 
-extern "win64" fn CreateWaitableTimerW(_security: usize, manual: Bool, name: Ptr<u16>) -> usize {
-    create(&name.string(), Timer::kind(manual != 0))
-}
-
-extern "win64" fn CreateWaitableTimerExA(_security: usize, name: Ptr<u8>, flags: u32, _access: u32) -> usize {
-    create(&name.string(), Timer::kind(flags & 1 != 0))
-}
-
-extern "win64" fn CreateWaitableTimerExW(
-    _security: usize,
-    name: Ptr<u16>,
-    flags: u32,
-    _access: u32,
-) -> usize {
-    create(&name.string(), Timer::kind(flags & 1 != 0))
+/// It stays as it is: one that is set stays set.
+pub(crate) fn cancel(handle: usize) -> Result<bool, u32> {
+    change(handle, |state| {
+        state.now().due = None;
+        state.routine = None;
+    })
 }
 
 extern "win64" fn SetWaitableTimer(
@@ -136,20 +147,11 @@ extern "win64" fn SetWaitableTimer(
     argument: usize,
     _resume: Bool,
 ) -> Bool {
-    let Ok(period) = u64::try_from(period) else { return super::fail(code::INVALID_PARAMETER) };
+    let Ok(period) = u32::try_from(period) else { return super::fail(code::INVALID_PARAMETER) };
     if due.is_null() {
         return super::fail(code::INVALID_PARAMETER);
     }
-    let (due, period) = (Some(moment(due.get())), Duration::from_millis(period));
-    let thread = current_thread_id();
-    let routine = (function != 0).then_some(Routine { thread, function, argument, due: false });
-    let set = change(handle, |state| *state = State { set: false, due, period, routine });
-    if routine.is_some() && set.is_ok() {
-        let process = teb::process();
-        let _ = process.objects.current_thread(); // calls are made by threads that are known
-        process.objects.get(handle).iter().for_each(|timer| teb::own(|o| o.keep_timer(timer)));
-    }
-    answer(set)
+    answer(set(handle, due.get(), period, function, argument).map(drop).map_err(status::dos_error))
 }
 
 extern "win64" fn SetWaitableTimerEx(
@@ -164,17 +166,12 @@ extern "win64" fn SetWaitableTimerEx(
     SetWaitableTimer(handle, due, period, routine, argument, TRUE)
 }
 
-/// It stays as it is: one that is set stays set.
 extern "win64" fn CancelWaitableTimer(handle: usize) -> Bool {
-    answer(change(handle, |state| {
-        state.now().due = None;
-        state.routine = None;
-    }))
+    answer(cancel(handle).map(drop).map_err(status::dos_error))
 }
 
 table! {
     /// Timers.
     pub(crate) TABLE:
-        CreateWaitableTimerA, CreateWaitableTimerW, CreateWaitableTimerExA, CreateWaitableTimerExW, SetWaitableTimer,
-        SetWaitableTimerEx, CancelWaitableTimer
+        SetWaitableTimer, SetWaitableTimerEx, CancelWaitableTimer
 }

@@ -6,9 +6,10 @@ use super::{
     error::{code, from_os},
     fail,
     file::on_file,
+    named::SetEvent,
     opened::SKIP_PORT_ON_SUCCESS,
     port::{self, Packet},
-    wait::{SetEvent, WaitForSingleObject, object},
+    wait::{WaitForSingleObject, object},
 };
 use crate::{
     guest::Ptr,
@@ -266,7 +267,7 @@ extern "win64" fn SetFileCompletionNotificationModes(handle: usize, modes: u8) -
 pub(crate) struct Security {
     length: u32,
     descriptor: usize,
-    inherit: Bool,
+    pub inherit: Bool,
 }
 
 /// A pipe; the host decides how much it holds.

@@ -1,24 +1,21 @@
 //! What KERNEL32 does, by NT's names and with statuses: waits, the end, time, folders.
 
-use super::{
-    file::Text,
-    status::{self, ACCESS_VIOLATION, INVALID_PARAMETER, SUCCESS, last},
-};
+use super::status::{self, ACCESS_VIOLATION, INVALID_PARAMETER, SUCCESS, last};
 use crate::{
     guest::Ptr,
     kernel32::{
         file::set_current,
-        strings::to_case,
         system::ExitProcess,
         time::{QueryPerformanceCounter, QueryPerformanceFrequency, file_time},
         wait::{SleepEx, WaitForSingleObjectEx},
     },
+    rtl::counted::Text,
     teb,
     text::{length, wide, wide_z},
 };
 
 /// A time as NT has it, in milliseconds from now: a negative one counts from now, none is without end.
-fn milliseconds(time: Ptr<i64>) -> u32 {
+pub(super) fn milliseconds(time: Ptr<i64>) -> u32 {
     if time.is_null() || time.get() == i64::MIN {
         return u32::MAX;
     }
@@ -34,32 +31,18 @@ extern "win64" fn NtDelayExecution(alertable: u8, time: Ptr<i64>) -> u32 {
     SleepEx(milliseconds(time), alertable.into())
 }
 
-extern "win64" fn NtWaitForSingleObject(handle: usize, alertable: u8, time: Ptr<i64>) -> u32 {
-    match WaitForSingleObjectEx(handle, milliseconds(time), alertable.into()) {
-        u32::MAX => last(),
-        waited => waited, // the numbers are the same
-    }
+pub(super) extern "win64" fn NtWaitForSingleObject(handle: usize, alertable: u8, time: Ptr<i64>) -> u32 {
+    waited(WaitForSingleObjectEx(handle, milliseconds(time), alertable.into()))
+}
+
+/// What a wait of KERNEL32 has said: the numbers are the same, but for failures.
+pub(super) fn waited(answer: u32) -> u32 {
+    if answer == u32::MAX { last() } else { answer }
 }
 
 /// The time with all its digits.
 extern "win64" fn RtlGetSystemTimePrecise() -> i64 {
     file_time()
-}
-
-extern "win64" fn RtlUpcaseUnicodeChar(unit: u16) -> u16 {
-    to_case(unit, true)
-}
-
-extern "win64" fn RtlDowncaseUnicodeChar(unit: u16) -> u16 {
-    to_case(unit, false)
-}
-
-extern "win64" fn RtlEqualUnicodeString(a: Ptr<Text>, b: Ptr<Text>, any_case: u8) -> u8 {
-    let folded = |text: Ptr<Text>| {
-        let units = text.get().units();
-        if any_case == 0 { units } else { units.iter().map(|&unit| to_case(unit, true)).collect() }
-    };
-    (folded(a) == folded(b)).into()
 }
 
 /// In bytes: how long a text is that was written, or how much room it needs.
@@ -101,6 +84,6 @@ table! {
         NtDelayExecution, ZwDelayExecution = NtDelayExecution,
         NtWaitForSingleObject, ZwWaitForSingleObject = NtWaitForSingleObject, RtlGetSystemTimePrecise,
         RtlQueryPerformanceCounter = QueryPerformanceCounter, RtlQueryPerformanceFrequency = QueryPerformanceFrequency,
-        RtlExitUserProcess = ExitProcess, RtlUpcaseUnicodeChar, RtlDowncaseUnicodeChar, RtlEqualUnicodeString,
+        RtlExitUserProcess = ExitProcess,
         RtlGetCurrentDirectory_U, RtlSetCurrentDirectory_U, RtlGetFullPathName_U
 }

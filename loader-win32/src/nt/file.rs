@@ -5,11 +5,13 @@ use crate::{
     guest::Ptr,
     kernel32::{
         file::{self, BACKUP_SEMANTICS, Request, on_file, on_path},
+        named::SetEvent,
         opened,
         transfer::{read, write},
-        wait::{SetEvent, object},
+        wait::object,
     },
     object::Call,
+    rtl::counted::Text,
     teb,
 };
 use std::{
@@ -18,62 +20,19 @@ use std::{
     path::Path,
 };
 
-/// `UNICODE_STRING`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Text {
-    length: u16,
-    room: u16,
-    units: Ptr<u16>,
-}
-
-impl Text {
-    /// Its units; none where it is nowhere.
-    pub(super) fn units(&self) -> Vec<u16> {
-        self.units.slice(usize::from(self.length) / 2).into_owned()
-    }
-
-    /// How many bytes there is room for.
-    pub(super) fn room(&self) -> usize {
-        self.room.into()
-    }
-
-    /// Where they go.
-    pub(super) fn place(&self) -> Ptr<u8> {
-        self.units.cast()
-    }
-
-    /// The same place with another length, in bytes.
-    pub(super) fn with_length(self, bytes: usize) -> Self {
-        Self { length: u16::try_from(bytes).unwrap_or(u16::MAX), ..self }
-    }
-
-    /// It, with lone surrogates replaced.
-    pub(super) fn string(&self) -> String {
-        String::from_utf16_lossy(&self.units())
-    }
-}
-
 /// `OBJECT_ATTRIBUTES`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Attributes {
-    length: u32,
-    root: usize,
-    name: Ptr<Text>,
-    flags: u32,
+    pub(super) length: u32,
+    pub(super) root: usize,
+    pub(super) name: Ptr<Text>,
+    pub(super) flags: u32,
     descriptor: usize,
     quality: usize,
 }
 
-const _: () = assert!(size_of::<Text>() == 16 && size_of::<Attributes>() == 48);
-
-impl Attributes {
-    /// The name, where there is one.
-    pub(super) fn name(&self) -> Option<String> {
-        (!self.name.is_null()).then(|| self.name.get().string())
-    }
-}
+const _: () = assert!(size_of::<Attributes>() == 48);
 
 /// `IO_STATUS_BLOCK`.
 #[repr(C)]

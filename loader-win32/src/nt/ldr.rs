@@ -1,7 +1,7 @@
 //! Libraries by NT's calls: KERNEL32's, with counted names and statuses.
 
 use super::{
-    file::Text,
+    objects::done,
     status::{self, ACCESS_VIOLATION, BUFFER_TOO_SMALL, DLL_NOT_FOUND, INVALID_PARAMETER, SUCCESS, last},
 };
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
         module::{self, FreeLibrary, ask, file_name},
         search,
     },
+    rtl::counted::{Bytes, Text},
     teb,
     text::wide,
 };
@@ -35,15 +36,6 @@ extern "win64" fn LdrUnloadDll(base: usize) -> u32 {
     if FreeLibrary(base) == TRUE { SUCCESS } else { last() }
 }
 
-/// `ANSI_STRING`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Bytes {
-    length: u16,
-    room: u16,
-    bytes: Ptr<u8>,
-}
-
 /// By name, or, without one, by number.
 extern "win64" fn LdrGetProcedureAddress(
     base: usize,
@@ -57,8 +49,7 @@ extern "win64" fn LdrGetProcedureAddress(
     let found = if name.is_null() {
         module::sought(base, Symbol::Ordinal(ordinal as u16))
     } else {
-        let Bytes { length, bytes, .. } = name.get();
-        module::sought(base, Symbol::Name(&bytes.slice(length.into())))
+        module::sought(base, Symbol::Name(&name.get().elements()))
     };
     found.map_or_else(status::of, |at| {
         out.set(at.0 as usize);
@@ -94,7 +85,7 @@ extern "win64" fn LdrGetDllHandleEx(
     });
     match kept {
         Err(code::MOD_NOT_FOUND) => DLL_NOT_FOUND,
-        kept => status::from(kept.map_err(status::of)),
+        kept => done(kept.map_err(status::of)),
     }
 }
 
@@ -107,25 +98,24 @@ extern "win64" fn LdrGetDllHandle(_folders: usize, _flags: usize, name: Ptr<Text
 extern "win64" fn LdrAddRefDll(flags: u32, base: usize) -> u32 {
     const KEEP: u32 = 1;
     let base = Addr(base as u64);
-    let done = match flags {
+    let kept = match flags {
         0 => ask(|s| s.add_ref(base)),
         KEEP => ask(|s| s.pin(base)),
         _ => return INVALID_PARAMETER,
     };
-    status::from(done.map_err(status::of))
+    done(kept.map_err(status::of))
 }
 
 /// Writes a text into a counted one: as much of it as there is room for, with a zero where there is.
 fn give(name: &str, to: Ptr<Text>) -> u32 {
-    let units = wide(name);
-    let bytes: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
-    let place = to.get();
-    let fits = bytes.len().min(place.room());
-    place.place().fill(&bytes[..fits]);
-    if fits + 2 <= place.room() {
-        place.place().at(fits).fill(&[0; 2]);
+    let bytes: Vec<u8> = wide(name).iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    let (room, place) = (usize::from(to.get().room), to.get().at.cast::<u8>());
+    let fits = bytes.len().min(room);
+    place.fill(&bytes[..fits]);
+    if fits + 2 <= room {
+        place.at(fits).fill(&[0; 2]);
     }
-    to.set(place.with_length(fits));
+    to.set(Text { length: fits as u16, ..to.get() });
     if fits < bytes.len() { BUFFER_TOO_SMALL } else { SUCCESS }
 }
 
@@ -143,8 +133,8 @@ extern "win64" fn LdrGetDllDirectory(to: Ptr<Text>) -> u32 {
     }
     let folder = search::own();
     let needed = (wide(&folder).len() + 1) * 2;
-    if needed > to.get().room() {
-        to.set(to.get().with_length(needed));
+    if needed > to.get().room.into() {
+        to.set(Text { length: u16::try_from(needed).unwrap_or(u16::MAX), ..to.get() });
         return BUFFER_TOO_SMALL;
     }
     give(&folder, to)

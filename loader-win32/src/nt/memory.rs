@@ -1,6 +1,9 @@
 //! Virtual memory by NT's calls: places and lengths come back as they were rounded, and how high a place may be can be said.
 
-use super::status::{self, ACCESS_VIOLATION, INFO_LENGTH_MISMATCH, INVALID_PARAMETER, SUCCESS, last};
+use super::{
+    objects::done,
+    status::{self, ACCESS_VIOLATION, INFO_LENGTH_MISMATCH, INVALID_PARAMETER, SUCCESS, last},
+};
 use crate::{
     guest::Ptr,
     kernel32::{
@@ -160,7 +163,7 @@ extern "win64" fn NtAllocateVirtualMemory(
         return ACCESS_VIOLATION;
     }
     let bounds = Bounds::of_zero_bits(zero_bits);
-    status::from(bounds.and_then(|bounds| allocated(process, bounds, at, len, kind, protect)))
+    done(bounds.and_then(|bounds| allocated(process, bounds, at, len, kind, protect)))
 }
 
 /// `MEM_EXTENDED_PARAMETER`.
@@ -239,7 +242,7 @@ extern "win64" fn NtAllocateVirtualMemoryEx(
     if count != 0 && parameters.is_null() {
         return INVALID_PARAMETER;
     }
-    status::from(bounds(parameters, count).and_then(|bounds| match bounds {
+    done(bounds(parameters, count).and_then(|bounds| match bounds {
         Some(_) if at.get() != 0 => Err(INVALID_PARAMETER), // one or the other
         bounds => allocated(process, bounds, at, len, kind, protect),
     }))
@@ -364,7 +367,7 @@ extern "win64" fn NtQueryVirtualMemory(
                 SUCCESS
             }
         },
-        REGION => status::from(region(process, at, to, room).map(|given| needed.put(given))),
+        REGION => done(region(process, at, to, room).map(|given| needed.put(given))),
         _ => status::INVALID_INFO_CLASS,
     }
 }
@@ -414,11 +417,23 @@ fn copied(done: Bool) -> u32 {
     }
 }
 
-extern "win64" fn NtReadVirtualMemory(process: usize, from: u64, to: Ptr<u8>, len: usize, done: Ptr<usize>) -> u32 {
+extern "win64" fn NtReadVirtualMemory(
+    process: usize,
+    from: u64,
+    to: Ptr<u8>,
+    len: usize,
+    done: Ptr<usize>,
+) -> u32 {
     copied(ReadProcessMemory(process, from, to, len, done))
 }
 
-extern "win64" fn NtWriteVirtualMemory(process: usize, to: u64, from: Ptr<u8>, len: usize, done: Ptr<usize>) -> u32 {
+extern "win64" fn NtWriteVirtualMemory(
+    process: usize,
+    to: u64,
+    from: Ptr<u8>,
+    len: usize,
+    done: Ptr<usize>,
+) -> u32 {
     copied(WriteProcessMemory(process, to, from, len, done))
 }
 

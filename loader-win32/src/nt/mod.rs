@@ -3,8 +3,12 @@
 
 pub(crate) mod calls;
 pub(crate) mod file;
+pub(crate) mod handles;
 pub(crate) mod image;
+pub(crate) mod keyed;
 pub(crate) mod ldr;
 pub(crate) mod memory;
+pub(crate) mod objects;
 pub(crate) mod section;
 pub(crate) mod status;
+pub(crate) mod types;

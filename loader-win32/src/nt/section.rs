@@ -3,17 +3,15 @@
 use super::{
     file::Attributes,
     memory::Bounds,
-    status::{
-        self, ACCESS_VIOLATION, INFO_LENGTH_MISMATCH, INVALID_PARAMETER, NOT_SUPPORTED, SUCCESS,
-    },
+    objects::{create, done, object_for, open},
+    status::{self, ACCESS_VIOLATION, INFO_LENGTH_MISMATCH, INVALID_PARAMETER, NOT_SUPPORTED, SUCCESS},
 };
 use crate::{
     guest::Ptr,
     kernel32::{
         error::code,
-        section::{Part, Section, map, section},
+        section::{Part, QUERY, Section, access_for, map, section},
         system::process_of,
-        wait::{create, object, open},
     },
     memory::{GRANULARITY, book::TOP_DOWN, protect::Protect},
     object::{Kind, Object},
@@ -29,58 +27,32 @@ const SECTION_PROTECTION: u32 = 0xc000_004e;
 const NOT_SAME_DEVICE: u32 = 0xc000_00d4;
 const INVALID_ADDRESS: u32 = 0xc000_0141;
 const MAPPED_ALIGNMENT: u32 = 0xc000_0220;
-const OBJECT_NAME_EXISTS: u32 = 0x4000_0000;
 
 const PROCESS_VM_OPERATION: u32 = 8;
 
-/// The name of an object, below whatever folder it is in: there is one room for all names.
-fn name(attributes: Ptr<Attributes>) -> String {
-    let name = if attributes.is_null() { None } else { attributes.get().name() };
-    let name = name.unwrap_or_default();
-    name.rsplit('\\').next().unwrap_or_default().to_owned()
-}
-
 extern "win64" fn NtCreateSection(
     out: Ptr<usize>,
-    _access: u32,
+    access: u32,
     attributes: Ptr<Attributes>,
     size: Ptr<u64>,
     protect: u32,
     flags: u32,
     file: usize,
 ) -> u32 {
-    if out.is_null() {
-        return ACCESS_VIOLATION;
+    if Protect::new(protect).is_err() {
+        return INVALID_PAGE_PROTECTION;
     }
     let len = if size.is_null() { 0 } else { size.get() };
     // KERNEL32 says INVALID_HANDLE_VALUE where NT says 0.
     let file = if file == 0 { usize::MAX } else { file };
-    if Protect::new(protect).is_err() {
-        return INVALID_PAGE_PROTECTION;
-    }
     match section(file, protect | flags, len) {
+        Ok(section) => create(out, access, attributes, Kind::Section(section)),
         Err(error) => status::of(error),
-        Ok(section) => match create(&name(attributes), Kind::Section(section)) {
-            0 => status::last(),
-            handle => {
-                out.set(handle);
-                if teb::with(|t| t.last_error.get()) == code::ALREADY_EXISTS { OBJECT_NAME_EXISTS } else { SUCCESS }
-            }
-        },
     }
 }
 
-extern "win64" fn NtOpenSection(out: Ptr<usize>, _access: u32, attributes: Ptr<Attributes>) -> u32 {
-    if out.is_null() || attributes.is_null() {
-        return ACCESS_VIOLATION;
-    }
-    match open(&name(attributes), |kind| matches!(kind, Kind::Section(_))) {
-        0 => status::last(),
-        handle => {
-            out.set(handle);
-            SUCCESS
-        }
-    }
+extern "win64" fn NtOpenSection(out: Ptr<usize>, access: u32, attributes: Ptr<Attributes>) -> u32 {
+    open(out, access, attributes, |kind| matches!(kind, Kind::Section(_)))
 }
 
 /// The status of an error at mapping.
@@ -131,12 +103,13 @@ fn view(
     if !(at.get() | from).is_multiple_of(GRANULARITY) {
         return Err(MAPPED_ALIGNMENT);
     }
-    let object = object(handle).map_err(status::of)?;
+    let object = object_for(handle, access_for(protect))?;
     let Kind::Section(section) = &object.kind else { return Err(status::OBJECT_TYPE_MISMATCH) };
     if process_of(process, PROCESS_VM_OPERATION).map_err(status::of)?.is_some() {
         return Err(NOT_SUPPORTED); // a section is this process's own
     }
-    let rest = section.len().checked_sub(from).filter(|&rest| rest != 0 && len.get() <= rest.next_multiple_of(PAGE));
+    let rest =
+        section.len().checked_sub(from).filter(|&rest| rest != 0 && len.get() <= rest.next_multiple_of(PAGE));
     let rest = rest.ok_or(INVALID_VIEW_SIZE)?;
     let part = Part { offset: from, len: len.get().min(rest), at: at.get() };
     let wanted = if part.len == 0 { rest } else { part.len };
@@ -157,7 +130,7 @@ extern "win64" fn NtMapViewOfSection(
     kind: u32,
     protect: u32,
 ) -> u32 {
-    status::from(view(section, process, at, zero_bits, offset, len, kind, protect))
+    done(view(section, process, at, zero_bits, offset, len, kind, protect))
 }
 
 extern "win64" fn NtUnmapViewOfSection(process: usize, at: u64) -> u32 {
@@ -182,11 +155,17 @@ struct Basic {
 }
 
 /// How it was made and how long it is.
-extern "win64" fn NtQuerySection(handle: usize, class: u32, to: Ptr<Basic>, room: usize, needed: Ptr<usize>) -> u32 {
+extern "win64" fn NtQuerySection(
+    handle: usize,
+    class: u32,
+    to: Ptr<Basic>,
+    room: usize,
+    needed: Ptr<usize>,
+) -> u32 {
     const BASIC: u32 = 0;
-    let object = match object(handle) {
+    let object = match object_for(handle, QUERY) {
         Ok(object) => object,
-        Err(error) => return status::of(error),
+        Err(status) => return status,
     };
     let Kind::Section(section) = &object.kind else { return status::OBJECT_TYPE_MISMATCH };
     match class {

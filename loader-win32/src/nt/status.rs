@@ -33,6 +33,10 @@ const KNOWN: &[(u32, u32)] = &[
     (0xc000_003a, 3),
     (0xc000_003b, 161),
     (0xc000_0043, 32),
+    (0xc000_0046, 288),
+    (0xc000_0047, 298),
+    (0xc000_004a, 156),
+    (0xc000_004b, 5),
     (0xc000_0054, 33),
     (0xc000_0055, 33),
     (0xc000_0056, 5),
@@ -58,6 +62,7 @@ const KNOWN: &[(u32, u32)] = &[
     (0xc000_00ba, 5),
     (0xc000_00bb, 50),
     (0xc000_00d4, 17),
+    (0xc000_00ef, 87),
     (0xc000_00fd, 1001),
     (0xc000_0101, 145),
     (0xc000_0103, 267),
@@ -74,6 +79,7 @@ const KNOWN: &[(u32, u32)] = &[
     (0xc000_0142, 1114),
     (0xc000_014b, 109),
     (0xc000_0184, 22),
+    (0xc000_01ac, 1656),
     (0xc000_0185, 1117),
     (0xc000_0225, 1168),
     (0xc000_0275, 4390),
@@ -106,10 +112,28 @@ pub(crate) const END_OF_FILE: u32 = 0xc000_0011;
 pub(crate) const INVALID_HANDLE: u32 = 0xc000_0008;
 pub(crate) const NOT_FOUND: u32 = 0xc000_0225;
 pub(crate) const NOT_SUPPORTED: u32 = 0xc000_00bb;
+pub(crate) const TIMEOUT: u32 = 0x102;
+pub(crate) const OBJECT_NAME_EXISTS: u32 = 0x4000_0000;
+pub(crate) const MORE_ENTRIES: u32 = 0x105;
+pub(crate) const NO_MORE_ENTRIES: u32 = 0x8000_001a;
+pub(crate) const ACCESS_DENIED: u32 = 0xc000_0022;
+pub(crate) const OBJECT_NAME_INVALID: u32 = 0xc000_0033;
+pub(crate) const OBJECT_NAME_NOT_FOUND: u32 = 0xc000_0034;
+pub(crate) const OBJECT_NAME_COLLISION: u32 = 0xc000_0035;
+pub(crate) const MUTANT_NOT_OWNED: u32 = 0xc000_0046;
+pub(crate) const SEMAPHORE_LIMIT_EXCEEDED: u32 = 0xc000_0047;
+pub(crate) const INVALID_PARAMETER_1: u32 = 0xc000_00ef;
 pub(crate) const OBJECT_PATH_SYNTAX_BAD: u32 = 0xc000_003b;
 pub(crate) const OBJECT_PATH_NOT_FOUND: u32 = 0xc000_003a;
 pub(crate) const NOT_A_DIRECTORY: u32 = 0xc000_0103;
 pub(crate) const FILE_IS_A_DIRECTORY: u32 = 0xc000_00ba;
+pub(crate) const NAME_TOO_LONG: u32 = 0xc000_0106;
+pub(crate) const NO_MEMORY: u32 = 0xc000_0017;
+pub(crate) const BUFFER_OVERFLOW: u32 = 0x8000_0005;
+pub(crate) const SOME_NOT_MAPPED: u32 = 0x0000_0107;
+pub(crate) const INVALID_PARAMETER_2: u32 = 0xc000_00f0;
+pub(crate) const INVALID_PARAMETER_4: u32 = 0xc000_00f2;
+pub(crate) const INVALID_PARAMETER_5: u32 = 0xc000_00f3;
 const UNSUCCESSFUL: u32 = 0xc000_0001;
 
 /// The error number of a status.
@@ -133,11 +157,6 @@ pub(crate) fn of(error: u32) -> u32 {
 /// The status of what a function of KERNEL32 said last.
 pub(super) fn last() -> u32 {
     of(teb::with(|t| t.last_error.get()))
-}
-
-/// What a function answers whose refusals are statuses.
-pub(super) fn from(done: Result<(), u32>) -> u32 {
-    done.err().unwrap_or(SUCCESS)
 }
 
 pub(crate) extern "win64" fn RtlNtStatusToDosError(status: u32) -> u32 {

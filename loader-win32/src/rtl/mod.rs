@@ -1,0 +1,28 @@
+//! ntdll's run-time library: what programs call there by `Rtl` names, and the C functions that ntdll has too. One module
+//! for each subject, as in `kernel32`, which has the same under other names where both have it.
+#![allow(non_snake_case)]
+
+pub(crate) mod bitmap;
+pub(crate) mod compare;
+pub(crate) mod convert;
+pub(crate) mod counted;
+pub(crate) mod guid;
+pub(crate) mod integer;
+pub(crate) mod memory;
+pub(crate) mod runtime;
+pub(crate) mod unicode;
+
+use loader_core::HostTable;
+
+/// All of it.
+pub(crate) const TABLES: &[HostTable] = &[
+    bitmap::TABLE,
+    compare::TABLE,
+    convert::TABLE,
+    counted::TABLE,
+    guid::TABLE,
+    integer::TABLE,
+    memory::TABLE,
+    runtime::TABLE,
+    unicode::TABLE,
+];
