@@ -24,6 +24,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     nt::memory::TABLE,
     nt::objects::TABLE,
     nt::section::TABLE,
+    crate::kernel32::suspend::NT,
 ];
 
 /// `RTL_OSVERSIONINFOW`: a status instead of a `BOOL`.
@@ -57,5 +58,7 @@ table! {
         RtlTryEnterCriticalSection = TryEnterCriticalSection, RtlWakeAllConditionVariable = WakeAllConditionVariable,
         RtlWakeConditionVariable = WakeConditionVariable, NtGetCurrentProcessorNumber = GetCurrentProcessorNumber,
         VerSetConditionMask = system::VerSetConditionMask,
-        DbgBreakPoint = DebugBreak, NtContinue = walk::NtContinue, ZwContinue = walk::NtContinue
+        DbgBreakPoint = DebugBreak, NtGetContextThread, ZwGetContextThread = NtGetContextThread, NtSetContextThread,
+        ZwSetContextThread = NtSetContextThread, NtRaiseException = walk::NtRaiseException,
+        ZwRaiseException = walk::NtRaiseException, RtlSetUnhandledExceptionFilter = SetUnhandledExceptionFilter, NtContinue = walk::NtContinue, ZwContinue = walk::NtContinue
 }

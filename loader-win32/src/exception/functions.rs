@@ -262,7 +262,7 @@ pub(crate) extern "win64" fn RtlVirtualUnwind(
     let wanted =
         |h: &loader_pe::unwind::Handler| h.exceptions && kind & 1 != 0 || h.terminations && kind & 2 != 0;
     let handler = frame.handler.filter(wanted);
-    data.put(handler.map_or(0, |h| h.data.0));
+    handler.iter().for_each(|handler| data.put(handler.data.0));
     handler.map_or(0, |h| h.routine.0)
 }
 

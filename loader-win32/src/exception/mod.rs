@@ -25,6 +25,7 @@
 #![allow(unsafe_code)] // records and stacks of the guest are followed by address
 #![allow(non_snake_case)]
 
+mod context;
 pub(crate) mod fault;
 pub(crate) mod functions;
 mod host;

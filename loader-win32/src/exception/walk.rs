@@ -377,6 +377,18 @@ pub(crate) extern "win64" fn NtContinue(context: Ptr<ContextRecord>, _alert: u8)
     registers::resume(context)
 }
 
+/// Raises an exception at a place of the caller's; a second chance is for debuggers only, and there is none.
+pub(crate) extern "win64" fn NtRaiseException(
+    record: Ptr<Record>,
+    context: Ptr<ContextRecord>,
+    first_chance: u8,
+) -> u32 {
+    if first_chance == 0 {
+        nobody_handles(record, context);
+    }
+    raise(record, context)
+}
+
 /// `_JUMP_BUFFER`: frame, RBX, RSP, RBP, RSI, RDI, R12 to R15, RIP, MXCSR, x87 control word, XMM6 to XMM15.
 fn from_jump_buffer(context: &mut ContextRecord, buffer: u64) {
     const REGISTERS: [usize; 9] = [3, RSP, 5, 6, 7, 12, 13, 14, 15];

@@ -5,16 +5,16 @@
 #![allow(unsafe_code)] // a signal's handler, and registers that it is shown
 
 use super::{
-    Bool, answer,
     error::code,
     fail,
-    thread::{wait_until_resumed, with_thread},
+    thread::{ResumeThread, wait_until_resumed, with_thread},
 };
 use crate::{
     exception::{ContextRecord, saved},
     futex::{self, Deadline},
     guest::Ptr,
     lock,
+    nt::status,
     object::{Thread, current_thread_id},
 };
 use libc::{c_int, c_void, siginfo_t, ucontext_t};
@@ -110,18 +110,18 @@ extern "win64" fn SuspendThread(handle: usize) -> u32 {
 }
 
 /// Hands the registers of a thread that is suspended to `f`. Those of one that runs are nobody's to know.
-fn registers(handle: usize, f: impl FnOnce(&mut ucontext_t)) -> Bool {
-    let halted = with_thread(handle, Err(code::INVALID_HANDLE), |thread| {
+fn registers(handle: usize, f: impl FnOnce(&mut ucontext_t)) -> Result<(), u32> {
+    with_thread(handle, Err(code::INVALID_HANDLE), |thread| {
         let _one_at_a_time = lock(&ASKING);
         let known = thread.suspended.load(SeqCst) != 0 && thread.halted.load(SeqCst) == 1;
         // SAFETY: while the thread is halted, its handler is where it was called with this.
         let context = unsafe { thread.registers.load(SeqCst).as_mut() }.filter(|_| known);
         context.map(f).ok_or(code::INVALID_PARAMETER)
-    });
-    answer(halted)
+    })
 }
 
-extern "win64" fn GetThreadContext(handle: usize, context: Ptr<ContextRecord>) -> Bool {
+/// The registers of a thread that is suspended.
+pub(crate) fn read(handle: usize, context: Ptr<ContextRecord>) -> Result<(), u32> {
     registers(handle, |from| {
         let mut to = context.get();
         saved::get(from, &mut to);
@@ -129,11 +129,46 @@ extern "win64" fn GetThreadContext(handle: usize, context: Ptr<ContextRecord>) -
     })
 }
 
-extern "win64" fn SetThreadContext(handle: usize, context: Ptr<ContextRecord>) -> Bool {
+/// The registers that a thread which is suspended goes on with.
+pub(crate) fn write(handle: usize, context: Ptr<ContextRecord>) -> Result<(), u32> {
     registers(handle, |to| saved::set(&context.get(), to))
+}
+
+/// How often the thread was suspended before, where somebody wants to know.
+extern "win64" fn NtSuspendThread(handle: usize, before: Ptr<u32>) -> u32 {
+    match SuspendThread(handle) {
+        FAILED => status::last(),
+        count => {
+            before.put(count);
+            status::SUCCESS
+        }
+    }
+}
+
+extern "win64" fn NtResumeThread(handle: usize, before: Ptr<u32>) -> u32 {
+    match ResumeThread(handle) {
+        FAILED => status::last(),
+        count => {
+            before.put(count);
+            status::SUCCESS
+        }
+    }
+}
+
+/// Registers of 32-bit code, which no thread here has.
+extern "win64" fn RtlWow64GetThreadContext(handle: usize, _context: usize) -> u32 {
+    with_thread(handle, status::INVALID_HANDLE, |_| status::INVALID_PARAMETER)
 }
 
 table! {
     /// Suspended threads.
-    pub(crate) TABLE: SuspendThread, GetThreadContext, SetThreadContext
+    pub(crate) TABLE: SuspendThread
+}
+
+table! {
+    /// The same by NT's names.
+    pub(crate) NT:
+        NtSuspendThread, ZwSuspendThread = NtSuspendThread, NtResumeThread, ZwResumeThread = NtResumeThread,
+        NtAlertResumeThread = NtResumeThread, RtlWow64GetThreadContext,
+        RtlWow64SetThreadContext = RtlWow64GetThreadContext
 }

@@ -262,12 +262,18 @@ extern "win64" fn TerminateThread(handle: usize, exit_code: u32) -> Bool {
     })
 }
 
-extern "win64" fn ResumeThread(handle: usize) -> u32 {
+pub(super) extern "win64" fn ResumeThread(handle: usize) -> u32 {
     with_thread(handle, u32::MAX, |t| {
         let before = t.suspended.fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1));
         futex::wake(&t.suspended, 1);
         before.unwrap_or(0)
     })
+}
+
+/// Whether a handle is of the thread that asks.
+pub(crate) fn is_current(handle: usize) -> Result<bool, u32> {
+    let object = object(handle)?;
+    object.thread().map(|thread| thread.id.load(SeqCst) == current_thread_id()).ok_or(code::INVALID_HANDLE)
 }
 
 /// Runs `f` on a thread's state, or fails with `otherwise`.

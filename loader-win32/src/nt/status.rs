@@ -155,7 +155,7 @@ pub(crate) fn of(error: u32) -> u32 {
 }
 
 /// The status of what a function of KERNEL32 said last.
-pub(super) fn last() -> u32 {
+pub(crate) fn last() -> u32 {
     of(teb::with(|t| t.last_error.get()))
 }
 
