@@ -398,6 +398,7 @@ fn from_jump_buffer(context: &mut ContextRecord, buffer: u64) {
     context.rip = functions::word(buffer + 0x50);
     context.mxcsr = functions::half(buffer + 0x58);
     context.float[0] = context.float[0] & !0xffff | u128::from(functions::half(buffer + 0x5c) & 0xffff);
+    context.float[1] = context.float[1] & !(0xffff_ffff << 64) | u128::from(context.mxcsr) << 64;
     for (n, xmm) in context.xmm[6..].iter_mut().enumerate() {
         let at = buffer + 0x60 + 16 * n as u64;
         *xmm = u128::from(functions::word(at)) | u128::from(functions::word(at + 8)) << 64;
