@@ -28,7 +28,9 @@ extern "win64" fn DisableThreadLibraryCalls(module: usize) -> Bool {
     answer(ask(|s| s.disable_thread_library_calls(base(module))))
 }
 
+/// Spaces behind a name are not of it.
 pub(crate) fn load(function: &'static str, name: &str, flags: u32) -> usize {
+    let name = name.trim_end_matches(' ');
     if let Some(base) = (flags == 0).then(|| teb::counts(|c| c.load_again(name))).flatten() {
         return base.0 as usize;
     }

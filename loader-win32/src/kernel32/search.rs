@@ -52,7 +52,7 @@ fn change<R>(f: impl FnOnce(&mut Folders) -> Result<R, u32>) -> Result<R, u32> {
     let process = teb::process();
     let mut folders = lock(&process.search.0);
     let result = f(&mut folders)?;
-    let added = folders.added.iter().map(|(_, folder)| folder.clone()).collect();
+    let added = folders.added.iter().rev().map(|(_, folder)| folder.clone()).collect();
     let now = DllFolders { own: folders.own.clone(), added, default: folders.default };
     drop(folders);
     process.services().iter().for_each(|s| s.look_in(now.clone()));
@@ -69,12 +69,12 @@ extern "win64" fn SetDefaultDllDirectories(flags: u32) -> Bool {
     })
 }
 
-/// A folder that has to be there, by its whole path; the answer is what [`RemoveDllDirectory`] takes.
+/// A folder, by its whole path, where something has to be; the answer is what [`RemoveDllDirectory`] takes.
 extern "win64" fn AddDllDirectory(name: Ptr<u16>) -> usize {
     let name = name.string();
     let add = || {
         let name = is_whole(&name).then_some(&name).ok_or(code::INVALID_PARAMETER)?;
-        let folder = path::to_host(name).map(PathBuf::from).filter(|folder| folder.is_dir());
+        let folder = path::to_host(name).map(PathBuf::from).filter(|folder| folder.exists());
         let folder = folder.ok_or(code::FILE_NOT_FOUND)?;
         change(|folders| {
             folders.cookies += 1;
