@@ -14,7 +14,17 @@ use loader_core::HostTable;
 
 /// All of it.
 pub(crate) const TABLES: &[HostTable] =
-    &[TABLE, nt::calls::TABLE, nt::file::TABLE, nt::handles::TABLE, nt::keyed::TABLE, nt::objects::TABLE];
+    &[
+    TABLE,
+    nt::calls::TABLE,
+    nt::file::TABLE,
+    nt::handles::TABLE,
+    nt::keyed::TABLE,
+    nt::objects::TABLE,
+    nt::resource::TABLE,
+    nt::thread::TABLE,
+    crate::kernel32::thread_facts::NTDLL,
+];
 
 /// `RTL_OSVERSIONINFOW`: a status instead of a `BOOL`.
 extern "win64" fn RtlGetVersion(out: Ptr<system::VersionInfo>) -> u32 {
@@ -34,7 +44,8 @@ table! {
         RtlGetVersion, LdrRegisterDllNotification, LdrUnregisterDllNotification, RtlInitializeConditionVariable = InitializeConditionVariable,
         RtlInitializeCriticalSection = InitializeCriticalSection, RtlInitializeSListHead = InitializeSListHead,
         RtlInitializeSRWLock = InitializeSRWLock, RtlInterlockedFlushSList = InterlockedFlushSList,
-        RtlInterlockedPopEntrySList = InterlockedPopEntrySList, RtlInterlockedPushEntrySList = InterlockedPushEntrySList,
+        RtlInterlockedPopEntrySList = InterlockedPopEntrySList, RtlInterlockedPushListSList = InterlockedPushListSListEx,
+        RtlInterlockedPushListSListEx = InterlockedPushListSListEx, RtlFirstEntrySList, RtlInterlockedPushEntrySList = InterlockedPushEntrySList,
         RtlLeaveCriticalSection = LeaveCriticalSection, RtlLookupFunctionEntry,
         RtlNtStatusToDosError = nt::status::RtlNtStatusToDosError,
         RtlInstallFunctionTableCallback, RtlPcToFileHeader = module::RtlPcToFileHeader, RtlRaiseException,

@@ -5,7 +5,7 @@
 
 use crate::{
     futex::{self, Deadline},
-    kernel32::{child::Child, job::Job, opened::Opened, port::Port},
+    kernel32::{child::Child, job::Job, opened::Opened, port::Port, time::file_time},
     lock,
     names::Names,
     teb,
@@ -112,6 +112,8 @@ pub(crate) struct Thread {
     pub halted: AtomicU32,
     /// Its registers then.
     pub registers: AtomicPtr<libc::ucontext_t>,
+    /// What can be asked of it that no wait depends on.
+    pub facts: crate::nt::thread::Facts,
     /// 1 where it was alerted: see `nt::keyed`.
     pub alerted: AtomicU32,
     gone: AtomicBool,
@@ -125,6 +127,17 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
+    /// It is the calling thread's.
+    pub(crate) fn adopt(&self) {
+        self.facts.block.store(teb::with(|t| std::ptr::from_ref(t).addr()), Relaxed);
+        self.id.store(current_thread_id(), SeqCst);
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(SeqCst)
+    }
+
     /// Whether there are calls to make, also for its timers, whose time may have come.
     fn has_calls(&self, timers: &[Arc<Object>], me: u32) -> bool {
         let mut calls = lock(&self.calls);
@@ -468,6 +481,12 @@ impl Objects {
         threads.into_iter().find(|object| object.thread().is_some_and(|t| t.id.load(SeqCst) == id))
     }
 
+    /// How many threads there are that have not ended.
+    pub(crate) fn living(&self) -> usize {
+        let threads: Vec<_> = lock(&self.threads).iter().filter_map(Weak::upgrade).collect();
+        threads.iter().filter(|object| object.thread().is_some_and(|t| !t.is_gone())).count()
+    }
+
     /// How many handles there are of an object.
     pub(crate) fn handles_of(&self, object: &Arc<Object>) -> usize {
         lock(&self.handles).iter().flatten().filter(|slot| Arc::ptr_eq(&slot.object, object)).count()
@@ -534,6 +553,7 @@ impl Objects {
     /// A new thread object; the thread that it is for adopts it.
     pub(crate) fn new_thread(&self, suspended: u32) -> Arc<Object> {
         let thread = Thread::default();
+        thread.facts.created.store(file_time(), Relaxed);
         thread.exit_code.store(STILL_ACTIVE, Relaxed);
         thread.suspended.store(suspended, Relaxed);
         let new = self.make(Kind::Thread(thread));
@@ -550,7 +570,7 @@ impl Objects {
             Arc::clone(mine.get_or_insert_with(|| {
                 let new = self.new_thread(0);
                 new.goes_in();
-                new.thread().iter().for_each(|t| t.id.store(current_thread_id(), Relaxed));
+                new.thread().iter().for_each(|t| t.adopt());
                 new
             }))
         })

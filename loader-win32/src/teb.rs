@@ -67,7 +67,9 @@ pub(crate) struct Teb {
     _70: [u8; 0x1478 - 0x6c],
     pub deallocation_stack: Cell<usize>,
     pub tls_slots: [AtomicUsize; TLS_SLOTS],
-    _1680: [u8; 0x1780 - 0x1680],
+    _1680: [u8; 0x1748 - 0x1680],
+    pub guaranteed_stack: Cell<u32>,
+    _174c: [u8; 0x1780 - 0x174c],
     pub tls_expansion: AtomicPtr<[AtomicUsize; TLS_EXPANSION]>,
     _1788: [u8; 0x17c8 - 0x1788],
     pub fls: AtomicPtr<Values>,
@@ -153,7 +155,7 @@ const _: () = {
     assert!(offset_of!(Teb, deallocation_stack) == 0x1478);
     assert!(offset_of!(Teb, tls_slots) == 0x1480);
     assert!(offset_of!(Teb, tls_expansion) == 0x1780);
-    assert!(offset_of!(Teb, fls) == 0x17c8);
+    assert!(offset_of!(Teb, fls) == 0x17c8 && offset_of!(Teb, guaranteed_stack) == 0x1748);
     assert!(offset_of!(Teb, flags) == 0x17ee);
     assert!(size_of::<Teb>() <= SIZE);
 };

@@ -43,6 +43,7 @@ pub(crate) mod suspend;
 pub(crate) mod sync;
 pub(crate) mod system;
 pub(crate) mod thread;
+pub(crate) mod thread_facts;
 pub(crate) mod time;
 pub(crate) mod timer;
 pub(crate) mod tls;
@@ -107,6 +108,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     sync::TABLE,
     system::TABLE,
     thread::TABLE,
+    thread_facts::TABLE,
     time::TABLE,
     timer::TABLE,
     tls::TABLE,

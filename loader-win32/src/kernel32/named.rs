@@ -22,12 +22,12 @@ use crate::{
 };
 
 /// Whether the attributes ask for a handle that is inherited.
-fn inherits(security: Ptr<Security>) -> bool {
+pub(super) fn inherits(security: Ptr<Security>) -> bool {
     !security.is_null() && security.get().inherit != FALSE
 }
 
 /// A status as KERNEL32 says it.
-fn said(status: u32) -> Bool {
+pub(super) fn said(status: u32) -> Bool {
     if status == 0 { TRUE } else { fail(status::dos_error(status)) }
 }
 

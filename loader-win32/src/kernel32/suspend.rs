@@ -5,9 +5,10 @@
 #![allow(unsafe_code)] // a signal's handler, and registers that it is shown
 
 use super::{
-    Bool, answer,
+    Bool,
     error::code,
     fail,
+    named::said,
     thread::{wait_until_resumed, with_thread},
 };
 use crate::{
@@ -15,6 +16,10 @@ use crate::{
     futex::{self, Deadline},
     guest::Ptr,
     lock,
+    nt::{
+        status,
+        thread::{right, thread_for},
+    },
     object::{Thread, current_thread_id},
 };
 use libc::{c_int, c_void, siginfo_t, ucontext_t};
@@ -89,6 +94,9 @@ fn stop(thread: &Thread) -> bool {
 }
 
 fn suspend(thread: &Thread) -> Result<u32, u32> {
+    if thread.is_gone() {
+        return Err(code::ACCESS_DENIED);
+    }
     let one_more = |n: u32| (n < MAXIMUM_SUSPEND_COUNT).then_some(n + 1);
     let before = thread.suspended.fetch_update(SeqCst, SeqCst, one_more).map_err(|_| SIGNAL_REFUSED)?;
     if thread.id.load(SeqCst) == current_thread_id() {
@@ -100,8 +108,8 @@ fn suspend(thread: &Thread) -> Result<u32, u32> {
     Ok(before)
 }
 
-extern "win64" fn SuspendThread(handle: usize) -> u32 {
-    with_thread(handle, FAILED, |thread| {
+pub(crate) extern "win64" fn SuspendThread(handle: usize) -> u32 {
+    with_thread(handle, right::SUSPEND_RESUME, FAILED, |thread| {
         suspend(thread).unwrap_or_else(|error| {
             fail(error);
             FAILED
@@ -110,27 +118,37 @@ extern "win64" fn SuspendThread(handle: usize) -> u32 {
 }
 
 /// Hands the registers of a thread that is suspended to `f`. Those of one that runs are nobody's to know.
-fn registers(handle: usize, f: impl FnOnce(&mut ucontext_t)) -> Bool {
-    let halted = with_thread(handle, Err(code::INVALID_HANDLE), |thread| {
+fn registers(handle: usize, right: u32, f: impl FnOnce(&mut ucontext_t)) -> Result<(), u32> {
+    thread_for(handle, right).and_then(|object| {
+        let thread = object.thread().ok_or(status::INVALID_HANDLE)?;
         let _one_at_a_time = lock(&ASKING);
         let known = thread.suspended.load(SeqCst) != 0 && thread.halted.load(SeqCst) == 1;
         // SAFETY: while the thread is halted, its handler is where it was called with this.
         let context = unsafe { thread.registers.load(SeqCst).as_mut() }.filter(|_| known);
-        context.map(f).ok_or(code::INVALID_PARAMETER)
-    });
-    answer(halted)
-}
-
-extern "win64" fn GetThreadContext(handle: usize, context: Ptr<ContextRecord>) -> Bool {
-    registers(handle, |from| {
-        let mut to = context.get();
-        saved::get(from, &mut to);
-        context.set(to);
+        context.map(f).ok_or(status::INVALID_PARAMETER)
     })
 }
 
+pub(crate) extern "win64" fn NtGetContextThread(handle: usize, context: Ptr<ContextRecord>) -> u32 {
+    let got = registers(handle, right::GET_CONTEXT, |from| {
+        let mut to = context.get();
+        saved::get(from, &mut to);
+        context.set(to);
+    });
+    got.err().unwrap_or(status::SUCCESS)
+}
+
+pub(crate) extern "win64" fn NtSetContextThread(handle: usize, context: Ptr<ContextRecord>) -> u32 {
+    let set = registers(handle, right::SET_CONTEXT, |to| saved::set(&context.get(), to));
+    set.err().unwrap_or(status::SUCCESS)
+}
+
+extern "win64" fn GetThreadContext(handle: usize, context: Ptr<ContextRecord>) -> Bool {
+    said(NtGetContextThread(handle, context))
+}
+
 extern "win64" fn SetThreadContext(handle: usize, context: Ptr<ContextRecord>) -> Bool {
-    registers(handle, |to| saved::set(&context.get(), to))
+    said(NtSetContextThread(handle, context))
 }
 
 table! {

@@ -56,7 +56,8 @@ pub(crate) extern "win64" fn InitializeCriticalSection(section: Ptr<Section>) {
     init(section, 0);
 }
 
-fn init(section: Ptr<Section>, spin: u32) {
+/// Makes it one that nobody holds.
+pub(crate) fn init(section: Ptr<Section>, spin: u32) {
     let s = section.shared();
     s.debug_info.store(usize::MAX, Relaxed); // "no debug information"
     s.recursion.store(0, Relaxed);

@@ -64,7 +64,8 @@ pub(crate) fn open_for(name: &str, access: u32, inherit: bool, wanted: impl Fn(&
     }
 }
 
-fn give(object: Arc<Object>, access: u32, inherit: bool) -> usize {
+/// A handle of an object with the rights that were asked for.
+pub(super) fn give(object: Arc<Object>, access: u32, inherit: bool) -> usize {
     let objects = &teb::process().objects;
     let access = types::of(&object.kind).granted(access);
     let handle = objects.add_for(object, access);
@@ -194,7 +195,7 @@ pub(crate) extern "win64" fn SleepEx(ms: u32, alertable: Bool) -> u32 {
     }
 }
 
-extern "win64" fn SwitchToThread() -> Bool {
+pub(crate) extern "win64" fn SwitchToThread() -> Bool {
     std::thread::yield_now();
     TRUE
 }

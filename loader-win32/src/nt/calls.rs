@@ -19,7 +19,7 @@ use crate::{
 use loader_core::Symbol;
 
 /// The status of what a function of KERNEL32 said last.
-fn last() -> u32 {
+pub(super) fn last() -> u32 {
     status::of(teb::with(|t| t.last_error.get()))
 }
 

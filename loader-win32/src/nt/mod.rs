@@ -6,5 +6,7 @@ pub(crate) mod file;
 pub(crate) mod handles;
 pub(crate) mod keyed;
 pub(crate) mod objects;
+pub(crate) mod resource;
 pub(crate) mod status;
+pub(crate) mod thread;
 pub(crate) mod types;

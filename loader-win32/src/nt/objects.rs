@@ -47,7 +47,7 @@ pub(super) fn name(attributes: Ptr<Attributes>) -> Result<Name, u32> {
 }
 
 /// Gives the caller a handle with the rights that were asked for.
-fn give(out: Ptr<usize>, object: Arc<Object>, access: u32, attributes: Ptr<Attributes>) {
+pub(super) fn give(out: Ptr<usize>, object: Arc<Object>, access: u32, attributes: Ptr<Attributes>) {
     let access = types::of(&object.kind).granted(access);
     let objects = &teb::process().objects;
     let handle = objects.add_for(object, access);

@@ -110,6 +110,8 @@ pub(crate) const MORE_ENTRIES: u32 = 0x105;
 pub(crate) const NO_MORE_ENTRIES: u32 = 0x8000_001a;
 pub(crate) const INVALID_INFO_CLASS: u32 = 0xc000_0003;
 pub(crate) const INFO_LENGTH_MISMATCH: u32 = 0xc000_0004;
+pub(crate) const INVALID_CID: u32 = 0xc000_000b;
+pub(crate) const CANT_TERMINATE_SELF: u32 = 0xc000_00db;
 pub(crate) const ACCESS_DENIED: u32 = 0xc000_0022;
 pub(crate) const OBJECT_TYPE_MISMATCH: u32 = 0xc000_0024;
 pub(crate) const OBJECT_NAME_INVALID: u32 = 0xc000_0033;
@@ -130,7 +132,7 @@ pub(crate) const SOME_NOT_MAPPED: u32 = 0x0000_0107;
 pub(crate) const INVALID_PARAMETER_2: u32 = 0xc000_00f0;
 pub(crate) const INVALID_PARAMETER_4: u32 = 0xc000_00f2;
 pub(crate) const INVALID_PARAMETER_5: u32 = 0xc000_00f3;
-const UNSUCCESSFUL: u32 = 0xc000_0001;
+pub(crate) const UNSUCCESSFUL: u32 = 0xc000_0001;
 
 /// The error number of a status.
 pub(crate) fn dos_error(status: u32) -> u32 {
