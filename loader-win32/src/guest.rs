@@ -59,8 +59,13 @@ impl<T> Ptr<T> {
         Self(self.0.wrapping_add(n))
     }
 
-    /// The thing itself, for types that are made to be shared (atomics, cells).
+    /// The thing itself, for types that are made to be shared (atomics, cells). At an odd place there can be none: the caller
+    /// gets an exception.
     pub(crate) fn shared<'a>(self) -> &'a T {
+        const DATATYPE_MISALIGNMENT: u32 = 0x8000_0002;
+        while !self.0.is_aligned() {
+            crate::exception::raise(DATATYPE_MISALIGNMENT, &[]);
+        }
         // SAFETY: the caller of the Windows function keeps the object alive during the call, as every one of them asks.
         unsafe { &*self.0 }
     }

@@ -13,8 +13,7 @@ use crate::{
 use loader_core::HostTable;
 
 /// All of it.
-pub(crate) const TABLES: &[HostTable] =
-    &[
+pub(crate) const TABLES: &[HostTable] = &[
     TABLE,
     nt::calls::TABLE,
     nt::file::TABLE,
@@ -23,6 +22,8 @@ pub(crate) const TABLES: &[HostTable] =
     nt::objects::TABLE,
     nt::resource::TABLE,
     nt::thread::TABLE,
+    crate::kernel32::pool_functions::NTDLL,
+    crate::kernel32::queues::NTDLL,
     crate::kernel32::thread_facts::NTDLL,
 ];
 

@@ -463,7 +463,7 @@ impl Objects {
     }
 
     fn slot(&self, handle: usize) -> Option<Slot> {
-        let index = (handle / 4).checked_sub(1).filter(|_| handle.is_multiple_of(4))?;
+        let index = (handle / 4).checked_sub(1)?; // the last two bits are the caller's own
         lock(&self.handles).get(index)?.clone()
     }
 
@@ -506,7 +506,8 @@ impl Objects {
 
     /// Gives a handle back, unless that was forbidden.
     pub(crate) fn close(&self, handle: usize) -> Option<Arc<Object>> {
-        let index = (handle / 4).checked_sub(1).filter(|_| handle.is_multiple_of(4))?;
+        let handle = handle & !3;
+        let index = (handle / 4).checked_sub(1)?; // the last two bits are the caller's own
         let (object, last) = {
             let mut handles = lock(&self.handles);
             let mut flags = lock(&self.flags);
@@ -531,12 +532,13 @@ impl Objects {
 
     /// What was said of a handle.
     pub(crate) fn flags(&self, handle: usize) -> u32 {
-        lock(&self.flags).get(&handle).copied().unwrap_or(0)
+        lock(&self.flags).get(&(handle & !3)).copied().unwrap_or(0)
     }
 
     /// Says something of a handle, in the bits of `mask`.
     pub(crate) fn set_flags(&self, handle: usize, mask: u32, value: u32) {
         let mut flags = lock(&self.flags);
+        let handle = handle & !3;
         let place = flags.entry(handle).or_default();
         *place = *place & !mask | value & mask;
         if *place == 0 {

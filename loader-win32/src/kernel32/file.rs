@@ -37,6 +37,7 @@ pub(crate) const NOT_A_FOLDER: u32 = 267;
 pub(crate) const BACKUP_SEMANTICS: u32 = 0x0200_0000;
 pub(crate) const OPEN_REPARSE_POINT: u32 = 0x20_0000;
 pub(crate) const DELETE_ON_CLOSE: u32 = 0x400_0000;
+const OVERLAPPED: u32 = 0x4000_0000;
 pub(crate) const DELETE: u32 = 0x1_0000;
 const INVALID_ATTRIBUTES: u32 = u32::MAX;
 
@@ -124,6 +125,7 @@ pub(crate) fn open(name: &str, request: Request) -> Result<usize, u32> {
     let objects = &teb::process().objects;
     let object = objects.make(Kind::File(file));
     object.opened.access.store(access, Relaxed);
+    object.opened.overlapped.store(flags & OVERLAPPED != 0, Relaxed);
     object.opened.input.store(name.to_ascii_uppercase().ends_with("CONIN$"), Relaxed);
     if flags & DELETE_ON_CLOSE != 0 {
         opened::doom(&object, opened::path(&object));

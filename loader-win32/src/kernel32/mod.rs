@@ -29,6 +29,7 @@ pub(crate) mod opened;
 pub(crate) mod pictures;
 pub(crate) mod pipe;
 pub(crate) mod pool;
+pub(crate) mod pool_functions;
 pub(crate) mod port;
 pub(crate) mod processors;
 pub(crate) mod psapi;
@@ -95,7 +96,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     queues::TABLE,
     pictures::TABLE,
     pipe::TABLE,
-    pool::TABLE,
+    pool_functions::TABLE,
     port::TABLE,
     processors::TABLE,
     resource::TABLE,

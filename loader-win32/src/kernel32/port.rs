@@ -4,6 +4,7 @@ use super::{
     Bool, FALSE, TRUE, answer,
     error::code,
     fail,
+    opened::Told,
     wait::{object, wait_and_answer},
 };
 use crate::{
@@ -99,7 +100,7 @@ fn associate(file: usize, existing: usize, key: usize) -> Result<usize, u32> {
         0 => (objects.make(Kind::Port(Port::default())), None),
         handle => (port(handle)?, Some(handle)),
     };
-    file.opened.port.set((Arc::clone(&port), key)).map_err(|_| code::INVALID_PARAMETER)?;
+    file.opened.told.set(Told::Port(Arc::clone(&port), key)).map_err(|_| code::INVALID_PARAMETER)?;
     Ok(handle.unwrap_or_else(|| objects.add(port)))
 }
 

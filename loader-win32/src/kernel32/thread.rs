@@ -12,7 +12,9 @@ use crate::{
         status,
         thread::{right, thread_for},
     },
-    object::{CURRENT_PROCESS, CURRENT_THREAD, INHERIT, Object, STILL_ACTIVE, Thread, Wait, current_thread_id},
+    object::{
+        CURRENT_PROCESS, CURRENT_THREAD, INHERIT, Object, STILL_ACTIVE, Thread, Wait, current_thread_id,
+    },
     teb,
 };
 use loader_core::{ErrorKind, call::guarded};

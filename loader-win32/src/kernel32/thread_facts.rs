@@ -122,7 +122,8 @@ const NO_PROCESSOR: u32 = 64;
 
 /// Kept, and told to who asks: the host chooses.
 extern "win64" fn SetThreadIdealProcessor(handle: usize, processor: u32) -> u32 {
-    let there = processor == NO_PROCESSOR || processor < NO_PROCESSOR && processors::all() >> processor & 1 != 0;
+    let there =
+        processor == NO_PROCESSOR || processor < NO_PROCESSOR && processors::all() >> processor & 1 != 0;
     if !there {
         fail(code::INVALID_PARAMETER);
         return u32::MAX;

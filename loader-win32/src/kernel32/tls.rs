@@ -89,6 +89,7 @@ pub(crate) extern "win64" fn FlsAlloc(callback: Option<Callback>) -> u32 {
     teb::take_fls(free + 1);
     slots[free + 1] = Some(callback);
     drop(slots);
+    teb::with(|t| _ = teb::fls(&t.fls)); // from now on this fiber has values
     crate::text::length(free + 1)
 }
 
@@ -131,7 +132,9 @@ pub(crate) extern "win64" fn FlsFree(index: u32) -> Bool {
 /// error.
 extern "win64" fn FlsGetValue(index: u32) -> usize {
     let value = teb::with(|t| match index as usize {
-        1..FLS_SLOTS if !t.fls.load(Relaxed).is_null() => Some(teb::fls(&t.fls)[index as usize].load(Relaxed)),
+        1..FLS_SLOTS if !t.fls.load(Relaxed).is_null() => {
+            Some(teb::fls(&t.fls)[index as usize].load(Relaxed))
+        }
         _ => None,
     });
     match value {

@@ -85,7 +85,8 @@ pub(super) fn open(
     if attributes.is_null() {
         return INVALID_PARAMETER;
     }
-    match name(attributes).and_then(|name| teb::process().objects.open_named(&name, wanted)) {
+    let found = name(attributes).and_then(|name| teb::process().objects.open_named(&name, wanted));
+    match found.and_then(|object| types::of(&object.kind).refuses(access).map_or(Ok(object), Err)) {
         Ok(object) => {
             give(out, object, access, attributes);
             SUCCESS

@@ -9,7 +9,7 @@ use crate::{
     guest::Ptr,
     kernel32::{
         calls,
-        processors::change as set_processors,
+        processors::{all as all_processors, change as set_processors},
         suspend::{NtGetContextThread, NtSetContextThread, SuspendThread},
         system::is_this_process,
         thread::{self, ResumeThread, Start, TerminateThread, set_priority},
@@ -273,6 +273,9 @@ extern "win64" fn RtlExitUserThread(code: u32) {
 
 extern "win64" fn NtQueueApcThread(handle: usize, function: usize, a: usize, b: usize, c: usize) -> u32 {
     done(thread_for(handle, right::SET_CONTEXT).and_then(|object| {
+        if function == 0 && object.thread().is_some_and(|t| !t.is_gone()) {
+            return Ok(()); // there is nothing to call
+        }
         let left = object.call(Call { function, arguments: [a, b, c] });
         if left { Ok(()) } else { Err(status::UNSUCCESSFUL) } // it has ended
     }))
@@ -324,6 +327,10 @@ extern "win64" fn NtSetInformationThread(handle: usize, class: u32, from: Ptr<u3
         let Some(thread) = object.thread() else { return Err(status::OBJECT_TYPE_MISMATCH) };
         match class {
             BASE_PRIORITY => set_priority(thread, from.get().cast_signed()).map_err(status::of),
+            // All that a mask of 32 bits can name are all that there are.
+            AFFINITY if wide() as u32 == u32::MAX => {
+                set_processors(thread, all_processors()).map(drop).map_err(status::of)
+            }
             AFFINITY => set_processors(thread, wide()).map(drop).map_err(status::of),
             PRIORITY_BOOST => {
                 thread.facts.unboosted.store(from.get() != 0, Relaxed);

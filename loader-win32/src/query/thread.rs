@@ -24,7 +24,9 @@ fn basic(thread: &Thread) -> Record {
     let record = Record::default().word(thread.exit_code.load(SeqCst)).word(0);
     let record = record.long(thread.facts.block.load(Relaxed) as u64);
     let record = record.long(std::process::id().into()).long(id.into()).long(processors::of(id));
-    record.word(NORMAL_PRIORITY.saturating_add(priority).clamp(1, 15).cast_unsigned()).word(priority.cast_unsigned())
+    record
+        .word(NORMAL_PRIORITY.saturating_add(priority).clamp(1, 15).cast_unsigned())
+        .word(priority.cast_unsigned())
 }
 
 /// The name stands behind the structure that says where.
