@@ -25,6 +25,7 @@ pub(crate) mod lstr;
 pub(crate) mod memory;
 pub(crate) mod module;
 pub(crate) mod named;
+pub(crate) mod old_files;
 pub(crate) mod opened;
 pub(crate) mod pictures;
 pub(crate) mod pipe;
@@ -92,6 +93,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     memory::TABLE,
     module::TABLE,
     named::TABLE,
+    old_files::TABLE,
     psapi::TABLE,
     queues::TABLE,
     pictures::TABLE,
