@@ -198,6 +198,13 @@ impl Lists {
         entries.values().map(|entry| known(entry)).collect()
     }
 
+    /// The record of the library that holds an address.
+    pub(crate) fn entry(&self, at: u64) -> Option<usize> {
+        let entries = lock(&self.entries);
+        let (base, entry) = entries.range(..=Addr(at)).next_back()?;
+        (at - base.0 < entry.size.into()).then(|| ptr::from_ref(&**entry).expose_provenance())
+    }
+
     /// Lists libraries that came, and tells whoever wants to know.
     pub(crate) fn add(&self, ldr: &Ldr, drives: &Drives, modules: &[Listed<'_>]) {
         let mut entries = lock(&self.entries);

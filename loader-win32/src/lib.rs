@@ -72,7 +72,7 @@ pub use kernel32::child::OtherProcess;
 pub use ldr::Listed;
 pub use memory::Info as MemoryInfo;
 pub use memory::book::MemoryUse;
-pub use path::Drives;
+pub use path::{Drives, SYSTEM_FOLDER, in_system_folder};
 pub use process::{Process, program, run_as, substitutes};
 pub use services::{Advice, Counts, DllFolders, ImagePages, Services};
 

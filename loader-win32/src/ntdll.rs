@@ -24,7 +24,12 @@ pub(crate) const TABLES: &[HostTable] = &[
     nt::thread::TABLE,
     crate::kernel32::pool_functions::NTDLL,
     crate::kernel32::queues::NTDLL,
+    crate::kernel32::suspend::NT,
     crate::kernel32::thread_facts::NTDLL,
+    nt::image::TABLE,
+    nt::ldr::TABLE,
+    nt::memory::TABLE,
+    nt::section::TABLE,
 ];
 
 /// `RTL_OSVERSIONINFOW`: a status instead of a `BOOL`.
@@ -59,5 +64,7 @@ table! {
         RtlTryEnterCriticalSection = TryEnterCriticalSection, RtlWakeAllConditionVariable = WakeAllConditionVariable,
         RtlWakeConditionVariable = WakeConditionVariable, NtGetCurrentProcessorNumber = GetCurrentProcessorNumber,
         VerSetConditionMask = system::VerSetConditionMask,
-        DbgBreakPoint = DebugBreak, NtContinue = walk::NtContinue, ZwContinue = walk::NtContinue
+        DbgBreakPoint = DebugBreak, NtGetContextThread, ZwGetContextThread = NtGetContextThread, NtSetContextThread,
+        ZwSetContextThread = NtSetContextThread, NtRaiseException = walk::NtRaiseException,
+        ZwRaiseException = walk::NtRaiseException, RtlSetUnhandledExceptionFilter = SetUnhandledExceptionFilter, NtContinue = walk::NtContinue, ZwContinue = walk::NtContinue
 }

@@ -96,6 +96,17 @@ pub(crate) fn to_host(path: &str) -> Option<String> {
     loader_pe::search::on_disk(Path::new(&host)).into_os_string().into_string().ok()
 }
 
+/// The folder that Windows code believes its libraries in. It need not exist: what stands for it has no files.
+pub const SYSTEM_FOLDER: &str = r"C:\windows\system32";
+
+/// The bare name of what a path means that leads into the system's folder.
+#[must_use]
+pub fn in_system_folder(path: &str) -> Option<&str> {
+    let (folder, name) = path.split_at_checked(SYSTEM_FOLDER.len())?;
+    let same = folder.replace('/', r"\").eq_ignore_ascii_case(SYSTEM_FOLDER);
+    name.strip_prefix(['\\', '/']).filter(|name| same && !name.is_empty() && !name.contains(['\\', '/']))
+}
+
 /// [`Drives::to_guest`] of the process whose code this thread runs.
 pub(crate) fn to_guest(path: &str) -> String {
     teb::process().drives.to_guest(path)

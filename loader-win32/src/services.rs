@@ -39,7 +39,7 @@ pub enum Advice {
 pub struct DllFolders {
     /// The folder of `SetDllDirectory`.
     pub own: Option<PathBuf>,
-    /// Those of `AddDllDirectory`.
+    /// Those of `AddDllDirectory`, the last one first.
     pub added: Vec<PathBuf>,
     /// The flags of `SetDefaultDllDirectories`; 0 before it was called.
     pub default: u32,

@@ -80,7 +80,8 @@ impl Files {
 
     /// Where DLLs are looked for: flags decide, those of the call or else the process's, in Windows' order. The folders of
     /// the engine's builder stand for the system's. Without any flags, the folder of the Windows program, where this process
-    /// runs one, and that of `SetDllDirectory` come before them.
+    /// runs one, and that of `SetDllDirectory` come before them; where there is a program and no such folder, the current one
+    /// comes after them.
     fn dlls(&self, flags: u32) -> loader_pe::Search {
         let folders = self.folders.read().unwrap_or_else(PoisonError::into_inner);
         let asked = flags & SEARCH;
@@ -93,7 +94,10 @@ impl Files {
         let folder = |file: &Path| file.parent().map(Path::to_path_buf);
         let program = loader_win32::program().and_then(folder);
         if flags == 0 {
-            return loader_pe::Search { dirs: program.into_iter().chain(own).chain(system).collect() };
+            let last = program.is_some() && folders.own.is_none();
+            let current = last.then(|| std::env::current_dir().ok()).flatten();
+            let dirs = program.into_iter().chain(own).chain(system).chain(current);
+            return loader_pe::Search { dirs: dirs.collect() };
         }
         let if_asked = |flag: u32| move |_: &PathBuf| flags & flag != 0;
         let application = program.or_else(|| std::env::current_exe().ok().as_deref().and_then(folder));

@@ -16,7 +16,9 @@ use loader_core::{
     Query, Request, Rights, Rva, Symbol, Tools, call::Native,
 };
 use loader_pe::{PeImage, search::on_disk};
-use loader_win32::{Advice, DllFolders, Drives, ImagePages, Listed, Process, Services};
+use loader_win32::{
+    Advice, DllFolders, Drives, ImagePages, Listed, Process, SYSTEM_FOLDER, Services, in_system_folder,
+};
 pub use loader_win32::{MemoryUse, run_as};
 use references::{GivenBack, References};
 use std::{
@@ -257,7 +259,11 @@ impl Modules {
             return name.into();
         }
         let path = loader_pe::file_name(&self.drives.to_host(name).unwrap_or_else(|| name.into()));
-        on_disk(Path::new(&path)).into_os_string().into_string().unwrap_or(path)
+        let path = on_disk(Path::new(&path)).into_os_string().into_string().unwrap_or(path);
+        match in_system_folder(name) {
+            Some(bare) if !Path::new(&path).exists() => bare.into(),
+            _ => path,
+        }
     }
 
     /// What a name means to `LoadLibraryEx`: a bare name is whoever is loaded under it; else flags say where it is looked for.
@@ -411,7 +417,9 @@ impl Services for Modules {
             }
             Some(base) => {
                 let (_, module) = self.module(base).ok()?;
-                Some(told(module.name(), module.path()).to_string_lossy().into_owned())
+                let file = told(module.name(), module.path()).to_string_lossy().into_owned();
+                let is_file = module.format() != Format::Host;
+                Some(if is_file { file } else { format!(r"{SYSTEM_FOLDER}\{file}") })
             }
         }
     }

@@ -196,6 +196,9 @@ extern "C" fn faulted(fault: Ptr<Fault>) {
 
 /// Has the guest's fault handled; if nobody does, the call of the guest that led to it fails.
 fn handle(fault: &mut Fault) {
+    if trap::passes_over(&fault.trap, &mut fault.context) {
+        return;
+    }
     let mut record = fault.record();
     let context = local(&mut fault.context);
     let fast = record.code == trap::code::FAST_FAIL;

@@ -151,9 +151,8 @@ pub(crate) extern "win64" fn RtlAddFunctionTable(table: Ptr<Function>, count: u3
 
 pub(crate) extern "win64" fn RtlDeleteFunctionTable(table: Ptr<Function>) -> u8 {
     let mut all = lock(&DYNAMIC);
-    let before = all.len();
-    all.retain(|d| d.id() != table.addr() as u64);
-    (all.len() < before).into()
+    let at = all.iter().position(|d| d.id() == table.addr() as u64);
+    at.map(|at| all.remove(at)).is_some().into() // one that was added twice is there once more
 }
 
 /// The name of the callback's DLL is for debuggers.
@@ -262,7 +261,7 @@ pub(crate) extern "win64" fn RtlVirtualUnwind(
     let wanted =
         |h: &loader_pe::unwind::Handler| h.exceptions && kind & 1 != 0 || h.terminations && kind & 2 != 0;
     let handler = frame.handler.filter(wanted);
-    data.put(handler.map_or(0, |h| h.data.0));
+    handler.iter().for_each(|handler| data.put(handler.data.0));
     handler.map_or(0, |h| h.routine.0)
 }
 

@@ -25,6 +25,8 @@
 #![allow(unsafe_code)] // records and stacks of the guest are followed by address
 #![allow(non_snake_case)]
 
+mod context;
+mod debug;
 pub(crate) mod fault;
 pub(crate) mod functions;
 mod host;
@@ -220,7 +222,7 @@ impl Bridge {
 }
 
 /// Copies what can be read at an address, without ever faulting, and says how much that was.
-fn peek(from: u64, to: &mut [u8]) -> usize {
+pub(crate) fn peek(from: u64, to: &mut [u8]) -> usize {
     // SAFETY: a slice of ours, which nobody else uses meanwhile.
     memory::host::peek(std::process::id(), from, unsafe { Ptr::new(to.as_mut_ptr()) }, to.len())
 }

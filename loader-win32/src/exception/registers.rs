@@ -1,7 +1,7 @@
 //! Machine code: functions that begin with all registers of their caller, going on with other registers, and the bridge
 //! over which the guest is called.
 
-use super::{Bridge, ContextRecord, walk};
+use super::{Bridge, ContextRecord, context, debug, walk};
 use crate::guest::Ptr;
 use loader_core::Addr;
 use loader_pe::unwind::RSP;
@@ -43,6 +43,12 @@ macro_rules! with_registers {
 with_registers! {
     RaiseException => walk::raise_exception;
     RtlRaiseException => walk::raise_record;
+    OutputDebugStringA => debug::bytes;
+    OutputDebugStringW => debug::units;
+    GetThreadContext => context::get;
+    NtGetContextThread => context::nt_get;
+    SetThreadContext => context::set;
+    NtSetContextThread => context::nt_set;
     RtlUnwind => walk::unwind_plainly;
     RtlUnwindEx => walk::unwind_ex;
     long_jump => walk::long_jump;
@@ -154,5 +160,5 @@ table! {
     /// Exceptions.
     pub(crate) TABLE:
         DebugBreak, RaiseException, RtlRaiseException, RtlUnwind, RtlUnwindEx, RtlRestoreContext = walk::RtlRestoreContext,
-        RtlCaptureStackBackTrace
+        RtlCaptureStackBackTrace, OutputDebugStringA, OutputDebugStringW, GetThreadContext, SetThreadContext
 }

@@ -6,6 +6,9 @@ use super::{CONTROL, ContextRecord, FLOATING_POINT, Float, INTEGER, SEGMENTS};
 use libc::{c_int, ucontext_t};
 use loader_core::signals::INTEGERS;
 
+/// What Windows has in CS, DS, ES, FS, GS and SS. What most of them select is of no consequence; the host has other numbers.
+const SEGMENTS_OF_USERS: [u16; 6] = [0x33, 0x2b, 0x2b, 0x53, 0x2b, 0x2b];
+
 /// Which integer registers a part has.
 fn integers(parts: u32) -> impl Iterator<Item = (usize, usize)> {
     let wanted =
@@ -17,14 +20,13 @@ fn integers(parts: u32) -> impl Iterator<Item = (usize, usize)> {
 pub(crate) fn get(from: &ucontext_t, to: &mut ContextRecord) {
     let (parts, registers) = (to.flags, &from.uc_mcontext.gregs);
     integers(parts).for_each(|(n, at)| to.integers[n] = registers[at].cast_unsigned());
-    let segments = registers[libc::REG_CSGSFS as usize].cast_unsigned();
     if parts & CONTROL != 0 {
         to.rip = registers[libc::REG_RIP as usize].cast_unsigned();
         to.eflags = registers[libc::REG_EFL as usize] as u32;
-        (to.segments[0], to.segments[5]) = (segments as u16, (segments >> 48) as u16);
+        (to.segments[0], to.segments[5]) = (SEGMENTS_OF_USERS[0], SEGMENTS_OF_USERS[5]);
     }
     if parts & SEGMENTS != 0 {
-        to.segments[1..5].fill(0); // what they select is of no consequence
+        to.segments[1..5].copy_from_slice(&SEGMENTS_OF_USERS[1..5]);
     }
     let float = from.uc_mcontext.fpregs.cast::<Float>();
     // SAFETY: the kernel leads to the state that it saved, as FXSAVE does, or nowhere.

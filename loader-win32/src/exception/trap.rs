@@ -1,6 +1,6 @@
 //! What a fault of the processor is to Windows code: the exception's number, and what is said with it.
 
-use super::{ContextRecord, NONCONTINUABLE, Record};
+use super::{ContextRecord, NONCONTINUABLE, RAX, Record};
 use loader_pe::unwind::RSP;
 
 /// A fault, as the kernel tells it.
@@ -31,6 +31,18 @@ pub(super) mod number {
     pub(in super::super) const SIMD: u32 = 19;
 }
 
+/// What the processor says of the software interrupts that Windows has a meaning for.
+mod interrupt {
+    /// `int 0x29`, the reason in RCX.
+    pub(super) const FAST_FAIL: u64 = 0x29 << 3 | 2;
+    /// `int 0x2c`, of an assertion.
+    pub(super) const ASSERTION: u64 = 0x2c << 3 | 2;
+    /// `int 0x2d`, the service in RAX.
+    pub(super) const DEBUG_SERVICE: u64 = 0x2d << 3 | 2;
+    /// How long each of these instructions is.
+    pub(super) const LEN: u64 = 2;
+}
+
 /// Status numbers of `ntstatus.h`.
 pub(super) mod code {
     pub(in super::super) const GUARD_PAGE: u32 = 0x8000_0001;
@@ -51,6 +63,7 @@ pub(super) mod code {
     pub(super) const FLOAT_UNDERFLOW: u32 = 0xc000_0093;
     pub(super) const DIVIDE: u32 = 0xc000_0094;
     pub(super) const INTEGER_OVERFLOW: u32 = 0xc000_0095;
+    pub(super) const ASSERTION_FAILURE: u32 = 0xc000_0420;
     pub(super) const PRIVILEGED: u32 = 0xc000_0096;
     pub(in super::super) const STACK_OVERFLOW: u32 = 0xc000_00fd;
     pub(in super::super) const FAST_FAIL: u32 = 0xc000_0409;
@@ -87,7 +100,9 @@ pub(super) fn record(trap: &Trap, code: &[u8], context: &mut ContextRecord) -> R
             plain(if stack { code::FLOAT_STACK } else { float(status & !control) }, context)
         }
         number::ALIGNMENT => plain(code::MISALIGNMENT, context),
-        number::SIMD => plain(float(context.mxcsr & !(context.mxcsr >> 7)), context),
+        number::SIMD => {
+            saying(float(context.mxcsr & !(context.mxcsr >> 7)), &[0, context.mxcsr.into()], context)
+        }
         _ => saying(code::ACCESS_VIOLATION, &NOWHERE, context),
     }
 }
@@ -115,16 +130,34 @@ fn access(trap: &Trap) -> u64 {
 }
 
 /// A fault without a kind of its own: software interrupts, what only a kernel may do, addresses that cannot be.
-fn protection(trap: &Trap, code: &[u8], context: &ContextRecord) -> Record {
-    const FAST_FAIL: u64 = 0x29 << 3 | 2; // `int 0x29`, the reason in RCX
-    if trap.error == FAST_FAIL {
-        let record = saying(code::FAST_FAIL, &[context.integers[1]], context);
-        return Record { flags: NONCONTINUABLE, ..record };
+fn protection(trap: &Trap, code: &[u8], context: &mut ContextRecord) -> Record {
+    match trap.error {
+        interrupt::FAST_FAIL => {
+            let record = saying(code::FAST_FAIL, &[context.integers[1]], context);
+            Record { flags: NONCONTINUABLE, ..record }
+        }
+        interrupt::DEBUG_SERVICE => {
+            context.rip += interrupt::LEN;
+            saying(code::BREAKPOINT, &[context.integers[RAX]], context)
+        }
+        interrupt::ASSERTION => plain(code::ASSERTION_FAILURE, context),
+        _ if privileged(code) => plain(code::PRIVILEGED, context),
+        _ => saying(code::ACCESS_VIOLATION, &NOWHERE, context),
     }
-    match privileged(code) {
-        true => plain(code::PRIVILEGED, context),
-        false => saying(code::ACCESS_VIOLATION, &NOWHERE, context),
+}
+
+/// Lets the thread go on behind an `int 0x2d` that only tells a debugger something: that there is a text, that symbols came
+/// or went. There is no debugger; the byte behind the instruction is passed over, as Windows does. False for all other traps.
+pub(super) fn passes_over(trap: &Trap, context: &mut ContextRecord) -> bool {
+    const PRINT: u64 = 1;
+    const LOAD_SYMBOLS: u64 = 3;
+    const COMMAND: u64 = 5;
+    let tells = matches!(context.integers[RAX], PRINT | LOAD_SYMBOLS..=COMMAND);
+    let passes = trap.number == number::PROTECTION && trap.error == interrupt::DEBUG_SERVICE && tells;
+    if passes {
+        context.rip += interrupt::LEN + 1;
     }
+    passes
 }
 
 /// The exception of what a floating-point unit noticed and may tell: the first in the order in which it looks.

@@ -109,7 +109,7 @@ pub(crate) extern "win64" fn RemoveVectoredContinueHandler(handle: usize) -> u32
 }
 
 /// Keeps the filter and returns the one before.
-extern "win64" fn SetUnhandledExceptionFilter(filter: u64) -> u64 {
+pub(crate) extern "win64" fn SetUnhandledExceptionFilter(filter: u64) -> u64 {
     teb::process().handlers.unhandled.swap(filter, Relaxed)
 }
 

@@ -377,6 +377,18 @@ pub(crate) extern "win64" fn NtContinue(context: Ptr<ContextRecord>, _alert: u8)
     registers::resume(context)
 }
 
+/// Raises an exception at a place of the caller's; a second chance is for debuggers only, and there is none.
+pub(crate) extern "win64" fn NtRaiseException(
+    record: Ptr<Record>,
+    context: Ptr<ContextRecord>,
+    first_chance: u8,
+) -> u32 {
+    if first_chance == 0 {
+        nobody_handles(record, context);
+    }
+    raise(record, context)
+}
+
 /// `_JUMP_BUFFER`: frame, RBX, RSP, RBP, RSI, RDI, R12 to R15, RIP, MXCSR, x87 control word, XMM6 to XMM15.
 fn from_jump_buffer(context: &mut ContextRecord, buffer: u64) {
     const REGISTERS: [usize; 9] = [3, RSP, 5, 6, 7, 12, 13, 14, 15];
@@ -386,6 +398,7 @@ fn from_jump_buffer(context: &mut ContextRecord, buffer: u64) {
     context.rip = functions::word(buffer + 0x50);
     context.mxcsr = functions::half(buffer + 0x58);
     context.float[0] = context.float[0] & !0xffff | u128::from(functions::half(buffer + 0x5c) & 0xffff);
+    context.float[1] = context.float[1] & !(0xffff_ffff << 64) | u128::from(context.mxcsr) << 64;
     for (n, xmm) in context.xmm[6..].iter_mut().enumerate() {
         let at = buffer + 0x60 + 16 * n as u64;
         *xmm = u128::from(functions::word(at)) | u128::from(functions::word(at + 8)) << 64;

@@ -222,7 +222,7 @@ extern "win64" fn CreateProcessW(
 }
 
 /// This process ends at once, and nobody is told; so does another.
-extern "win64" fn TerminateProcess(handle: usize, exit_code: u32) -> Bool {
+pub(crate) extern "win64" fn TerminateProcess(handle: usize, exit_code: u32) -> Bool {
     match process_of(handle, PROCESS_TERMINATE) {
         Ok(None) => crate::Process::terminate(exit_code),
         Ok(Some(child)) => {

@@ -260,19 +260,6 @@ extern "win64" fn ReadConsoleA(
     }))
 }
 
-/// Nobody debugs: the text goes where the debugger's output would be read, to standard error.
-fn debug_text(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
-}
-
-extern "win64" fn OutputDebugStringA(text: Ptr<u8>) {
-    debug_text(&text.string());
-}
-
-extern "win64" fn OutputDebugStringW(text: Ptr<u16>) {
-    debug_text(&text.string());
-}
-
 /// There is no console window.
 extern "win64" fn GetConsoleWindow() -> usize {
     0
@@ -282,5 +269,5 @@ table! {
     /// The console.
     pub(crate) TABLE:
         GetStdHandle, SetStdHandle, GetConsoleMode, SetConsoleMode, GetConsoleCP, GetConsoleOutputCP = GetConsoleCP,
-        SetConsoleCP, SetConsoleOutputCP = SetConsoleCP, WriteConsoleA, WriteConsoleW, ReadConsoleA, ReadConsoleW, OutputDebugStringA, OutputDebugStringW, GetConsoleWindow
+        SetConsoleCP, SetConsoleOutputCP = SetConsoleCP, WriteConsoleA, WriteConsoleW, ReadConsoleA, ReadConsoleW, GetConsoleWindow
 }

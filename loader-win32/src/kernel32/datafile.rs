@@ -81,7 +81,7 @@ fn flat(found: &Found) -> Result<(u64, DataFile), u32> {
     let base = match file {
         Some(file) => {
             let shown = Shown { file, offset: 0, copy: true };
-            let view = View { most: Rights::READ, named: true, copy: true, committed: true };
+            let view = View { most: Rights::READ, named: true, committed: true, shared: None };
             teb::process().memory.map(0, len, shown, view, Protect::new(READONLY)?)?
         }
         None => place(len, [(0, bytes)])?,

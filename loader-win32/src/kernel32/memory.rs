@@ -66,7 +66,13 @@ extern "win64" fn VirtualProtect(at: u64, len: u64, new: u32, old: Ptr<u32>) -> 
     answer(protect(None, at, len, new, old))
 }
 
-extern "win64" fn VirtualProtectEx(process: usize, at: u64, len: u64, new: u32, old: Ptr<u32>) -> Bool {
+pub(crate) extern "win64" fn VirtualProtectEx(
+    process: usize,
+    at: u64,
+    len: u64,
+    new: u32,
+    old: Ptr<u32>,
+) -> Bool {
     let child = process_of(process, PROCESS_VM_OPERATION);
     answer(child.and_then(|child| protect(child.as_deref(), at, len, new, old)))
 }
@@ -108,16 +114,16 @@ extern "win64" fn VirtualQuery(at: u64, out: Ptr<Info>, room: usize) -> usize {
     query(None, at, out, room).unwrap_or_else(|e| fail(e) as usize)
 }
 
-extern "win64" fn VirtualQueryEx(process: usize, at: u64, out: Ptr<Info>, room: usize) -> usize {
+pub(crate) extern "win64" fn VirtualQueryEx(process: usize, at: u64, out: Ptr<Info>, room: usize) -> usize {
     let child = process_of(process, PROCESS_QUERY_INFORMATION);
     child.and_then(|child| query(child.as_deref(), at, out, room)).unwrap_or_else(|e| fail(e) as usize)
 }
 
-extern "win64" fn VirtualLock(at: u64, len: u64) -> Bool {
+pub(crate) extern "win64" fn VirtualLock(at: u64, len: u64) -> Bool {
     answer(teb::process().memory.lock(at, len))
 }
 
-extern "win64" fn VirtualUnlock(at: u64, len: u64) -> Bool {
+pub(crate) extern "win64" fn VirtualUnlock(at: u64, len: u64) -> Bool {
     answer(teb::process().memory.unlock(at, len))
 }
 
@@ -157,7 +163,7 @@ fn write_watch(
     Ok(())
 }
 
-extern "win64" fn GetWriteWatch(
+pub(crate) extern "win64" fn GetWriteWatch(
     flags: u32,
     at: u64,
     len: u64,
@@ -168,7 +174,7 @@ extern "win64" fn GetWriteWatch(
     watched(write_watch(flags, at, len, to, count, granularity))
 }
 
-extern "win64" fn ResetWriteWatch(at: u64, len: u64) -> u32 {
+pub(crate) extern "win64" fn ResetWriteWatch(at: u64, len: u64) -> u32 {
     watched(teb::process().memory.written(at, len, true, usize::MAX).map(drop))
 }
 
@@ -179,7 +185,7 @@ fn all(copied: usize, len: usize, done: Ptr<usize>) -> Result<(), u32> {
     if copied == len { Ok(()) } else { Err(code::PARTIAL_COPY) }
 }
 
-extern "win64" fn ReadProcessMemory(
+pub(crate) extern "win64" fn ReadProcessMemory(
     process: usize,
     from: u64,
     to: Ptr<u8>,
@@ -227,7 +233,7 @@ fn write_memory(
     all(copied, len, done)
 }
 
-extern "win64" fn WriteProcessMemory(
+pub(crate) extern "win64" fn WriteProcessMemory(
     process: usize,
     to: u64,
     from: Ptr<u8>,

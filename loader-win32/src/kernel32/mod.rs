@@ -91,6 +91,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     lstr::TABLE,
     locks::TABLE,
     memory::TABLE,
+    crate::nt::memory::NEWER,
     module::TABLE,
     named::TABLE,
     old_files::TABLE,

@@ -28,7 +28,9 @@ extern "win64" fn DisableThreadLibraryCalls(module: usize) -> Bool {
     answer(ask(|s| s.disable_thread_library_calls(base(module))))
 }
 
+/// Spaces behind a name are not of it.
 pub(crate) fn load(function: &'static str, name: &str, flags: u32) -> usize {
+    let name = name.trim_end_matches(' ');
     if let Some(base) = (flags == 0).then(|| teb::counts(|c| c.load_again(name))).flatten() {
         return base.0 as usize;
     }
@@ -122,7 +124,7 @@ pub(crate) fn sought(module: usize, symbol: Symbol<'_>) -> Result<Addr, u32> {
     })
 }
 
-fn find(name: Option<String>) -> Result<Addr, u32> {
+pub(crate) fn find(name: Option<String>) -> Result<Addr, u32> {
     ask(|s| s.module_handle(name.as_deref()).ok_or(code::MOD_NOT_FOUND))
 }
 
@@ -165,7 +167,7 @@ extern "win64" fn GetModuleHandleExW(flags: u32, name: Ptr<u16>, out: Ptr<usize>
 }
 
 /// A module's file in Windows form.
-pub(super) fn file_name(module: usize) -> Result<String, u32> {
+pub(crate) fn file_name(module: usize) -> Result<String, u32> {
     let module = (module != 0).then(|| base(module));
     let host = ask(|s| s.module_file_name(module).ok_or(code::MOD_NOT_FOUND))?;
     Ok(path::to_guest(&host))

@@ -72,7 +72,11 @@ extern "win64" fn K32GetModuleInformation(
 ) -> Bool {
     answer(is_this_process(process).and_then(|()| {
         let module = if module == 0 { program() } else { module };
-        let found = modules().into_iter().find(|m| m.base == module).ok_or(code::INVALID_HANDLE)?;
+        // What is built in has no image: the place that it is known by is one page.
+        let built_in = || Known { base: module, size: 0x1000, entry_point: 0 };
+        let found = modules().into_iter().find(|m| m.base == module);
+        let found =
+            found.or_else(|| file_name(module).ok().map(|_| built_in())).ok_or(code::INVALID_HANDLE)?;
         if (room as usize) < size_of::<ModuleInfo>() {
             return Err(code::INSUFFICIENT_BUFFER);
         }

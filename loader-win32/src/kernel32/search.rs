@@ -52,7 +52,7 @@ fn change<R>(f: impl FnOnce(&mut Folders) -> Result<R, u32>) -> Result<R, u32> {
     let process = teb::process();
     let mut folders = lock(&process.search.0);
     let result = f(&mut folders)?;
-    let added = folders.added.iter().map(|(_, folder)| folder.clone()).collect();
+    let added = folders.added.iter().rev().map(|(_, folder)| folder.clone()).collect();
     let now = DllFolders { own: folders.own.clone(), added, default: folders.default };
     drop(folders);
     process.services().iter().for_each(|s| s.look_in(now.clone()));
@@ -69,12 +69,12 @@ extern "win64" fn SetDefaultDllDirectories(flags: u32) -> Bool {
     })
 }
 
-/// A folder that has to be there, by its whole path; the answer is what [`RemoveDllDirectory`] takes.
+/// A folder, by its whole path, where something has to be; the answer is what [`RemoveDllDirectory`] takes.
 extern "win64" fn AddDllDirectory(name: Ptr<u16>) -> usize {
     let name = name.string();
     let add = || {
         let name = is_whole(&name).then_some(&name).ok_or(code::INVALID_PARAMETER)?;
-        let folder = path::to_host(name).map(PathBuf::from).filter(|folder| folder.is_dir());
+        let folder = path::to_host(name).map(PathBuf::from).filter(|folder| folder.exists());
         let folder = folder.ok_or(code::FILE_NOT_FOUND)?;
         change(|folders| {
             folders.cookies += 1;
@@ -94,7 +94,7 @@ extern "win64" fn RemoveDllDirectory(cookie: usize) -> Bool {
 }
 
 /// One folder that takes the place of the last one; null or an empty name is none.
-fn set_own(name: &str) -> Bool {
+pub(crate) fn set_own(name: &str) -> Bool {
     answer(change(|folders| {
         let some = Some(name).filter(|name| !name.is_empty());
         let host = some.map(|name| path::to_host(name).ok_or(code::INVALID_PARAMETER));
@@ -111,7 +111,7 @@ extern "win64" fn SetDllDirectoryW(name: Ptr<u16>) -> Bool {
     set_own(&name.string())
 }
 
-fn own() -> String {
+pub(crate) fn own() -> String {
     let own = lock(&teb::process().search.0).own.clone();
     own.map(|folder| path::to_guest(&folder.to_string_lossy())).unwrap_or_default()
 }

@@ -1,32 +1,53 @@
 //! Sections and their views: files, or memory that several views share.
 
 use super::{
-    Bool, answer,
+    Bool, FALSE, answer,
     error::{code, from_io, from_os},
     fail,
-    wait::{create, object, open},
+    named::inherits,
+    transfer::Security,
+    wait::{create_for, object, open_for},
 };
 use crate::{
     guest::Ptr,
     memory::{
         book::{Shown, View},
-        protect::Protect,
+        protect::{self, Protect},
     },
+    nt::{objects::object_for, status},
     object::{Kind, Object},
     teb,
+    text::Text,
 };
 use loader_core::Rights;
 use std::{fs::File, sync::Arc};
 
 /// A section: a file, or memory without a name, with its length and what views of it may allow.
 pub(crate) struct Section {
-    file: File,
+    file: Arc<File>,
     len: u64,
     most: Rights,
     /// Whether it is a file that has a name.
     named: bool,
     /// Whether its pages are committed at once (`SEC_COMMIT`), or when somebody asks (`SEC_RESERVE`).
     committed: bool,
+}
+
+impl Section {
+    /// In bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether it is a file that has a name.
+    pub(crate) fn is_file(&self) -> bool {
+        self.named
+    }
+
+    /// Whether its pages are committed when somebody asks.
+    pub(crate) fn is_reserved(&self) -> bool {
+        !self.committed
+    }
 }
 
 const INVALID_HANDLE_VALUE: usize = usize::MAX;
@@ -78,24 +99,50 @@ fn of_memory(len: u64) -> Result<(File, u64), u32> {
     Ok((file, len))
 }
 
-fn section(handle: usize, protect: u32, len: u64) -> Result<Section, u32> {
+/// A section of a file, or of memory for `INVALID_HANDLE_VALUE`.
+pub(crate) fn section(handle: usize, protect: u32, len: u64) -> Result<Section, u32> {
     let attributes = protect & 0xff00_0000;
     let known = [0, SEC_COMMIT, SEC_RESERVE].contains(&(attributes & !SEC_NOCACHE));
     let protect = Protect::new(protect & 0xff)?;
-    let most = protect.allows();
-    if !known || !most.contains(Rights::READ) || protect.bits() == crate::memory::protect::EXECUTE {
+    let most = protect.needs();
+    if !known || !most.contains(Rights::READ) || protect.bits() == protect::EXECUTE {
         return Err(code::INVALID_PARAMETER);
     }
-    // A section that copies on write needs no right to write.
-    let most = if protect.copies() { most - Rights::WRITE } else { most };
     let named = handle != INVALID_HANDLE_VALUE;
     let (file, len) = if named { of_file(handle, most, len)? } else { of_memory(len)? };
-    Ok(Section { file, len, most, named, committed: attributes & SEC_RESERVE == 0 || named })
+    let committed = attributes & SEC_RESERVE == 0 || named;
+    Ok(Section { file: Arc::new(file), len, most, named, committed })
 }
 
-fn make(handle: usize, protect: u32, high: u32, low: u32, name: &str) -> usize {
-    match section(handle, protect, wide(high, low)) {
-        Ok(section) => create(name, Kind::Section(section)),
+/// That a section may be asked about.
+pub(crate) const QUERY: u32 = 1;
+
+/// What a handle of a section has to allow for a view with this protection.
+pub(crate) fn access_for(protect: Protect) -> u32 {
+    const MAP_WRITE: u32 = 2;
+    const MAP_READ: u32 = 4;
+    const MAP_EXECUTE: u32 = 8;
+    let needs = protect.needs();
+    let execute = if needs.contains(Rights::EXECUTE) { MAP_EXECUTE } else { 0 };
+    execute | if needs.contains(Rights::WRITE) { MAP_WRITE } else { MAP_READ }
+}
+
+extern "win64" fn CreateFileMapping<T: Text>(
+    file: usize,
+    security: Ptr<Security>,
+    protect: u32,
+    high: u32,
+    low: u32,
+    name: Ptr<T>,
+) -> usize {
+    const STANDARD: u32 = 0xf_0000;
+    const MAP_READ: u32 = 4;
+    match section(file, protect, wide(high, low)) {
+        Ok(section) => {
+            let most = Protect::new(protect & 0xff).map_or(0, access_for);
+            let access = STANDARD | QUERY | MAP_READ | most;
+            create_for(&T::string(name), Kind::Section(section), access, inherits(security))
+        }
         Err(e) => fail(e) as usize,
     }
 }
@@ -104,63 +151,48 @@ fn wide(high: u32, low: u32) -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
-extern "win64" fn CreateFileMappingA(
-    file: usize,
-    _security: usize,
-    protect: u32,
-    high: u32,
-    low: u32,
-    name: Ptr<u8>,
-) -> usize {
-    make(file, protect, high, low, &name.string())
+/// Running code from a view has a number of its own here.
+extern "win64" fn OpenFileMapping<T: Text>(access: u32, inherit: Bool, name: Ptr<T>) -> usize {
+    let execute = if access & FILE_MAP_EXECUTE != 0 { 8 } else { 0 };
+    let access = access & !FILE_MAP_EXECUTE | execute;
+    open_for(&T::string(name), access, inherit != FALSE, |kind| matches!(kind, Kind::Section(_)))
 }
 
-extern "win64" fn CreateFileMappingW(
-    file: usize,
-    _security: usize,
-    protect: u32,
-    high: u32,
-    low: u32,
-    name: Ptr<u16>,
-) -> usize {
-    make(file, protect, high, low, &name.string())
-}
-
-extern "win64" fn OpenFileMappingA(_access: u32, _inherit: Bool, name: Ptr<u8>) -> usize {
-    open(&name.string(), |kind| matches!(kind, Kind::Section(_)))
-}
-
-extern "win64" fn OpenFileMappingW(_access: u32, _inherit: Bool, name: Ptr<u16>) -> usize {
-    open(&name.string(), |kind| matches!(kind, Kind::Section(_)))
-}
-
-/// What a view with this access has: its protection, and whether it is a copy.
-fn wanted(section: &Section, access: u32) -> Result<(Protect, bool), u32> {
-    let execute = access & FILE_MAP_EXECUTE != 0;
-    // FILE_MAP_ALL_ACCESS has all of these bits; writing comes before copying.
-    let (plain, needs) = match access {
-        a if a & FILE_MAP_WRITE != 0 => (0x04, Rights::READ | Rights::WRITE),
-        a if a & FILE_MAP_COPY != 0 => (0x08, Rights::READ),
-        a if a & (FILE_MAP_READ | FILE_MAP_EXECUTE) != 0 => (0x02, Rights::READ),
-        _ => return Err(code::INVALID_PARAMETER),
+/// The protection that a view with this access has. Writing comes before reading, and copying is for who asks for nothing
+/// else; `FILE_MAP_ALL_ACCESS` has all three.
+fn wanted(access: u32) -> Result<Protect, u32> {
+    let plain = match access & !FILE_MAP_EXECUTE {
+        FILE_MAP_COPY => protect::WRITECOPY,
+        a if a & FILE_MAP_WRITE != 0 => protect::READWRITE,
+        a if a & FILE_MAP_READ != 0 => protect::READONLY,
+        _ => return Protect::new(protect::NOACCESS),
     };
-    let needs = if execute { needs | Rights::EXECUTE } else { needs };
-    if !section.most.contains(needs) {
-        return Err(code::ACCESS_DENIED);
-    }
-    let protect = Protect::new(if execute { plain << 4 } else { plain })?;
-    Ok((protect, protect.copies()))
+    Protect::new(if access & FILE_MAP_EXECUTE == 0 { plain } else { plain << 4 })
 }
 
-fn map(object: &Arc<Object>, access: u32, offset: u64, len: u64, at: u64) -> Result<u64, u32> {
+/// What is mapped is whole pages.
+#[derive(Clone, Copy)]
+pub(crate) struct Part {
+    pub offset: u64,
+    /// 0 for all that follows.
+    pub len: u64,
+    /// 0 for anywhere.
+    pub at: u64,
+}
+
+/// Maps a part of a section.
+pub(crate) fn map(object: &Object, protect: Protect, part: &Part) -> Result<u64, u32> {
     let Kind::Section(s) = &object.kind else {
         return Err(code::INVALID_HANDLE);
     };
-    let (protect, copy) = wanted(s, access)?;
-    let rest = s.len.checked_sub(offset).filter(|&r| r >= len && r != 0).ok_or(code::ACCESS_DENIED)?;
-    let len = if len == 0 { rest } else { len };
-    let view = View { most: protect.allows(), named: s.named, copy, committed: s.committed };
-    teb::process().memory.map(at, len, Shown { file: &s.file, offset, copy }, view, protect)
+    let needs = protect.needs() | Rights::READ;
+    let rest = s.len.checked_sub(part.offset).filter(|&rest| rest >= part.len && rest != 0);
+    let rest = rest.filter(|_| s.most.contains(needs)).ok_or(code::ACCESS_DENIED)?;
+    let len = if part.len == 0 { rest } else { part.len };
+    let shown = Shown { file: &s.file, offset: part.offset, copy: protect.copies() };
+    let shared = (!shown.copy).then(|| (s.file.clone(), part.offset));
+    let view = View { most: protect.needs(), named: s.named, committed: s.committed, shared };
+    teb::process().memory.map(part.at, len, shown, view, protect)
 }
 
 extern "win64" fn MapViewOfFile(handle: usize, access: u32, high: u32, low: u32, len: u64) -> u64 {
@@ -168,7 +200,11 @@ extern "win64" fn MapViewOfFile(handle: usize, access: u32, high: u32, low: u32,
 }
 
 extern "win64" fn MapViewOfFileEx(handle: usize, access: u32, high: u32, low: u32, len: u64, at: u64) -> u64 {
-    let view = object(handle).and_then(|o| map(&o, access, wide(high, low), len, at));
+    let part = Part { offset: wide(high, low), len, at };
+    let view = wanted(access).and_then(|protect| {
+        let object = object_for(handle, access_for(protect)).map_err(status::dos_error)?;
+        map(&object, protect, &part)
+    });
     view.unwrap_or_else(|e| fail(e) as u64)
 }
 
@@ -177,13 +213,14 @@ extern "win64" fn UnmapViewOfFile(at: u64) -> Bool {
 }
 
 /// The pages of a shared view are the file's own here, and the kernel is writing what was changed.
-extern "win64" fn FlushViewOfFile(at: u64, _len: u64) -> Bool {
+pub(crate) extern "win64" fn FlushViewOfFile(at: u64, _len: u64) -> Bool {
     answer(teb::process().memory.view(at).map(drop).ok_or(code::INVALID_ADDRESS))
 }
 
 table! {
     /// Sections.
     pub(crate) TABLE:
-        CreateFileMappingA, CreateFileMappingW, OpenFileMappingA, OpenFileMappingW, MapViewOfFile, MapViewOfFileEx,
+        CreateFileMappingA = CreateFileMapping::<u8>, CreateFileMappingW = CreateFileMapping::<u16>,
+        OpenFileMappingA = OpenFileMapping::<u8>, OpenFileMappingW = OpenFileMapping::<u16>, MapViewOfFile, MapViewOfFileEx,
         UnmapViewOfFile, FlushViewOfFile
 }

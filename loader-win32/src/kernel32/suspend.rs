@@ -5,10 +5,8 @@
 #![allow(unsafe_code)] // a signal's handler, and registers that it is shown
 
 use super::{
-    Bool,
     error::code,
     fail,
-    named::said,
     thread::{wait_until_resumed, with_thread},
 };
 use crate::{
@@ -119,39 +117,44 @@ pub(crate) extern "win64" fn SuspendThread(handle: usize) -> u32 {
 
 /// Hands the registers of a thread that is suspended to `f`. Those of one that runs are nobody's to know.
 fn registers(handle: usize, right: u32, f: impl FnOnce(&mut ucontext_t)) -> Result<(), u32> {
-    thread_for(handle, right).and_then(|object| {
-        let thread = object.thread().ok_or(status::INVALID_HANDLE)?;
-        let _one_at_a_time = lock(&ASKING);
-        let known = thread.suspended.load(SeqCst) != 0 && thread.halted.load(SeqCst) == 1;
-        // SAFETY: while the thread is halted, its handler is where it was called with this.
-        let context = unsafe { thread.registers.load(SeqCst).as_mut() }.filter(|_| known);
-        context.map(f).ok_or(status::INVALID_PARAMETER)
-    })
+    thread_for(handle, right)
+        .and_then(|object| {
+            let thread = object.thread().ok_or(status::INVALID_HANDLE)?;
+            let _one_at_a_time = lock(&ASKING);
+            let known = thread.suspended.load(SeqCst) != 0 && thread.halted.load(SeqCst) == 1;
+            // SAFETY: while the thread is halted, its handler is where it was called with this.
+            let context = unsafe { thread.registers.load(SeqCst).as_mut() }.filter(|_| known);
+            context.map(f).ok_or(status::INVALID_PARAMETER)
+        })
+        .map_err(status::dos_error)
 }
 
-pub(crate) extern "win64" fn NtGetContextThread(handle: usize, context: Ptr<ContextRecord>) -> u32 {
-    let got = registers(handle, right::GET_CONTEXT, |from| {
+/// The registers of a thread that is suspended.
+pub(crate) fn read(handle: usize, context: Ptr<ContextRecord>) -> Result<(), u32> {
+    registers(handle, right::GET_CONTEXT, |from| {
         let mut to = context.get();
         saved::get(from, &mut to);
         context.set(to);
-    });
-    got.err().unwrap_or(status::SUCCESS)
+    })
 }
 
-pub(crate) extern "win64" fn NtSetContextThread(handle: usize, context: Ptr<ContextRecord>) -> u32 {
-    let set = registers(handle, right::SET_CONTEXT, |to| saved::set(&context.get(), to));
-    set.err().unwrap_or(status::SUCCESS)
+/// The registers that a thread which is suspended goes on with.
+pub(crate) fn write(handle: usize, context: Ptr<ContextRecord>) -> Result<(), u32> {
+    registers(handle, right::SET_CONTEXT, |to| saved::set(&context.get(), to))
 }
 
-extern "win64" fn GetThreadContext(handle: usize, context: Ptr<ContextRecord>) -> Bool {
-    said(NtGetContextThread(handle, context))
-}
-
-extern "win64" fn SetThreadContext(handle: usize, context: Ptr<ContextRecord>) -> Bool {
-    said(NtSetContextThread(handle, context))
+/// Registers of 32-bit code, which no thread here has.
+extern "win64" fn RtlWow64GetThreadContext(handle: usize, _context: usize) -> u32 {
+    with_thread(handle, right::QUERY_LIMITED, status::INVALID_HANDLE, |_| status::INVALID_PARAMETER)
 }
 
 table! {
     /// Suspended threads.
-    pub(crate) TABLE: SuspendThread, GetThreadContext, SetThreadContext
+    pub(crate) TABLE: SuspendThread
+}
+
+table! {
+    /// The same by NT's names.
+    pub(crate) NT: RtlWow64GetThreadContext,
+        RtlWow64SetThreadContext = RtlWow64GetThreadContext
 }

@@ -4,6 +4,7 @@ use super::{Bool, FALSE, TRUE, child::Child, error::code, fail, wait::object};
 use crate::{
     guest::Ptr,
     object::{Kind, PROCESS_ALL_ACCESS},
+    path::SYSTEM_FOLDER,
     peb::VERSION,
     process, teb,
     text::{self, length},
@@ -357,11 +358,11 @@ extern "win64" fn GetComputerNameW(to: Ptr<u16>, len: Ptr<u32>) -> Bool {
 
 /// A Windows folder that exists nowhere: nothing of Windows is installed here.
 extern "win64" fn GetSystemDirectoryW(to: Ptr<u16>, room: u32) -> u32 {
-    text::answer(&text::wide(r"C:\windows\system32"), to, room)
+    text::answer(&text::wide(SYSTEM_FOLDER), to, room)
 }
 
 extern "win64" fn GetSystemDirectoryA(to: Ptr<u8>, room: u32) -> u32 {
-    text::answer(br"C:\windows\system32", to, room)
+    text::answer(SYSTEM_FOLDER.as_bytes(), to, room)
 }
 
 extern "win64" fn GetWindowsDirectoryW(to: Ptr<u16>, room: u32) -> u32 {

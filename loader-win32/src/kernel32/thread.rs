@@ -287,6 +287,12 @@ pub(crate) extern "win64" fn ResumeThread(handle: usize) -> u32 {
     })
 }
 
+/// Whether a handle is of the thread that asks, which it must be good for.
+pub(crate) fn is_current(handle: usize, right: u32) -> Result<bool, u32> {
+    let object = thread_for(handle, right).map_err(status::dos_error)?;
+    object.thread().map(|thread| thread.id.load(SeqCst) == current_thread_id()).ok_or(code::INVALID_HANDLE)
+}
+
 /// Runs `f` on a thread's state, where the handle gives the right, or fails with `otherwise`.
 pub(super) fn with_thread<R>(handle: usize, right: u32, otherwise: R, f: impl FnOnce(&Thread) -> R) -> R {
     match thread_for(handle, right) {

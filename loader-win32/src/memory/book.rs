@@ -11,6 +11,7 @@ use std::{
     fs::File,
     iter,
     ops::{Bound, Range},
+    sync::Arc,
 };
 
 pub(crate) const COMMIT: u32 = 0x1000;
@@ -70,7 +71,7 @@ pub(crate) trait Pages {
     /// The system's own book is full.
     fn clear(&self, range: Range<u64>) -> Result<(), Full>;
 
-    /// Shows a part of a file in claimed address space.
+    /// Shows a part of a file in claimed address space, instead of what is there.
     ///
     /// # Errors
     /// The system refuses.
@@ -109,20 +110,21 @@ enum Kind {
     /// Address space for physical pages, which nobody has the privilege to put there.
     Physical,
     /// A view of a section.
-    View(View),
+    /// A view of a section, and its pages that show copies although the view does not.
+    View(View, Runs<()>),
 }
 
 /// What may become of a view.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct View {
-    /// What its pages may at most allow.
+    /// What its pages may at most ask of the section.
     pub most: Rights,
     /// Whether it shows a file that has a name; else it is memory that others may share.
     pub named: bool,
-    /// Whether writing changes the view alone.
-    pub copy: bool,
     /// Whether its pages are committed at once.
     pub committed: bool,
+    /// What it shows together with others, from where on; nothing where writing changes the view alone.
+    pub shared: Option<(Arc<File>, u64)>,
 }
 
 /// One allocation: from its base, by which the book knows it, to its end.
@@ -140,13 +142,13 @@ impl Allocation {
         let fine = match &self.kind {
             Kind::Private { .. } => !protect.copies(),
             Kind::Physical => false,
-            Kind::View(view) => view.most.contains(protect.allows()) && (view.copy || !protect.copies()),
+            Kind::View(view, _) => view.most.contains(protect.needs()),
         };
         if fine { Ok(protect) } else { Err(code::INVALID_PARAMETER) }
     }
 
     fn is_view(&self) -> bool {
-        matches!(self.kind, Kind::View(_))
+        matches!(self.kind, Kind::View(..))
     }
 }
 
@@ -250,7 +252,7 @@ impl<P: Pages> Book<P> {
 
     /// `VirtualAlloc`: where the first page is that is reserved, committed or reset.
     pub(crate) fn allocate(&mut self, address: u64, len: u64, kind: u32, protect: u32) -> Result<u64, u32> {
-        let protect = Protect::private(protect)?;
+        let protect = Protect::new(protect)?;
         if address != 0 && address < GRANULARITY {
             return Err(code::INVALID_PARAMETER);
         }
@@ -258,6 +260,8 @@ impl<P: Pages> Book<P> {
         match wish(address, len, kind, protect)? {
             Wish::Reset => self.reset(range),
             Wish::Commit => self.commit(range, protect),
+            // Of memory of nobody else's there are no copies to be made.
+            Wish::Reserve { .. } if protect.copies() => Err(code::INVALID_PARAMETER),
             Wish::Reserve { commit, top_down, kind } => {
                 if matches!(kind, Kind::Private { written: Some(_) }) && !self.pages.can_watch() {
                     return Err(code::NOT_SUPPORTED);
@@ -322,13 +326,14 @@ impl<P: Pages> Book<P> {
     }
 
     fn commit(&mut self, range: Range<u64>, protect: Protect) -> Result<u64, u32> {
-        let (_, a) = find(&mut self.allocations, &range).ok_or(code::INVALID_ADDRESS)?;
+        let (base, a) = find(&mut self.allocations, &range).ok_or(code::INVALID_ADDRESS)?;
         match &a.kind {
             Kind::Physical => return Err(code::INVALID_ADDRESS),
-            Kind::View(view) if view.named => return Err(code::ACCESS_DENIED), // all of it is committed
+            Kind::View(view, _) if view.named => return Err(code::ACCESS_DENIED), // all of it is committed
             _ => {}
         }
         let protect = a.accepts(protect)?;
+        part_with(&self.pages, (base, a), &range, protect)?;
         let gaps = a.committed.gaps(&range);
         let watched = matches!(a.kind, Kind::Private { written: Some(_) });
         let watch = |pages: &P| match watched {
@@ -349,7 +354,7 @@ impl<P: Pages> Book<P> {
     fn reset(&mut self, range: Range<u64>) -> Result<u64, u32> {
         let (_, a) = find(&mut self.allocations, &range).ok_or(code::INVALID_ADDRESS)?;
         match &a.kind {
-            Kind::View(view) if view.named => Err(code::USER_MAPPED_FILE),
+            Kind::View(view, _) if view.named => Err(code::USER_MAPPED_FILE),
             _ if !a.committed.cover(&range) => Err(code::INVALID_ADDRESS),
             _ => Ok(range.start),
         }
@@ -399,12 +404,13 @@ impl<P: Pages> Book<P> {
     /// `VirtualProtect`: what the first page had before; `None` where the first page is in no allocation.
     pub(crate) fn protect(&mut self, range: Range<u64>, protect: Protect) -> Result<Option<u32>, u32> {
         let first = range.start..range.start + PAGE;
-        let Some((_, a)) = find(&mut self.allocations, &first) else { return Ok(None) };
+        let Some((base, a)) = find(&mut self.allocations, &first) else { return Ok(None) };
         if range.end > a.end || !a.committed.cover(&range) {
             return Err(code::INVALID_ADDRESS);
         }
         let protect = a.accepts(protect)?;
         let before = a.committed.run(range.start, range.end).1;
+        part_with(&self.pages, (base, a), &range, protect)?;
         if self.pages.protect(range.clone(), protect.rights()).is_err() {
             put_back(&self.pages, a, range);
             return Err(code::COMMITMENT_LIMIT);
@@ -590,12 +596,12 @@ impl<P: Pages> Book<P> {
         }
         let range = self.take(pages(address, len)?, false)?;
         let rights = if view.committed { protect.rights() } else { Rights::empty() };
-        let mut fresh =
-            Allocation { end: range.end, protect, kind: Kind::View(view), committed: Runs::default() };
+        let mut committed = Runs::default();
         if view.committed {
-            fresh.committed.set(range.clone(), Some(protect));
+            committed.set(range.clone(), Some(protect));
         }
-        self.allocations.insert(range.start, fresh);
+        let kind = Kind::View(view, Runs::default());
+        self.allocations.insert(range.start, Allocation { end: range.end, protect, kind, committed });
         if self.pages.show(range.clone(), shown, rights).is_err() {
             self.drop_allocation(range.start)?;
             return Err(code::NOT_ENOUGH_MEMORY);
@@ -651,6 +657,25 @@ fn put_back<P: Pages>(pages: &P, a: &Allocation, range: Range<u64>) {
             None => pages.clear(run),
         };
     }
+}
+
+/// Pages of a shared view that are to be copied on write no longer show what others write, whatever they allow later.
+fn part_with<P: Pages>(
+    pages: &P,
+    (base, a): (u64, &mut Allocation),
+    range: &Range<u64>,
+    protect: Protect,
+) -> Result<(), u32> {
+    let Kind::View(View { shared: Some((file, from)), .. }, copies) = &mut a.kind else { return Ok(()) };
+    if !protect.copies() {
+        return Ok(());
+    }
+    for gap in copies.gaps(range) {
+        let shown = Shown { file, offset: *from + (gap.start - base), copy: true };
+        pages.show(gap.clone(), shown, Rights::empty()).map_err(|_| code::NOT_ENOUGH_MEMORY)?;
+        copies.set(gap, Some(()));
+    }
+    Ok(())
 }
 
 /// Brings what the host knows of written pages into the book, where writes are watched.

@@ -114,7 +114,7 @@ impl Pages for Host {
 
     fn show(&self, range: Range<u64>, shown: Shown<'_>, rights: Rights) -> Result<(), Full> {
         let kind = if shown.copy { MapFlags::PRIVATE } else { MapFlags::SHARED };
-        // SAFETY: the range was claimed for this view, and nothing is in it.
+        // SAFETY: the range was claimed for this view; what was shown there goes, as guest code asked.
         let done = unsafe {
             let flags = kind | MapFlags::FIXED;
             rustix::mm::mmap(place(range.start), len(&range), prot(rights), flags, shown.file, shown.offset)

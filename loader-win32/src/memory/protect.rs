@@ -41,17 +41,6 @@ impl Protect {
         }
     }
 
-    /// As [`Protect::new`], for memory of nobody else's, of which there are no copies to be made.
-    ///
-    /// # Errors
-    /// 87 for what is no protection, and for the two that copy on write.
-    pub(crate) fn private(bits: u32) -> Result<Self, u32> {
-        Self::new(bits).and_then(|p| match p.copies() {
-            true => Err(code::INVALID_PARAMETER),
-            false => Ok(p),
-        })
-    }
-
     /// What an image's page has: its writable pages are copies of the file's that are made when they are written to.
     pub(crate) fn of_image(rights: Rights) -> Self {
         let execute = rights.contains(Rights::EXECUTE);
@@ -106,6 +95,11 @@ impl Protect {
         }
     }
 
+    /// What whoever is behind the pages has to allow: nobody is asked to be written to by who makes copies.
+    pub(crate) fn needs(self) -> Rights {
+        if self.copies() { self.allows() - Rights::WRITE } else { self.allows() }
+    }
+
     /// What the host is asked for: nothing for a guard page, so that the first access faults.
     pub(crate) fn rights(self) -> Rights {
         if self.is_guard() { Rights::empty() } else { self.allows() }
@@ -143,7 +137,6 @@ mod tests {
         for bits in wrong {
             assert_eq!(Protect::new(bits), Err(87), "{bits:#x}");
         }
-        assert_eq!((Protect::private(8), Protect::private(0x80)), (Err(87), Err(87)));
     }
 
     #[test]

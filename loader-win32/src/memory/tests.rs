@@ -15,6 +15,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     ops::Range,
+    sync::Arc,
 };
 
 /// Pages that are only numbers: the rights of each page that has any, and those that a test wrote to.
@@ -595,17 +596,19 @@ fn locks_are_of_readable_pages_and_are_given_back_once() {
 
 fn view(b: &mut TestBook, view: View, protect: u32) -> Result<u64, u32> {
     let file = File::open("/dev/null").unwrap();
-    let shown = Shown { file: &file, offset: 0, copy: view.copy };
+    let shown = Shown { file: &file, offset: 0, copy: view.shared.is_none() };
     b.map(0, 3 * PAGE - 1, shown, view, Protect::new(protect).unwrap())
 }
 
-const SHARED: View =
-    View { most: Rights::READ.union(Rights::WRITE), named: false, copy: false, committed: true };
+fn shared() -> View {
+    let shared = Some((Arc::new(File::open("/dev/null").unwrap()), 0));
+    View { most: Rights::READ | Rights::WRITE, named: false, committed: true, shared }
+}
 
 #[test]
 fn views_are_mapped_memory_that_only_unmapping_frees() {
     let mut b = book();
-    let base = view(&mut b, SHARED, READWRITE).unwrap();
+    let base = view(&mut b, shared(), READWRITE).unwrap();
     let info = b.query(base).unwrap();
     assert_eq!((info.kind, info.size, info.protect), (MAPPED, 3 * PAGE, READWRITE));
     assert_eq!((b.free(base, 0, RELEASE), b.free(base, PAGE, DECOMMIT)), (Err(87), Err(87)));
@@ -618,7 +621,7 @@ fn views_are_mapped_memory_that_only_unmapping_frees() {
 #[test]
 fn a_view_allows_no_more_than_it_was_made_with() {
     let mut b = book();
-    let file = View { most: Rights::READ, named: true, ..SHARED };
+    let file = View { most: Rights::READ, named: true, ..shared() };
     let base = view(&mut b, file, READONLY).unwrap();
     assert_eq!(b.protect(base..base + PAGE, Protect::new(READWRITE).unwrap()), Err(87));
     assert_eq!(
@@ -627,15 +630,16 @@ fn a_view_allows_no_more_than_it_was_made_with() {
         "ERROR_ACCESS_DENIED: a file's are committed"
     );
     assert_eq!(b.allocate(base, PAGE, RESET, READONLY), Err(1224), "ERROR_USER_MAPPED_FILE");
-    let copy = View { copy: true, most: Rights::READ | Rights::WRITE, ..SHARED };
+    let copy = View { shared: None, most: Rights::READ, ..shared() };
     let base = view(&mut b, copy, protect::WRITECOPY).unwrap();
     assert_eq!(b.protect(base..base + PAGE, Protect::new(READONLY).unwrap()), Ok(Some(protect::WRITECOPY)));
+    assert_eq!(b.protect(base..base + PAGE, Protect::new(READWRITE).unwrap()), Err(87));
 }
 
 #[test]
 fn a_reserved_section_is_committed_by_those_who_need_it() {
     let mut b = book();
-    let base = view(&mut b, View { committed: false, ..SHARED }, READWRITE).unwrap();
+    let base = view(&mut b, View { committed: false, ..shared() }, READWRITE).unwrap();
     assert_eq!(seen(&b, base), (RESERVE, 3 * PAGE, 0));
     assert_eq!(b.allocate(base + PAGE, PAGE, COMMIT, READWRITE), Ok(base + PAGE));
     assert_eq!(seen(&b, base + PAGE), (COMMIT, PAGE, READWRITE));
@@ -647,7 +651,7 @@ fn views_go_to_multiples_of_64k() {
     let file = File::open("/dev/null").unwrap();
     let mut map = |at, offset| {
         let shown = Shown { file: &file, offset, copy: false };
-        b.map(at, PAGE, shown, SHARED, Protect::new(READWRITE).unwrap())
+        b.map(at, PAGE, shown, shared(), Protect::new(READWRITE).unwrap())
     };
     assert_eq!((map(0x7000_1000, 0), map(0, 0x1000)), (Err(1132), Err(1132)), "ERROR_MAPPED_ALIGNMENT");
     assert_eq!((map(0x7000_0000, 0x1_0000), map(0x7000_0000, 0)), (Ok(0x7000_0000), Err(487)));

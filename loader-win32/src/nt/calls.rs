@@ -1,74 +1,18 @@
-//! What KERNEL32 does, by NT's names and with statuses: memory, waits, the end, time, folders, libraries.
+//! What KERNEL32 does, by NT's names and with statuses: waits, the end, time, folders.
 
-use super::status::{self, ACCESS_VIOLATION, INVALID_PARAMETER, SUCCESS};
+use super::status::{self, ACCESS_VIOLATION, INVALID_PARAMETER, SUCCESS, last};
 use crate::{
     guest::Ptr,
     kernel32::{
-        FALSE, TRUE,
         file::set_current,
-        memory::{VirtualAllocEx, VirtualFreeEx, extent},
-        module::{self, FreeLibrary},
         system::ExitProcess,
         time::{QueryPerformanceCounter, QueryPerformanceFrequency, file_time},
         wait::{SleepEx, WaitForSingleObjectEx},
     },
-    rtl::counted::{Bytes, Text},
+    rtl::counted::Text,
     teb,
     text::{length, wide, wide_z},
 };
-use loader_core::Symbol;
-
-/// The status of what a function of KERNEL32 said last.
-pub(super) fn last() -> u32 {
-    status::of(teb::with(|t| t.last_error.get()))
-}
-
-const PAGE: u64 = 4096;
-
-/// The place and the length come back as they were rounded.
-extern "win64" fn NtAllocateVirtualMemory(
-    process: usize,
-    at: Ptr<u64>,
-    zero_bits: u64,
-    len: Ptr<u64>,
-    kind: u32,
-    protect: u32,
-) -> u32 {
-    if at.is_null() || len.is_null() {
-        return ACCESS_VIOLATION;
-    }
-    if zero_bits != 0 {
-        return INVALID_PARAMETER; // nobody may say how high the address is at most
-    }
-    let (wanted, n) = (at.get(), len.get());
-    let place = VirtualAllocEx(process, wanted, n, kind, protect);
-    if place == 0 {
-        return last();
-    }
-    let start = if wanted == 0 { place } else { wanted };
-    let end = start.saturating_add(n).checked_next_multiple_of(PAGE).unwrap_or(u64::MAX);
-    at.set(place);
-    len.set(end.saturating_sub(place));
-    SUCCESS
-}
-
-/// Without a length, all of what was reserved together.
-extern "win64" fn NtFreeVirtualMemory(process: usize, at: Ptr<u64>, len: Ptr<u64>, kind: u32) -> u32 {
-    const RELEASE: u32 = 0x8000;
-    if at.is_null() || len.is_null() {
-        return ACCESS_VIOLATION;
-    }
-    let (place, n) = (at.get() & !(PAGE - 1), len.get());
-    let whole = extent(process, place).unwrap_or_default();
-    let all = n == 0 || kind & RELEASE != 0 && n.next_multiple_of(PAGE) == whole;
-    if VirtualFreeEx(process, place, if all { 0 } else { n }, kind) == FALSE {
-        return last();
-    }
-    let end = at.get().saturating_add(n).checked_next_multiple_of(PAGE).unwrap_or(u64::MAX);
-    at.set(place);
-    len.set(if all { whole } else { end - place });
-    SUCCESS
-}
 
 /// A time as NT has it, in milliseconds from now: a negative one counts from now, none is without end.
 pub(super) fn milliseconds(time: Ptr<i64>) -> u32 {
@@ -134,53 +78,12 @@ extern "win64" fn RtlGetFullPathName_U(name: Ptr<u16>, room: u32, to: Ptr<u16>, 
     done
 }
 
-/// The folders to look in are those that KERNEL32 looks in.
-extern "win64" fn LdrLoadDll(_folders: usize, _kind: Ptr<u32>, name: Ptr<Text>, out: Ptr<usize>) -> u32 {
-    if name.is_null() || out.is_null() {
-        return INVALID_PARAMETER;
-    }
-    match module::load("LdrLoadDll", &name.get().string(), 0) {
-        0 => last(),
-        base => {
-            out.set(base);
-            SUCCESS
-        }
-    }
-}
-
-extern "win64" fn LdrUnloadDll(base: usize) -> u32 {
-    if FreeLibrary(base) == TRUE { SUCCESS } else { last() }
-}
-
-/// By name, or, without one, by number.
-extern "win64" fn LdrGetProcedureAddress(
-    base: usize,
-    name: Ptr<Bytes>,
-    ordinal: u32,
-    out: Ptr<usize>,
-) -> u32 {
-    if out.is_null() {
-        return INVALID_PARAMETER;
-    }
-    let found = if name.is_null() {
-        module::sought(base, Symbol::Ordinal(ordinal as u16))
-    } else {
-        module::sought(base, Symbol::Name(&name.get().elements()))
-    };
-    found.map_or_else(status::of, |at| {
-        out.set(at.0 as usize);
-        SUCCESS
-    })
-}
-
 table! {
     /// What KERNEL32 has too.
     pub(crate) TABLE:
-        NtAllocateVirtualMemory, ZwAllocateVirtualMemory = NtAllocateVirtualMemory, NtFreeVirtualMemory,
-        ZwFreeVirtualMemory = NtFreeVirtualMemory, NtDelayExecution, ZwDelayExecution = NtDelayExecution,
+        NtDelayExecution, ZwDelayExecution = NtDelayExecution,
         NtWaitForSingleObject, ZwWaitForSingleObject = NtWaitForSingleObject, RtlGetSystemTimePrecise,
         RtlQueryPerformanceCounter = QueryPerformanceCounter, RtlQueryPerformanceFrequency = QueryPerformanceFrequency,
         RtlExitUserProcess = ExitProcess,
-        RtlGetCurrentDirectory_U, RtlSetCurrentDirectory_U, RtlGetFullPathName_U, LdrLoadDll, LdrUnloadDll,
-        LdrGetProcedureAddress
+        RtlGetCurrentDirectory_U, RtlSetCurrentDirectory_U, RtlGetFullPathName_U
 }

@@ -4,9 +4,13 @@
 pub(crate) mod calls;
 pub(crate) mod file;
 pub(crate) mod handles;
+pub(crate) mod image;
 pub(crate) mod keyed;
+pub(crate) mod ldr;
+pub(crate) mod memory;
 pub(crate) mod objects;
 pub(crate) mod resource;
+pub(crate) mod section;
 pub(crate) mod status;
 pub(crate) mod thread;
 pub(crate) mod types;

@@ -112,7 +112,7 @@ fn change<R>(handle: usize, access: u32, f: impl FnOnce(&Kind) -> Option<Result<
 }
 
 /// Success, or what went wrong.
-pub(super) fn done(result: Result<(), u32>) -> u32 {
+pub(crate) fn done(result: Result<(), u32>) -> u32 {
     result.err().unwrap_or(SUCCESS)
 }
 

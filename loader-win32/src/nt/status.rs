@@ -1,5 +1,7 @@
 //! Statuses of NT, and the error numbers that Windows programs know them by.
 
+use crate::teb;
+
 /// Each status with its number; the first with a number is what that number becomes.
 const KNOWN: &[(u32, u32)] = &[
     (0x0000_0000, 0),
@@ -100,6 +102,12 @@ const PREFERRED: &[(u32, u32)] = &[
 pub(crate) const SUCCESS: u32 = 0;
 pub(crate) const INVALID_PARAMETER: u32 = 0xc000_000d;
 pub(crate) const ACCESS_VIOLATION: u32 = 0xc000_0005;
+pub(crate) const INVALID_INFO_CLASS: u32 = 0xc000_0003;
+pub(crate) const INFO_LENGTH_MISMATCH: u32 = 0xc000_0004;
+pub(crate) const OBJECT_TYPE_MISMATCH: u32 = 0xc000_0024;
+pub(crate) const BUFFER_TOO_SMALL: u32 = 0xc000_0023;
+pub(crate) const INVALID_IMAGE_FORMAT: u32 = 0xc000_007b;
+pub(crate) const DLL_NOT_FOUND: u32 = 0xc000_0135;
 pub(crate) const END_OF_FILE: u32 = 0xc000_0011;
 pub(crate) const INVALID_HANDLE: u32 = 0xc000_0008;
 pub(crate) const NOT_FOUND: u32 = 0xc000_0225;
@@ -109,13 +117,10 @@ pub(crate) const PENDING: u32 = 0x103;
 pub(crate) const OBJECT_NAME_EXISTS: u32 = 0x4000_0000;
 pub(crate) const MORE_ENTRIES: u32 = 0x105;
 pub(crate) const NO_MORE_ENTRIES: u32 = 0x8000_001a;
-pub(crate) const INVALID_INFO_CLASS: u32 = 0xc000_0003;
-pub(crate) const INFO_LENGTH_MISMATCH: u32 = 0xc000_0004;
 pub(crate) const PRIVILEGE_NOT_HELD: u32 = 0xc000_0061;
 pub(crate) const INVALID_CID: u32 = 0xc000_000b;
 pub(crate) const CANT_TERMINATE_SELF: u32 = 0xc000_00db;
 pub(crate) const ACCESS_DENIED: u32 = 0xc000_0022;
-pub(crate) const OBJECT_TYPE_MISMATCH: u32 = 0xc000_0024;
 pub(crate) const OBJECT_NAME_INVALID: u32 = 0xc000_0033;
 pub(crate) const OBJECT_NAME_NOT_FOUND: u32 = 0xc000_0034;
 pub(crate) const OBJECT_NAME_COLLISION: u32 = 0xc000_0035;
@@ -128,7 +133,6 @@ pub(crate) const NOT_A_DIRECTORY: u32 = 0xc000_0103;
 pub(crate) const FILE_IS_A_DIRECTORY: u32 = 0xc000_00ba;
 pub(crate) const NAME_TOO_LONG: u32 = 0xc000_0106;
 pub(crate) const NO_MEMORY: u32 = 0xc000_0017;
-pub(crate) const BUFFER_TOO_SMALL: u32 = 0xc000_0023;
 pub(crate) const BUFFER_OVERFLOW: u32 = 0x8000_0005;
 pub(crate) const SOME_NOT_MAPPED: u32 = 0x0000_0107;
 pub(crate) const INVALID_PARAMETER_2: u32 = 0xc000_00f0;
@@ -152,6 +156,11 @@ pub(crate) fn of(error: u32) -> u32 {
     let preferred = PREFERRED.iter().find(|known| known.0 == error).map(|known| known.1);
     let known = || KNOWN.iter().find(|known| known.1 == error).map(|known| known.0);
     preferred.or_else(known).unwrap_or(UNSUCCESSFUL)
+}
+
+/// The status of what a function of KERNEL32 said last.
+pub(crate) fn last() -> u32 {
+    of(teb::with(|t| t.last_error.get()))
 }
 
 pub(crate) extern "win64" fn RtlNtStatusToDosError(status: u32) -> u32 {

@@ -10,7 +10,7 @@ use crate::{
     kernel32::{
         calls,
         processors::{all as all_processors, change as set_processors},
-        suspend::{NtGetContextThread, NtSetContextThread, SuspendThread},
+        suspend::SuspendThread,
         system::is_this_process,
         thread::{self, ResumeThread, Start, TerminateThread, set_priority},
         time::file_time,
@@ -245,7 +245,7 @@ pub(crate) fn open(id: u32) -> Option<Arc<Object>> {
 /// What a function of KERNEL32 said that answers with the count before, or the greatest number.
 fn counted(answer: u32, before: Ptr<u32>) -> u32 {
     if answer == u32::MAX {
-        return super::calls::last();
+        return status::last();
     }
     before.put(answer);
     SUCCESS
@@ -264,7 +264,7 @@ extern "win64" fn NtTerminateThread(handle: usize, code: u32) -> u32 {
         thread::exit(code);
         return status::CANT_TERMINATE_SELF;
     }
-    if TerminateThread(handle, code) == 0 { super::calls::last() } else { SUCCESS }
+    if TerminateThread(handle, code) == 0 { status::last() } else { SUCCESS }
 }
 
 extern "win64" fn RtlExitUserThread(code: u32) {
@@ -362,9 +362,9 @@ table! {
     pub(crate) TABLE:
         NtCreateThreadEx, ZwCreateThreadEx = NtCreateThreadEx, RtlCreateUserThread, NtOpenThread, ZwOpenThread = NtOpenThread,
         NtSuspendThread, ZwSuspendThread = NtSuspendThread, NtResumeThread, ZwResumeThread = NtResumeThread,
+        NtAlertResumeThread = NtResumeThread,
         NtTerminateThread, ZwTerminateThread = NtTerminateThread, RtlExitUserThread, NtQueueApcThread,
         ZwQueueApcThread = NtQueueApcThread, NtTestAlert, ZwTestAlert = NtTestAlert, NtYieldExecution,
-        ZwYieldExecution = NtYieldExecution, NtGetContextThread, ZwGetContextThread = NtGetContextThread,
-        NtSetContextThread, ZwSetContextThread = NtSetContextThread, NtSetInformationThread,
+        ZwYieldExecution = NtYieldExecution, NtSetInformationThread,
         ZwSetInformationThread = NtSetInformationThread
 }

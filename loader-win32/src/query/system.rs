@@ -1,9 +1,10 @@
 //! What is known of the machine and of a process.
 
-use super::{INVALID_INFO_CLASS, Record, Status, status};
+use super::{INVALID_INFO_CLASS, LENGTH_MISMATCH, Record, Status, status};
 use crate::{
     guest::Ptr,
-    kernel32::{processors, system::is_this_process, time},
+    kernel32::{FALSE, child::TerminateProcess, processors, system::is_this_process, time},
+    nt::status::{ACCESS_VIOLATION, INVALID_PARAMETER, SUCCESS, last},
     object::STILL_ACTIVE,
     process, teb,
     text::length,
@@ -71,6 +72,31 @@ extern "win64" fn NtQuerySystemInformation(class: u32, to: Ptr<u8>, room: u32, l
     give(Ok(record), to, room, len)
 }
 
+/// Whether data may be executed: in programs of 64 bits never, so it is no question, and cannot be changed.
+const EXECUTE_FLAGS: u32 = 34;
+
+/// What a program may change of itself: how it wants to hear of errors that nobody handles, which are answers here in any case.
+extern "win64" fn NtSetInformationProcess(handle: usize, class: u32, from: Ptr<u32>, room: u32) -> Status {
+    const HARD_ERROR_MODE: u32 = 12;
+    match (is_this_process(handle), class) {
+        (Err(error), _) => status(error),
+        (_, HARD_ERROR_MODE) if room != 4 => LENGTH_MISMATCH,
+        (_, HARD_ERROR_MODE) if from.is_null() => ACCESS_VIOLATION,
+        (_, HARD_ERROR_MODE) => SUCCESS,
+        (_, EXECUTE_FLAGS) => INVALID_PARAMETER,
+        _ => INVALID_INFO_CLASS,
+    }
+}
+
+/// Without a handle it ends the other threads, which nobody does here before the process ends: that is done then.
+extern "win64" fn NtTerminateProcess(handle: usize, code: u32) -> Status {
+    match handle {
+        0 => SUCCESS,
+        handle if TerminateProcess(handle, code) == FALSE => last(),
+        _ => SUCCESS,
+    }
+}
+
 const NORMAL_PRIORITY: u64 = 8;
 
 /// This process: the exit code that it does not have yet, its block, its processors, its number and its parent's.
@@ -95,6 +121,7 @@ extern "win64" fn NtQueryInformationProcess(
             7 | 26 | 49 => Record::default().long(0),
             20 => Record::default().word(length(teb::process().objects.count())),
             31 => Record::default().word(1),
+            EXECUTE_FLAGS => return Err(INVALID_PARAMETER),
             _ => return Err(INVALID_INFO_CLASS),
         })
     });
@@ -110,6 +137,8 @@ table! {
     /// The machine and the process.
     pub(super) TABLE:
         NtQuerySystemInformation, ZwQuerySystemInformation = NtQuerySystemInformation, NtQueryInformationProcess, RtlGetLastNtStatus,
+        NtSetInformationProcess, ZwSetInformationProcess = NtSetInformationProcess, NtTerminateProcess,
+        ZwTerminateProcess = NtTerminateProcess,
         ZwQueryInformationProcess = NtQueryInformationProcess
 }
 
