@@ -349,6 +349,8 @@ pub(crate) fn format(pattern: &[u8], mut arguments: Arguments, style: Style) -> 
             b'c' | b'C' => spec.text(&mut out, &[arguments.next() as u8]),
             b'p' => spec.text(&mut out, format!("{:016X}", arguments.next()).as_bytes()),
             b'%' => out.push(b'%'),
+            // msvcrt writes a letter that means nothing.
+            _ if style.legacy && letter != b'n' => out.push(letter),
             _ => return None,
         }
     }

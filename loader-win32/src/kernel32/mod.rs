@@ -23,6 +23,7 @@ pub(crate) mod locale;
 pub(crate) mod locks;
 pub(crate) mod lstr;
 pub(crate) mod memory;
+pub(crate) mod message;
 pub(crate) mod module;
 pub(crate) mod opened;
 pub(crate) mod pictures;
@@ -87,6 +88,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     lstr::TABLE,
     locks::TABLE,
     memory::TABLE,
+    message::TABLE,
     module::TABLE,
     psapi::TABLE,
     queues::TABLE,

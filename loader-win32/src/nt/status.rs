@@ -110,6 +110,8 @@ pub(crate) const SOME_NOT_MAPPED: u32 = 0x0000_0107;
 pub(crate) const INVALID_PARAMETER_2: u32 = 0xc000_00f0;
 pub(crate) const INVALID_PARAMETER_4: u32 = 0xc000_00f2;
 pub(crate) const INVALID_PARAMETER_5: u32 = 0xc000_00f3;
+pub(crate) const MESSAGE_NOT_FOUND: u32 = 0xc000_0109;
+pub(crate) const RESOURCE_DATA_NOT_FOUND: u32 = 0xc000_0089;
 const UNSUCCESSFUL: u32 = 0xc000_0001;
 
 /// The error number of a status.

@@ -9,6 +9,7 @@ pub(crate) mod counted;
 pub(crate) mod guid;
 pub(crate) mod integer;
 pub(crate) mod memory;
+pub(crate) mod message;
 pub(crate) mod runtime;
 pub(crate) mod unicode;
 
@@ -23,6 +24,8 @@ pub(crate) const TABLES: &[HostTable] = &[
     guid::TABLE,
     integer::TABLE,
     memory::TABLE,
+    message::TABLE,
     runtime::TABLE,
+    runtime::OWN,
     unicode::TABLE,
 ];

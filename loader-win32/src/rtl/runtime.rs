@@ -1,6 +1,6 @@
 //! The functions of the C runtime that ntdll has too: msvcrt's.
 
-use crate::{crt, variadic};
+use crate::{crt, guest::Ptr, kernel32::strings::to_case, variadic};
 use loader_core::{HostFn, HostTable};
 
 /// Where they are, msvcrt's own before what it shares with ucrtbase.
@@ -23,13 +23,11 @@ const FROM: &[HostTable] = &[
 ];
 
 /// Those that ntdll has.
-const NAMES: [&str; 165] = [
+const NAMES: [&str; 159] = [
     "abs",
     "atan",
     "atan2",
-    "atoi",
     "_atoi64",
-    "atol",
     "bsearch",
     "bsearch_s",
     "ceil",
@@ -133,8 +131,6 @@ const NAMES: [&str; 165] = [
     "tolower",
     "_toupper",
     "toupper",
-    "towlower",
-    "towupper",
     "_ui64toa",
     "_ui64toa_s",
     "_ui64tow",
@@ -186,9 +182,7 @@ const NAMES: [&str; 165] = [
     "_wcsupr_s",
     "_wmakepath_s",
     "_wsplitpath_s",
-    "_wtoi",
     "_wtoi64",
-    "_wtol",
 ];
 
 /// Whether two names are the same.
@@ -229,3 +223,40 @@ const FUNCTIONS: [(&str, HostFn); NAMES.len()] = {
 
 /// The C functions of ntdll.
 pub(crate) const TABLE: HostTable = &FUNCTIONS;
+
+// What ntdll does in its own way: numbers that do not fit are cut off, and letters have the case of the system.
+
+/// The number at the start of a text: 32 bits of it.
+fn number(units: impl Iterator<Item = u16>) -> i32 {
+    let blank = |unit: &u16| matches!(unit, 9..=13 | 0x20 | 0xa0);
+    let mut units = units.skip_while(blank).peekable();
+    let sign = units.next_if(|unit| [b'-', b'+'].map(u16::from).contains(unit));
+    let digits = units.map_while(|unit| char::from_u32(unit.into()).and_then(|c| c.to_digit(10)));
+    let amount = digits.fold(0u32, |n, digit| n.wrapping_mul(10).wrapping_add(digit)).cast_signed();
+    if sign == Some(b'-'.into()) { amount.wrapping_neg() } else { amount }
+}
+
+extern "win64" fn atoi(text: Ptr<u8>) -> i32 {
+    number(text.text().iter().map(|&byte| byte.into()))
+}
+
+extern "win64" fn _wtoi(text: Ptr<u16>) -> i32 {
+    number(text.text().iter().copied())
+}
+
+/// Only letters of Latin-1 are made small.
+extern "win64" fn towlower(unit: u16) -> u16 {
+    match unit {
+        0..0x100 => to_case(unit, false),
+        _ => unit,
+    }
+}
+
+extern "win64" fn towupper(unit: u16) -> u16 {
+    to_case(unit, true)
+}
+
+table! {
+    /// ntdll's own.
+    pub(crate) OWN: atoi, atol = atoi, _wtoi, _wtol = _wtoi, towlower, towupper
+}
