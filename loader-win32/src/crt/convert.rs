@@ -154,7 +154,7 @@ fn unsigned(p: &Parsed, bits: u32) -> u64 {
     let limit = u64::MAX >> (64 - bits);
     if p.overflow || p.amount > limit {
         set_errno(libc::ERANGE);
-        return limit;
+        return if p.negative { 1 } else { limit };
     }
     if p.negative { p.amount.wrapping_neg() & limit } else { p.amount }
 }
@@ -175,8 +175,6 @@ fn in_ascii(unit: u16) -> u16 {
     match unit {
         0..0x80 => unit,
         0xa0 => 0x20,
-        // Letters of full width, as far as a base can need them.
-        0xff21..=0xff3a | 0xff41..=0xff5a => unit - 0xff00 + 0x20,
         _ => ZEROS
             .iter()
             .find(|zero| (**zero..**zero + 10).contains(&unit))

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     guest::Ptr,
+    nt::status::BUFFER_OVERFLOW,
     rtl::message::{Message, lookup},
     text::{self, Text},
 };
@@ -22,8 +23,8 @@ const ARGUMENT_ARRAY: u32 = 0x2000;
 const WIDTH: u32 = 0xff;
 /// `RT_MESSAGETABLE`.
 const MESSAGE_TABLE: u16 = 11;
-/// A narrow message is not longer, in units with its zero.
-const LONGEST_NARROW: usize = 32_768;
+/// A narrow message is shorter.
+const LONGEST_NARROW: usize = 32_767;
 
 /// What the system says of an error number, as far as it is known here, by number.
 const KNOWN: &[(u32, &str)] = &[
@@ -257,6 +258,7 @@ fn message<T: Text>(
     from: Ptr<T>,
     id: u32,
     language: u32,
+    room: usize,
     arguments: Ptr<Ptr<u64>>,
 ) -> Result<Vec<u16>, u32> {
     let text = source(flags, from, id, language)?;
@@ -266,9 +268,13 @@ fn message<T: Text>(
         width: flags & WIDTH,
         ignore_inserts: flags & IGNORE_INSERTS != 0,
         narrow,
-        room: if narrow { LONGEST_NARROW } else { usize::MAX },
+        room,
     };
     match message.write_from(flags & ARGUMENT_ARRAY != 0, arguments) {
+        (mut out, Err(BUFFER_OVERFLOW)) if !narrow => {
+            out.resize(room, 0);
+            Ok(out)
+        }
         (_, Err(_)) => Err(INVALID_PARAMETER),
         (out, Ok(())) if out.is_empty() => Err(NO_WORK_DONE),
         (out, Ok(())) if narrow && out.len() >= LONGEST_NARROW => Err(INVALID_PARAMETER),
@@ -293,7 +299,7 @@ fn deliver<T: Text>(flags: u32, text: &[T], to: Ptr<T>, room: u32) -> Result<u32
     }
     // As much as there is room for, of a wide text.
     if room > 0 && size_of::<T>() == 2 {
-        text::answer(&text[..room as usize - 1], to, room);
+        text::answer(text.get(..room as usize - 1).unwrap_or(text), to, room);
     }
     Err(INSUFFICIENT_BUFFER)
 }
@@ -314,7 +320,16 @@ fn format_message<T: Text>(
     if allocate {
         to.cast::<usize>().set(0);
     }
-    let written = message(flags, from, id, language, arguments);
+    // What there is no room for takes no argument of a wide message.
+    let most = match size_of::<T>() {
+        1 => LONGEST_NARROW,
+        _ if allocate => usize::MAX,
+        _ => room as usize,
+    };
+    let written = message(flags, from, id, language, most, arguments);
+    if written == Err(NO_WORK_DONE) && !allocate && room > 0 && size_of::<T>() == 2 {
+        to.set(T::default());
+    }
     let delivered = written.and_then(|units| deliver(flags, &T::of_units(&units), to, room));
     delivered.unwrap_or_else(|code| fail(code) as u32)
 }

@@ -107,9 +107,10 @@ extern "win64" fn RtlUTF8ToUnicodeN(to: Ptr<u16>, room: u32, done: Ptr<u32>, fro
         () => {}
     }
     let bytes = from.slice(len as usize);
-    let text = strings::characters(&bytes).map(|c| {
+    // Of a character of two units the first may be given alone.
+    let text = strings::characters(&bytes).flat_map(|c| {
         let units = c.unwrap_or(char::REPLACEMENT_CHARACTER).encode_utf16(&mut [0; 2]).to_vec();
-        (units, c.is_some())
+        units.into_iter().map(move |unit| (vec![unit], c.is_some()))
     });
     characters(text, to, room, done)
 }

@@ -140,7 +140,7 @@ impl Lines {
             return Ok(());
         }
         let Some(blank) = self.blank else { return self.end_line() };
-        let white = |unit: &&u16| matches!(**unit, 9..=13 | 32);
+        let white = |unit: &&u16| matches!(**unit, TAB | BLANK);
         let before = self.out[self.line..blank].iter().rev().take_while(white).count();
         let after = self.out[blank..].iter().take_while(white).count();
         self.out.splice(blank - before..blank + after, [CR, LF]);
@@ -256,12 +256,15 @@ impl Message<'_> {
             2 => slots = [inserts.number(number), inserts.next(true), inserts.next(false)],
             _ => return Err(INVALID_PARAMETER),
         }
+        if spec.is_empty() {
+            return Ok(Vec::new());
+        }
         let width = if self.narrow { Width::Narrow } else { Width::Wide };
         let style = Style { width, legacy: true, long_exponents: true };
         let pattern = [b"%", spec].concat();
         let slots = Ptr::from_guest(slots.as_ptr().expose_provenance() as u64);
         let bytes = format::format(&pattern, Arguments::new(slots), style).ok_or(INVALID_PARAMETER)?;
-        Ok(crate::kernel32::strings::from_ansi(&bytes))
+        Ok(crate::text::of_loose(&bytes))
     }
 }
 

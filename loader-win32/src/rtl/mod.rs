@@ -8,6 +8,7 @@ pub(crate) mod convert;
 pub(crate) mod counted;
 pub(crate) mod guid;
 pub(crate) mod integer;
+pub(crate) mod letters;
 pub(crate) mod memory;
 pub(crate) mod message;
 pub(crate) mod runtime;
@@ -23,9 +24,9 @@ pub(crate) const TABLES: &[HostTable] = &[
     counted::TABLE,
     guid::TABLE,
     integer::TABLE,
+    letters::TABLE,
     memory::TABLE,
     message::TABLE,
     runtime::TABLE,
-    runtime::OWN,
     unicode::TABLE,
 ];

@@ -1,6 +1,6 @@
-//! The functions of the C runtime that ntdll has too: msvcrt's.
+//! The functions of the C runtime that ntdll has too: msvcrt's. What ntdll does otherwise is in `letters`.
 
-use crate::{crt, guest::Ptr, kernel32::strings::to_case, variadic};
+use crate::{crt, variadic};
 use loader_core::{HostFn, HostTable};
 
 /// Where they are, msvcrt's own before what it shares with ucrtbase.
@@ -23,7 +23,7 @@ const FROM: &[HostTable] = &[
 ];
 
 /// Those that ntdll has.
-const NAMES: [&str; 159] = [
+const NAMES: [&str; 137] = [
     "abs",
     "atan",
     "atan2",
@@ -38,27 +38,7 @@ const NAMES: [&str; 159] = [
     "_i64toa_s",
     "_i64tow",
     "_i64tow_s",
-    "isalnum",
-    "isalpha",
-    "iscntrl",
-    "isdigit",
-    "isgraph",
-    "islower",
-    "isprint",
-    "ispunct",
-    "isspace",
-    "isupper",
-    "iswalnum",
-    "iswalpha",
     "iswascii",
-    "iswctype",
-    "iswdigit",
-    "iswgraph",
-    "iswlower",
-    "iswprint",
-    "iswspace",
-    "iswxdigit",
-    "isxdigit",
     "_itoa",
     "_itoa_s",
     "_itow",
@@ -128,9 +108,7 @@ const NAMES: [&str; 159] = [
     "swprintf_s",
     "tan",
     "_tolower",
-    "tolower",
     "_toupper",
-    "toupper",
     "_ui64toa",
     "_ui64toa_s",
     "_ui64tow",
@@ -223,40 +201,3 @@ const FUNCTIONS: [(&str, HostFn); NAMES.len()] = {
 
 /// The C functions of ntdll.
 pub(crate) const TABLE: HostTable = &FUNCTIONS;
-
-// What ntdll does in its own way: numbers that do not fit are cut off, and letters have the case of the system.
-
-/// The number at the start of a text: 32 bits of it.
-fn number(units: impl Iterator<Item = u16>) -> i32 {
-    let blank = |unit: &u16| matches!(unit, 9..=13 | 0x20 | 0xa0);
-    let mut units = units.skip_while(blank).peekable();
-    let sign = units.next_if(|unit| [b'-', b'+'].map(u16::from).contains(unit));
-    let digits = units.map_while(|unit| char::from_u32(unit.into()).and_then(|c| c.to_digit(10)));
-    let amount = digits.fold(0u32, |n, digit| n.wrapping_mul(10).wrapping_add(digit)).cast_signed();
-    if sign == Some(b'-'.into()) { amount.wrapping_neg() } else { amount }
-}
-
-extern "win64" fn atoi(text: Ptr<u8>) -> i32 {
-    number(text.text().iter().map(|&byte| byte.into()))
-}
-
-extern "win64" fn _wtoi(text: Ptr<u16>) -> i32 {
-    number(text.text().iter().copied())
-}
-
-/// Only letters of Latin-1 are made small.
-extern "win64" fn towlower(unit: u16) -> u16 {
-    match unit {
-        0..0x100 => to_case(unit, false),
-        _ => unit,
-    }
-}
-
-extern "win64" fn towupper(unit: u16) -> u16 {
-    to_case(unit, true)
-}
-
-table! {
-    /// ntdll's own.
-    pub(crate) OWN: atoi, atol = atoi, _wtoi, _wtol = _wtoi, towlower, towupper
-}

@@ -130,7 +130,7 @@ extern "win64" fn RtlDowncaseUnicodeChar(unit: u16) -> u16 {
 }
 
 /// The unit of the next character, which is passed over; of a character with two the first.
-extern "win64" fn RtlAnsiCharToUnicodeChar(at: Ptr<Ptr<u8>>) -> u16 {
+pub(super) extern "win64" fn RtlAnsiCharToUnicodeChar(at: Ptr<Ptr<u8>>) -> u16 {
     let text = at.get();
     let len = match text.get() {
         0xf0..=0xf4 => 4,
