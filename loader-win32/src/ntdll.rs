@@ -35,7 +35,6 @@ table! {
         RtlInitializeSRWLock = InitializeSRWLock, RtlInterlockedFlushSList = InterlockedFlushSList,
         RtlInterlockedPopEntrySList = InterlockedPopEntrySList, RtlInterlockedPushEntrySList = InterlockedPushEntrySList,
         RtlLeaveCriticalSection = LeaveCriticalSection, RtlLookupFunctionEntry,
-        RtlNtStatusToDosError = nt::status::RtlNtStatusToDosError,
         RtlInstallFunctionTableCallback, RtlPcToFileHeader = module::RtlPcToFileHeader, RtlRaiseException,
         RtlReAllocateHeap = HeapReAlloc, RtlRemoveVectoredContinueHandler = RemoveVectoredContinueHandler,
         RtlRestoreContext = walk::RtlRestoreContext, RtlUnwind, RtlUnwindEx, RtlVirtualUnwind, __C_specific_handler,

@@ -25,6 +25,7 @@ pub(crate) mod code {
     pub(crate) const ALREADY_EXISTS: u32 = 183;
     pub(crate) const BAD_EXE_FORMAT: u32 = 193;
     pub(crate) const ENVVAR_NOT_FOUND: u32 = 203;
+    pub(crate) const MORE_DATA: u32 = 234;
     pub(crate) const NO_WORK_DONE: u32 = 235;
     pub(crate) const NOT_OWNER: u32 = 288;
     pub(crate) const TOO_MANY_POSTS: u32 = 298;
@@ -74,11 +75,11 @@ pub(crate) fn from_io(error: &std::io::Error) -> u32 {
     from_os(error.raw_os_error().unwrap_or(libc::EINVAL))
 }
 
-extern "win64" fn GetLastError() -> u32 {
+pub(crate) extern "win64" fn GetLastError() -> u32 {
     teb::with(|t| t.last_error.get())
 }
 
-extern "win64" fn SetLastError(code: u32) {
+pub(crate) extern "win64" fn SetLastError(code: u32) {
     teb::set_last_error(code);
 }
 

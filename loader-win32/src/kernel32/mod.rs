@@ -2,6 +2,7 @@
 //! every function up where it is documented.
 #![allow(non_snake_case)]
 
+pub(crate) mod atom;
 pub(crate) mod calls;
 pub(crate) mod child;
 pub(crate) mod code;
@@ -63,6 +64,7 @@ pub(crate) const FALSE: Bool = 0;
 
 /// All of it.
 pub(crate) const TABLES: &[HostTable] = &[
+    atom::TABLE,
     child::TABLE,
     calls::TABLE,
     code::TABLE,

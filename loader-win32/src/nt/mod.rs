@@ -3,4 +3,5 @@
 
 pub(crate) mod calls;
 pub(crate) mod file;
+mod numbers;
 pub(crate) mod status;

@@ -2,10 +2,12 @@
 //! for each subject, as in `kernel32`, which has the same under other names where both have it.
 #![allow(non_snake_case)]
 
+pub(crate) mod atom;
 pub(crate) mod bitmap;
 pub(crate) mod compare;
 pub(crate) mod convert;
 pub(crate) mod counted;
+pub(crate) mod error;
 pub(crate) mod guid;
 pub(crate) mod integer;
 pub(crate) mod letters;
@@ -18,10 +20,12 @@ use loader_core::HostTable;
 
 /// All of it.
 pub(crate) const TABLES: &[HostTable] = &[
+    atom::TABLE,
     bitmap::TABLE,
     compare::TABLE,
     convert::TABLE,
     counted::TABLE,
+    error::TABLE,
     guid::TABLE,
     integer::TABLE,
     letters::TABLE,
