@@ -2,6 +2,7 @@
 //! every function up where it is documented.
 #![allow(non_snake_case)]
 
+pub(crate) mod atom;
 pub(crate) mod calls;
 pub(crate) mod child;
 pub(crate) mod code;
@@ -23,6 +24,7 @@ pub(crate) mod locale;
 pub(crate) mod locks;
 pub(crate) mod lstr;
 pub(crate) mod memory;
+pub(crate) mod message;
 pub(crate) mod module;
 pub(crate) mod named;
 pub(crate) mod old_files;
@@ -66,6 +68,7 @@ pub(crate) const FALSE: Bool = 0;
 
 /// All of it.
 pub(crate) const TABLES: &[HostTable] = &[
+    atom::TABLE,
     child::TABLE,
     calls::TABLE,
     code::TABLE,
@@ -92,6 +95,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     locks::TABLE,
     memory::TABLE,
     crate::nt::memory::NEWER,
+    message::TABLE,
     module::TABLE,
     named::TABLE,
     old_files::TABLE,

@@ -18,10 +18,10 @@ use crate::{
         self, status,
         thread::{right, thread_for},
     },
-    object::{ANY_ACCESS, Thread},
+    object::ANY_ACCESS,
     teb,
 };
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::Relaxed;
 
 extern "win64" fn OpenThread(access: u32, inherit: Bool, id: u32) -> usize {
     match nt::thread::open(id) {
@@ -167,44 +167,27 @@ extern "win64" fn GetThreadIOPendingFlag(handle: usize, out: Ptr<Bool>) -> Bool 
     })
 }
 
-fn mine<R>(f: impl FnOnce(&Thread) -> R) -> Option<R> {
-    teb::process().objects.current_thread().thread().map(f)
+/// ntdll's numbers for the kinds of message boxes that are not to be shown, which the thread keeps.
+fn to_nt(mode: u32) -> u32 {
+    let bit = |ours: u32, nt: u32| if mode & ours != 0 { nt } else { 0 };
+    bit(1, 0x10) | bit(2, 0x20) | bit(0x8000, 0x40)
 }
 
-/// The bit that ntdll has for the first mode: it says the opposite.
-const NT_FAIL_CRITICAL: u32 = 0x10;
+fn from_nt(mode: u32) -> u32 {
+    let bit = |nt: u32, ours: u32| if mode & nt != 0 { ours } else { 0 };
+    bit(0x10, 1) | bit(0x20, 2) | bit(0x40, 0x8000)
+}
 
 extern "win64" fn GetThreadErrorMode() -> u32 {
-    mine(|t| t.facts.error_mode.load(SeqCst)).unwrap_or(0)
+    from_nt(teb::own(|own| own.error_mode.get()))
 }
 
 extern "win64" fn SetThreadErrorMode(mode: u32, before: Ptr<u32>) -> Bool {
-    if !nt::thread::is_error_mode(mode) {
+    if from_nt(to_nt(mode)) != mode {
         return fail(code::INVALID_PARAMETER);
     }
-    before.put(mine(|t| t.facts.error_mode.swap(mode, SeqCst)).unwrap_or(0));
+    before.put(from_nt(teb::own(|own| own.error_mode.replace(to_nt(mode)))));
     TRUE
-}
-
-/// ntdll's numbers for the modes.
-fn to_nt(mode: u32) -> u32 {
-    let [critical, fault, file] = [1, 2, 0x8000].map(|bit| mode & bit != 0);
-    u32::from(critical) * NT_FAIL_CRITICAL | u32::from(fault) * 0x20 | u32::from(file) * 0x40
-}
-
-fn from_nt(mode: u32) -> Option<u32> {
-    let bit = |nt: u32, ours: u32| if mode & nt != 0 { ours } else { 0 };
-    (mode & !0x70 == 0).then(|| bit(NT_FAIL_CRITICAL, 1) | bit(0x20, 2) | bit(0x40, 0x8000))
-}
-
-extern "win64" fn RtlGetThreadErrorMode() -> u32 {
-    to_nt(GetThreadErrorMode())
-}
-
-extern "win64" fn RtlSetThreadErrorMode(mode: u32, before: Ptr<u32>) -> u32 {
-    let Some(mode) = from_nt(mode) else { return status::INVALID_PARAMETER_1 };
-    before.put(to_nt(mine(|t| t.facts.error_mode.swap(mode, SeqCst)).unwrap_or(0)));
-    status::SUCCESS
 }
 
 table! {
@@ -214,9 +197,4 @@ table! {
         SetThreadDescription, GetThreadPriorityBoost, SetThreadPriorityBoost, SetThreadIdealProcessor,
         SetThreadIdealProcessorEx, GetThreadIdealProcessorEx, GetThreadIOPendingFlag, GetThreadErrorMode,
         SetThreadErrorMode
-}
-
-table! {
-    /// The same by ntdll.
-    pub(crate) NTDLL: RtlGetThreadErrorMode, RtlSetThreadErrorMode
 }

@@ -8,6 +8,7 @@ pub(crate) mod image;
 pub(crate) mod keyed;
 pub(crate) mod ldr;
 pub(crate) mod memory;
+mod numbers;
 pub(crate) mod objects;
 pub(crate) mod resource;
 pub(crate) mod section;

@@ -61,8 +61,6 @@ pub(crate) struct Facts {
     pub unboosted: AtomicBool,
     /// Debuggers learn nothing of it.
     pub hidden: AtomicBool,
-    /// The message boxes that it wants not to be shown; none are in any case.
-    pub error_mode: AtomicU32,
     /// The processor that it would like best.
     pub ideal: AtomicU32,
 }
@@ -290,12 +288,6 @@ extern "win64" fn NtTestAlert() -> u32 {
 extern "win64" fn NtYieldExecution() -> u32 {
     SwitchToThread();
     SUCCESS
-}
-
-/// Whether all of these modes are known.
-pub(crate) fn is_error_mode(mode: u32) -> bool {
-    const KNOWN: u32 = 1 | 2 | 0x8000; // no box for a failed disk, for a fault, for a file that is not there
-    mode & !KNOWN == 0
 }
 
 /// Sets something of a thread.
