@@ -16,10 +16,12 @@ use loader_core::HostTable;
 pub(crate) const TABLES: &[HostTable] = &[
     TABLE,
     nt::calls::TABLE,
+    nt::completion::TABLE,
     nt::file::TABLE,
     nt::handles::TABLE,
     nt::keyed::TABLE,
     nt::objects::TABLE,
+    nt::paths::TABLE,
     nt::resource::TABLE,
     nt::thread::TABLE,
     crate::kernel32::pool_functions::NTDLL,

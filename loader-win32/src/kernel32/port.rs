@@ -55,6 +55,11 @@ impl Port {
         self.abandoned.load(Relaxed) || !lock(&self.packets).is_empty()
     }
 
+    /// How many packets there are.
+    pub(crate) fn depth(&self) -> usize {
+        lock(&self.packets).len()
+    }
+
     /// Its last handle was given back: who waits need wait no longer.
     pub(crate) fn abandon(&self) {
         self.abandoned.store(true, Relaxed);
@@ -114,7 +119,7 @@ extern "win64" fn PostQueuedCompletionStatus(
 }
 
 /// Up to `most` packets, at least one; or why there are none.
-fn take(handle: usize, most: usize, ms: u32, alertable: Bool) -> Result<Vec<Packet>, u32> {
+pub(crate) fn take(handle: usize, most: usize, ms: u32, alertable: Bool) -> Result<Vec<Packet>, u32> {
     let object = port(handle)?;
     let Kind::Port(port) = &object.kind else { return Err(code::INVALID_HANDLE) };
     let until = Deadline::after(ms);
