@@ -259,8 +259,7 @@ fn wide(from: Ptr<u16>, precision: Option<usize>) -> Vec<u8> {
     if from.is_null() {
         return narrow(Ptr::NULL, precision);
     }
-    let units = from.slice(from.count(precision.unwrap_or(usize::MAX)));
-    String::from_utf16_lossy(&units).into_bytes()
+    text::loose(&from.slice(from.count(precision.unwrap_or(usize::MAX))))
 }
 
 /// The size letters at the start of `rest`, and what follows them.
@@ -344,22 +343,27 @@ pub(crate) fn format(pattern: &[u8], mut arguments: Arguments, style: Style) -> 
             b's' | b'S' => spec.text(&mut out, &narrow(arguments.pointer(), spec.precision)),
             b'c' | b'C' if wide_text => {
                 let unit = arguments.next() as u16;
-                spec.text(&mut out, String::from_utf16_lossy(&[unit]).as_bytes());
+                spec.text(&mut out, &text::loose(&[unit]));
             }
             b'c' | b'C' => spec.text(&mut out, &[arguments.next() as u8]),
             b'p' => spec.text(&mut out, format!("{:016X}", arguments.next()).as_bytes()),
             b'%' => out.push(b'%'),
+            // msvcrt writes a letter that means nothing.
+            _ if style.legacy && letter != b'n' => out.push(letter),
             _ => return None,
         }
     }
     out.extend_from_slice(rest);
+    if style.width == Width::Narrow && std::str::from_utf8(&out).is_err() {
+        out = text::strict(out);
+    }
     Some(out)
 }
 
-/// The same for a wide format, as UTF-8 and as units.
+/// The same for a wide format, as units.
 pub(crate) fn format_wide(pattern: &Ptr<u16>, arguments: Arguments, style: Style) -> Option<Vec<u16>> {
-    let bytes = format(pattern.string().as_bytes(), arguments, style)?;
-    Some(text::wide(&String::from_utf8_lossy(&bytes)))
+    let bytes = format(&text::loose(&pattern.text()), arguments, style)?;
+    Some(text::of_loose(&bytes))
 }
 
 #[cfg(test)]

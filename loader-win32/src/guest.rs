@@ -59,8 +59,13 @@ impl<T> Ptr<T> {
         Self(self.0.wrapping_add(n))
     }
 
-    /// The thing itself, for types that are made to be shared (atomics, cells).
+    /// The thing itself, for types that are made to be shared (atomics, cells). At an odd place there can be none: the caller
+    /// gets an exception.
     pub(crate) fn shared<'a>(self) -> &'a T {
+        const DATATYPE_MISALIGNMENT: u32 = 0x8000_0002;
+        while !self.0.is_aligned() {
+            crate::exception::raise(DATATYPE_MISALIGNMENT, &[]);
+        }
         // SAFETY: the caller of the Windows function keeps the object alive during the call, as every one of them asks.
         unsafe { &*self.0 }
     }
@@ -101,11 +106,9 @@ impl<T: Copy> Ptr<T> {
     /// Copies elements there.
     pub(crate) fn fill(self, from: &[T]) {
         if !self.is_null() {
-            // SAFETY: the caller passed room for that many, as the function's contract says; ours is other memory.
-            // Bytes are copied, for the place may be an odd one.
-            unsafe {
-                std::ptr::copy_nonoverlapping(from.as_ptr().cast(), self.0.cast::<u8>(), size_of_val(from))
-            }
+            // SAFETY: the caller passed room for that many, as the function's contract says. What is copied may be the
+            // caller's too, and the same place. Bytes are copied, for the place may be an odd one.
+            unsafe { std::ptr::copy(from.as_ptr().cast(), self.0.cast::<u8>(), size_of_val(from)) }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The names of kernel objects: a tree of directories and links, as NT has it, of which KERNEL32 shows one branch.
 //!
-//! Everything is in one session, whose objects are those of the machine: `Global\x` and `Local\x` are `x`. A name lasts as
-//! long as its object; the directories and links that are there from the beginning stay.
+//! Everything is in one session, and what is made without saying more belongs to it: `x` and `Local\x` are one, and `Global\x`,
+//! which is the machine's, is another. A name lasts as long as its object; the directories and links that are there from the
+//! beginning stay.
 
 use crate::{
     lock,
@@ -14,16 +15,21 @@ use std::{
     sync::{Arc, Mutex, Weak},
 };
 
+/// The session: that of who sits at the machine, and not that of its services.
+pub(crate) const SESSION: u32 = 1;
 /// Where the objects are that programs name.
-pub(crate) const BASE: &str = r"\BaseNamedObjects";
+pub(crate) const BASE: &str = r"\Sessions\1\BaseNamedObjects";
+/// Where those of the machine are.
+const GLOBAL: &str = r"\BaseNamedObjects";
 /// What is there from the beginning: directories, and links with what they lead to.
 const FIRST: &[(&str, &str)] = &[
     (r"\", ""),
-    (BASE, ""),
-    (r"\BaseNamedObjects\Global", BASE),
-    (r"\BaseNamedObjects\Local", BASE),
+    (GLOBAL, ""),
+    (r"\BaseNamedObjects\Global", GLOBAL),
+    (r"\BaseNamedObjects\Local", GLOBAL),
     (r"\BaseNamedObjects\Session", ""),
-    (r"\BaseNamedObjects\Session\0", BASE),
+    (r"\BaseNamedObjects\Session\0", GLOBAL),
+    (r"\BaseNamedObjects\Session\1", BASE),
     (r"\Device", ""),
     (r"\GLOBAL??", ""),
     (r"\DosDevices", r"\??"),
@@ -32,8 +38,11 @@ const FIRST: &[(&str, &str)] = &[
     (r"\KnownDlls", ""),
     (r"\ObjectTypes", ""),
     (r"\Sessions", ""),
-    (r"\Sessions\0", ""),
-    (r"\Sessions\0\BaseNamedObjects", BASE),
+    (r"\Sessions\1", ""),
+    (BASE, ""),
+    (r"\Sessions\1\BaseNamedObjects\Global", GLOBAL),
+    (r"\Sessions\1\BaseNamedObjects\Local", BASE),
+    (r"\Sessions\1\BaseNamedObjects\Session", r"\BaseNamedObjects\Session"),
     (r"\Windows", ""),
 ];
 /// More links than this on one way go round in a circle.
@@ -243,25 +252,26 @@ mod tests {
     fn a_name_is_found_along_every_way() {
         let objects = Objects::new();
         let (made, existed) = objects.create_named(&Name::of_program("x"), Kind::KeyedEvent).unwrap();
-        assert!(!existed && made.path.get().is_some_and(|path| path == r"\BaseNamedObjects\x"));
+        assert!(!existed && made.path.get().is_some_and(|path| path == r"\Sessions\1\BaseNamedObjects\x"));
         let open = |path: &str| objects.open_named(&name(path), |_| true).map(|o| Arc::ptr_eq(&o, &made));
         for path in [
-            r"\BaseNamedObjects\x",
-            r"\BaseNamedObjects\Global\x",
-            r"\BaseNamedObjects\Local\Session\0\x",
-            r"\Sessions\0\BaseNamedObjects\x",
+            r"\Sessions\1\BaseNamedObjects\x",
+            r"\Sessions\1\BaseNamedObjects\Local\x",
+            r"\BaseNamedObjects\Local\Session\1\x",
+            r"\Sessions\1\BaseNamedObjects\Session\1\Local\x",
         ] {
             assert_eq!(open(path), Ok(true), "{path}");
         }
-        assert_eq!(open(r"\BaseNamedObjects\X"), Err(status::OBJECT_NAME_NOT_FOUND));
+        assert_eq!(open(r"\BaseNamedObjects\x"), Err(status::OBJECT_NAME_NOT_FOUND));
+        assert_eq!(open(r"\BaseNamedObjects\Session\1\X"), Err(status::OBJECT_NAME_NOT_FOUND));
         assert_eq!(open(r"\BaseNamedObjects\y\x"), Err(status::OBJECT_PATH_NOT_FOUND));
-        assert_eq!(open(r"\BaseNamedObjects\x\x"), Err(status::OBJECT_TYPE_MISMATCH));
+        assert_eq!(open(r"\BaseNamedObjects\Session\1\x\x"), Err(status::OBJECT_TYPE_MISMATCH));
         assert_eq!(open(r"\BaseNamedObjects\"), Err(status::OBJECT_NAME_INVALID));
         assert_eq!(open("x"), Err(status::OBJECT_PATH_SYNTAX_BAD));
-        let any_case = Name { any_case: true, ..name(r"\baseNAMEDobjects\X") };
+        let any_case = Name { any_case: true, ..name(r"\SESSIONS\1\baseNAMEDobjects\X") };
         assert!(objects.open_named(&any_case, |_| true).is_ok());
         drop(made);
-        assert_eq!(open(r"\BaseNamedObjects\x"), Err(status::OBJECT_NAME_NOT_FOUND));
+        assert_eq!(open(r"\Sessions\1\BaseNamedObjects\x"), Err(status::OBJECT_NAME_NOT_FOUND));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use crate::{
     futex::{self, Deadline},
-    kernel32::{child::Child, job::Job, opened::Opened, port::Port},
+    kernel32::{child::Child, job::Job, opened::Opened, port::Port, time::file_time},
     lock,
     names::Names,
     teb,
@@ -112,6 +112,8 @@ pub(crate) struct Thread {
     pub halted: AtomicU32,
     /// Its registers then.
     pub registers: AtomicPtr<libc::ucontext_t>,
+    /// What can be asked of it that no wait depends on.
+    pub facts: crate::nt::thread::Facts,
     /// 1 where it was alerted: see `nt::keyed`.
     pub alerted: AtomicU32,
     gone: AtomicBool,
@@ -125,6 +127,17 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
+    /// It is the calling thread's.
+    pub(crate) fn adopt(&self) {
+        self.facts.block.store(teb::with(|t| std::ptr::from_ref(t).addr()), Relaxed);
+        self.id.store(current_thread_id(), SeqCst);
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(SeqCst)
+    }
+
     /// Whether there are calls to make, also for its timers, whose time may have come.
     fn has_calls(&self, timers: &[Arc<Object>], me: u32) -> bool {
         let mut calls = lock(&self.calls);
@@ -450,7 +463,7 @@ impl Objects {
     }
 
     fn slot(&self, handle: usize) -> Option<Slot> {
-        let index = (handle / 4).checked_sub(1).filter(|_| handle.is_multiple_of(4))?;
+        let index = (handle / 4).checked_sub(1)?; // the last two bits are the caller's own
         lock(&self.handles).get(index)?.clone()
     }
 
@@ -466,6 +479,12 @@ impl Objects {
     pub(crate) fn known_thread(&self, id: u32) -> Option<Arc<Object>> {
         let threads: Vec<_> = lock(&self.threads).iter().filter_map(Weak::upgrade).collect();
         threads.into_iter().find(|object| object.thread().is_some_and(|t| t.id.load(SeqCst) == id))
+    }
+
+    /// How many threads there are that have not ended.
+    pub(crate) fn living(&self) -> usize {
+        let threads: Vec<_> = lock(&self.threads).iter().filter_map(Weak::upgrade).collect();
+        threads.iter().filter(|object| object.thread().is_some_and(|t| !t.is_gone())).count()
     }
 
     /// How many handles there are of an object.
@@ -487,7 +506,8 @@ impl Objects {
 
     /// Gives a handle back, unless that was forbidden.
     pub(crate) fn close(&self, handle: usize) -> Option<Arc<Object>> {
-        let index = (handle / 4).checked_sub(1).filter(|_| handle.is_multiple_of(4))?;
+        let handle = handle & !3;
+        let index = (handle / 4).checked_sub(1)?; // the last two bits are the caller's own
         let (object, last) = {
             let mut handles = lock(&self.handles);
             let mut flags = lock(&self.flags);
@@ -512,12 +532,13 @@ impl Objects {
 
     /// What was said of a handle.
     pub(crate) fn flags(&self, handle: usize) -> u32 {
-        lock(&self.flags).get(&handle).copied().unwrap_or(0)
+        lock(&self.flags).get(&(handle & !3)).copied().unwrap_or(0)
     }
 
     /// Says something of a handle, in the bits of `mask`.
     pub(crate) fn set_flags(&self, handle: usize, mask: u32, value: u32) {
         let mut flags = lock(&self.flags);
+        let handle = handle & !3;
         let place = flags.entry(handle).or_default();
         *place = *place & !mask | value & mask;
         if *place == 0 {
@@ -534,6 +555,7 @@ impl Objects {
     /// A new thread object; the thread that it is for adopts it.
     pub(crate) fn new_thread(&self, suspended: u32) -> Arc<Object> {
         let thread = Thread::default();
+        thread.facts.created.store(file_time(), Relaxed);
         thread.exit_code.store(STILL_ACTIVE, Relaxed);
         thread.suspended.store(suspended, Relaxed);
         let new = self.make(Kind::Thread(thread));
@@ -550,7 +572,7 @@ impl Objects {
             Arc::clone(mine.get_or_insert_with(|| {
                 let new = self.new_thread(0);
                 new.goes_in();
-                new.thread().iter().for_each(|t| t.id.store(current_thread_id(), Relaxed));
+                new.thread().iter().for_each(|t| t.adopt());
                 new
             }))
         })

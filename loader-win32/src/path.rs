@@ -28,7 +28,8 @@ impl Drives {
     /// The host path that a Windows path means, or `None` for a drive that does not exist.
     #[must_use]
     pub fn to_host(&self, path: &str) -> Option<String> {
-        let path = path.strip_prefix(r"\\?\").or_else(|| path.strip_prefix(r"\\.\")).unwrap_or(path);
+        let as_it_is = path.strip_prefix(r"\\?\");
+        let path = as_it_is.or_else(|| path.strip_prefix(r"\\.\")).unwrap_or(path);
         let device = DEVICES.iter().find(|(name, _)| path.eq_ignore_ascii_case(name));
         if let Some((_, file)) = device {
             return Some((*file).into());
@@ -40,6 +41,7 @@ impl Drives {
             }
             _ => path,
         };
+        let rest = if as_it_is.is_some() { rest } else { without_dots(rest) };
         match self {
             Self::Host if rest.is_empty() => Some(".".into()),
             Self::Host => Some(rest.replace('\\', "/")),
@@ -110,6 +112,17 @@ pub(crate) fn to_guest(path: &str) -> String {
     teb::process().drives.to_guest(path)
 }
 
+/// The last name of a path has no dots and spaces at its end, unless it has nothing else.
+fn without_dots(path: &str) -> &str {
+    let ends = ['.', ' '];
+    let name = path.rfind(['\\', '/', ':']).map_or(0, |at| at + 1);
+    let kept = path.trim_end_matches(ends);
+    match path[name..].trim_end_matches(ends).is_empty() {
+        true => path,
+        false => kept,
+    }
+}
+
 fn absolute(path: &str, current: &str, own: &str) -> String {
     let turned = path.replace('/', r"\");
     let (drive, rest) = match turned.as_bytes() {
@@ -120,6 +133,8 @@ fn absolute(path: &str, current: &str, own: &str) -> String {
     let joined = match (drive, rest.starts_with('\\')) {
         ("", _) => format!("{current}\\{rest}"),
         (_, true) => rest.to_owned(),
+        // Of the own drive the current folder is known.
+        (drive, false) if drive.eq_ignore_ascii_case(own) => format!("{current}\\{rest}"),
         (_, false) => format!("\\{rest}"),
     };
     let drive = if drive.is_empty() { own } else { drive };
@@ -182,5 +197,11 @@ mod tests {
         assert_eq!(absolute("/tmp/x", r"Z:\", "Z:"), r"Z:\tmp\x");
         assert_eq!(absolute("a/b/", r"Z:\", "Z:"), r"Z:\a\b\");
         assert_eq!(absolute("a. .", r"Z:\b", "Z:"), r"Z:\b\a");
+        assert_eq!(absolute("Z:a", r"Z:\b", "Z:"), r"Z:\b\a");
+        assert_eq!(absolute("z:", r"Z:\b", "Z:"), r"z:\b");
+        let names = [("a.", "a"), (r"b\a. .", r"b\a"), ("..", ".."), (r"a\..", r"a\.."), (r"a.\", r"a.\")];
+        for (path, kept) in names {
+            assert_eq!(without_dots(path), kept, "{path}");
+        }
     }
 }

@@ -46,7 +46,9 @@ pub(crate) struct Peb {
     pub subsystem: u32,
     pub subsystem_major: u32,
     pub subsystem_minor: u32,
-    _134: [u8; 0x7c8 - 0x134],
+    _134: [u8; 0x2c0 - 0x134],
+    pub session: u32,
+    _2c4: [u8; 0x7c8 - 0x2c4],
 }
 
 /// The loader's lists, of images: built-in modules have none, and are found by asking.
@@ -149,6 +151,7 @@ impl Block {
         (peb.version_major, peb.version_minor) = (VERSION.0, VERSION.1);
         peb.build = VERSION.2 as u16;
         (peb.platform, peb.subsystem, peb.subsystem_major) = (2, 3, 10);
+        peb.session = crate::names::SESSION;
         parameters.flags = 1; // normalised: the pointers are addresses
         parameters.length = size_of::<Parameters>() as u32;
         parameters.maximum_length = parameters.length;

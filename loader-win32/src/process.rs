@@ -6,6 +6,7 @@ use crate::{
     heap::Heaps,
     kernel32::{
         self,
+        atom::Atoms,
         child::{Child, OtherProcess},
         control::Control,
         datafile::DataFiles,
@@ -44,6 +45,7 @@ pub struct Process {
     pub(crate) objects: Objects,
     pub(crate) heaps: Heaps,
     pub(crate) memory: Memory,
+    pub(crate) atoms: Atoms,
     pub(crate) environment: Environment,
     pub(crate) data: DataFiles,
     pub(crate) search: DllSearch,
@@ -83,6 +85,7 @@ impl Process {
             environment.block().into(),
         ];
         Ok(Arc::new(Self {
+            atoms: Atoms::default(),
             services,
             counts,
             caller,

@@ -64,10 +64,14 @@ pub(crate) struct Teb {
     pub tls_vector: Cell<*mut *mut u8>,
     pub peb: Cell<*const Peb>,
     pub last_error: Cell<u32>,
-    _70: [u8; 0x1478 - 0x6c],
+    _70: [u8; 0x1250 - 0x6c],
+    pub last_status: Cell<u32>,
+    _1254: [u8; 0x1478 - 0x1254],
     pub deallocation_stack: Cell<usize>,
     pub tls_slots: [AtomicUsize; TLS_SLOTS],
-    _1680: [u8; 0x1780 - 0x1680],
+    _1680: [u8; 0x1748 - 0x1680],
+    pub guaranteed_stack: Cell<u32>,
+    _174c: [u8; 0x1780 - 0x174c],
     pub tls_expansion: AtomicPtr<[AtomicUsize; TLS_EXPANSION]>,
     _1788: [u8; 0x17c8 - 0x1788],
     pub fls: AtomicPtr<Values>,
@@ -115,6 +119,8 @@ pub(crate) struct Own {
     pub wide_date: Cell<[u16; 32]>,
     /// Where `wcstok` goes on.
     pub wide_token: Cell<usize>,
+    /// What `RtlSetThreadErrorMode` said.
+    pub error_mode: Cell<u32>,
     /// Timers that this thread makes calls for.
     timers: RefCell<Vec<Weak<Object>>>,
 }
@@ -150,10 +156,11 @@ const _: () = {
     assert!(offset_of!(Teb, tls_vector) == 0x58);
     assert!(offset_of!(Teb, peb) == 0x60);
     assert!(offset_of!(Teb, last_error) == 0x68);
+    assert!(offset_of!(Teb, last_status) == 0x1250);
     assert!(offset_of!(Teb, deallocation_stack) == 0x1478);
     assert!(offset_of!(Teb, tls_slots) == 0x1480);
     assert!(offset_of!(Teb, tls_expansion) == 0x1780);
-    assert!(offset_of!(Teb, fls) == 0x17c8);
+    assert!(offset_of!(Teb, fls) == 0x17c8 && offset_of!(Teb, guaranteed_stack) == 0x1748);
     assert!(offset_of!(Teb, flags) == 0x17ee);
     assert!(size_of::<Teb>() <= SIZE);
 };
@@ -482,6 +489,11 @@ pub(crate) fn take_fls(slot: usize) -> Vec<usize> {
 #[cfg(test)]
 pub(crate) fn count() -> usize {
     lock(&ALL).len()
+}
+
+/// Sets what `RtlGetLastNtStatus` returns.
+pub(crate) fn set_last_status(status: u32) {
+    with(|t| t.last_status.set(status));
 }
 
 /// Sets what `GetLastError` returns.

@@ -22,6 +22,11 @@ extern "win64" fn GetProcessWindowStation() -> usize {
     fail(code::INVALID_HANDLE) as usize
 }
 
+/// No desktop, and no window on it.
+extern "win64" fn GetDesktopWindow() -> usize {
+    0
+}
+
 extern "win64" fn GetUserObjectInformationW(
     _handle: usize,
     _what: i32,
@@ -112,7 +117,7 @@ extern "win64" fn CharLowerBuffW(text: Ptr<u16>, len: u32) -> u32 {
 table! {
     /// The part of user32 that needs no window.
     pub(crate) TABLE:
-        GetSystemMetrics, MapVirtualKeyW, MapVirtualKeyA = MapVirtualKeyW, GetProcessWindowStation,
+        GetSystemMetrics, MapVirtualKeyW, MapVirtualKeyA = MapVirtualKeyW, GetDesktopWindow, GetProcessWindowStation,
         GetUserObjectInformationW, MessageBoxA, MessageBoxW, CharUpperA, CharLowerA, CharUpperW, CharLowerW, CharPrevA,
         CharPrevExA, CharUpperBuffW, CharLowerBuffW
 }

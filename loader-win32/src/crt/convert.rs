@@ -154,7 +154,7 @@ fn unsigned(p: &Parsed, bits: u32) -> u64 {
     let limit = u64::MAX >> (64 - bits);
     if p.overflow || p.amount > limit {
         set_errno(libc::ERANGE);
-        return limit;
+        return if p.negative { 1 } else { limit };
     }
     if p.negative { p.amount.wrapping_neg() & limit } else { p.amount }
 }
@@ -165,8 +165,25 @@ fn narrow(s: Ptr<u8>, end: Ptr<Ptr<u8>>, base: i32) -> Parsed {
     p
 }
 
+/// The ASCII character that a unit means in a number: digits of many scripts are digits, and a blank may be one that is
+/// not broken.
+fn in_ascii(unit: u16) -> u16 {
+    const ZEROS: [u16; 17] = [
+        0x660, 0x6f0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xc66, 0xce6, 0xd66, 0xe50, 0xed0, 0xf20, 0x1040,
+        0x17e0, 0x1810, 0xff10,
+    ];
+    match unit {
+        0..0x80 => unit,
+        0xa0 => 0x20,
+        _ => ZEROS
+            .iter()
+            .find(|zero| (**zero..**zero + 10).contains(&unit))
+            .map_or(unit, |zero| unit - zero + 0x30),
+    }
+}
+
 fn wide(s: Ptr<u16>, end: Ptr<Ptr<u16>>, base: i32) -> Parsed {
-    let p = parse(|i| s.at(i).get(), base);
+    let p = parse(|i| in_ascii(s.at(i).get()), base);
     end.put(s.at(p.len));
     p
 }
@@ -219,12 +236,13 @@ extern "win64" fn _wtoi64(s: Ptr<u16>) -> i64 {
     signed(&wide(s, Ptr::NULL, 10), 64)
 }
 
-/// The digits of a number in a base from 2 to 36.
+/// The digits of a number in a base of two or more: after ten come the letters, and whatever is behind them.
 fn digits(mut n: u64, base: u32, minus: bool) -> Vec<u8> {
-    let base = u64::from(base.clamp(2, 36));
+    let base = u64::from(base.clamp(2, 0xff));
     let mut out = Vec::new();
     loop {
-        out.push(b"0123456789abcdefghijklmnopqrstuvwxyz"[(n % base) as usize]);
+        let digit = (n % base) as u8;
+        out.push(if digit < 10 { b'0' + digit } else { (b'a' - 10).wrapping_add(digit) });
         n /= base;
         if n == 0 {
             break;

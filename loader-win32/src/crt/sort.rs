@@ -15,9 +15,23 @@ fn swap(a: Ptr<u8>, b: Ptr<u8>, len: usize) {
     unsafe { std::ptr::swap_nonoverlapping(a.raw(), b.raw(), len) };
 }
 
-/// A heap sort: in place, never quadratic, whatever the comparison says.
+/// A heap sort: in place, never quadratic, whatever the comparison says. A few elements are sorted as Microsoft's runtime
+/// does it, the greatest of what is left put last again and again, for what it does with equal ones has been relied on.
 fn sort(base: Ptr<u8>, n: usize, len: usize, greater: impl Fn(Ptr<u8>, Ptr<u8>) -> bool) {
+    const FEW: usize = 8;
     let at = |i: usize| base.at(i * len);
+    if len == 0 {
+        return;
+    }
+    if n <= FEW {
+        for last in (1..n).rev() {
+            let greatest = (1..=last).fold(0, |max, i| if greater(at(i), at(max)) { i } else { max });
+            if greatest != last {
+                swap(at(greatest), at(last), len);
+            }
+        }
+        return;
+    }
     let sift = |mut root: usize, end: usize| {
         while let Some(left) = root.checked_mul(2).map(|r| r + 1).filter(|&l| l < end) {
             let right = left + 1;

@@ -26,22 +26,23 @@ pub(crate) fn ascii_case(unit: u16, upper: bool) -> u16 {
     }
 }
 
+/// How far apart the first two units are that differ.
 fn compare(a: Ptr<u16>, b: Ptr<u16>, n: usize, key: impl Fn(u16) -> u16) -> i32 {
     for i in 0..n {
         let (x, y) = (key(a.at(i).get()), key(b.at(i).get()));
         if x != y || x == 0 {
-            return x.cmp(&y) as i32;
+            return i32::from(x) - i32::from(y);
         }
     }
     0
 }
 
 extern "win64" fn wcscmp(a: Ptr<u16>, b: Ptr<u16>) -> i32 {
-    compare(a, b, usize::MAX, |u| u)
+    compare(a, b, usize::MAX, |u| u).signum()
 }
 
 extern "win64" fn wcsncmp(a: Ptr<u16>, b: Ptr<u16>, n: usize) -> i32 {
-    compare(a, b, n, |u| u)
+    compare(a, b, n, |u| u).signum()
 }
 
 extern "win64" fn _wcsicmp(a: Ptr<u16>, b: Ptr<u16>) -> i32 {

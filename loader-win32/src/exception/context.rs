@@ -4,7 +4,7 @@ use super::{CONTROL, ContextRecord, FLOATING_POINT, INTEGER, RAX, SEGMENTS, loca
 use crate::{
     guest::Ptr,
     kernel32::{Bool, answer, error::code, suspend, thread::is_current},
-    nt::{objects::done, status},
+    nt::{objects::done, status, thread::right},
 };
 use loader_pe::unwind::RSP;
 
@@ -44,7 +44,7 @@ fn read(own: Ptr<ContextRecord>, handle: usize, to: Ptr<ContextRecord>) -> Resul
     if to.is_null() {
         return Err(code::NOACCESS);
     }
-    if !is_current(handle)? {
+    if !is_current(handle, right::GET_CONTEXT)? {
         return suspend::read(handle, to);
     }
     let mut given = to.get();
@@ -62,7 +62,7 @@ fn write(own: Ptr<ContextRecord>, handle: usize, from: Ptr<ContextRecord>, succe
     if wants_breakpoints(&wanted) {
         return Err(code::NOT_SUPPORTED);
     }
-    if !is_current(handle)? {
+    if !is_current(handle, right::SET_CONTEXT)? {
         return suspend::write(handle, from);
     }
     let mut now = own.get();

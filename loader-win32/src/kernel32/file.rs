@@ -37,6 +37,7 @@ pub(crate) const NOT_A_FOLDER: u32 = 267;
 pub(crate) const BACKUP_SEMANTICS: u32 = 0x0200_0000;
 pub(crate) const OPEN_REPARSE_POINT: u32 = 0x20_0000;
 pub(crate) const DELETE_ON_CLOSE: u32 = 0x400_0000;
+const OVERLAPPED: u32 = 0x4000_0000;
 pub(crate) const DELETE: u32 = 0x1_0000;
 const INVALID_ATTRIBUTES: u32 = u32::MAX;
 
@@ -118,12 +119,29 @@ pub(crate) fn open(name: &str, request: Request) -> Result<usize, u32> {
     }
     let options = options(access, disposition).ok_or(code::INVALID_PARAMETER)?;
     let existed = Path::new(&place).exists();
+    // What nobody may write to is not written to by those either who might do anything.
+    let writes = access & (GENERIC_WRITE | GENERIC_ALL | WRITE_DATA | APPEND_DATA) != 0 || disposition == 2;
+    if existed
+        && !link
+        && writes
+        && fs::metadata(&place).is_ok_and(|m| m.is_file() && m.permissions().readonly())
+    {
+        return Err(code::ACCESS_DENIED);
+    }
     let file = if link { open_link(name) } else { on_path(name, |p| options.open(p)) };
     let file = file.map_err(|e| if e == code::ALREADY_EXISTS { code::FILE_EXISTS } else { e })?;
+    if !existed && flags & READONLY != 0 {
+        let rights = file.metadata().map(|m| m.permissions());
+        let _ = rights.and_then(|mut rights| {
+            rights.set_readonly(true);
+            file.set_permissions(rights)
+        });
+    }
     teb::set_last_error(if existed && [2, 4].contains(&disposition) { code::ALREADY_EXISTS } else { 0 });
     let objects = &teb::process().objects;
     let object = objects.make(Kind::File(file));
     object.opened.access.store(access, Relaxed);
+    object.opened.overlapped.store(flags & OVERLAPPED != 0, Relaxed);
     object.opened.input.store(name.to_ascii_uppercase().ends_with("CONIN$"), Relaxed);
     if flags & DELETE_ON_CLOSE != 0 {
         opened::doom(&object, opened::path(&object));
@@ -185,7 +203,7 @@ extern "win64" fn SetFilePointerEx(handle: usize, distance: i64, out: Ptr<u64>, 
     answer(seek(handle, distance, from).map(|at| out.put(at)))
 }
 
-extern "win64" fn SetFilePointer(handle: usize, low: i32, high: Ptr<i32>, from: u32) -> u32 {
+pub(crate) extern "win64" fn SetFilePointer(handle: usize, low: i32, high: Ptr<i32>, from: u32) -> u32 {
     let distance = if high.is_null() {
         low.into()
     } else {
@@ -384,7 +402,16 @@ extern "win64" fn RemoveDirectoryA(name: Ptr<u8>) -> Bool {
 }
 
 fn remove_folder(name: &str) -> Bool {
+    const SHARING_VIOLATION: u32 = 32;
     let is_file = on_path(name, fs::metadata).is_ok_and(|m| !m.is_dir());
+    // The folder that this process is in is open.
+    let is_current = host(name).is_ok_and(|path| {
+        let whole = |path: &Path| path.canonicalize().ok();
+        whole(Path::new(&path)).is_some_and(|path| Some(path) == whole(Path::new(".")))
+    });
+    if is_current && matches!(teb::process().drives, Drives::Host) {
+        return fail(SHARING_VIOLATION);
+    }
     answer(if is_file { Err(NOT_A_FOLDER) } else { on_path(name, fs::remove_dir) })
 }
 
@@ -443,16 +470,27 @@ extern "win64" fn GetCurrentDirectoryA(room: u32, to: Ptr<u8>) -> u32 {
     text::answer(current().as_bytes(), to, room)
 }
 
+/// The folder that the program's environment names for temporary files, or else the host's. It need not be there.
 fn temporary() -> String {
-    teb::process().drives.temporary()
+    let process = teb::process();
+    let named = ["TMP", "TEMP", "USERPROFILE"]
+        .iter()
+        .find_map(|name| process.environment.get(name).filter(|folder| host(folder).is_ok()));
+    match named {
+        Some(folder) => process.drives.absolute(&folder).trim_end_matches('\\').to_owned() + r"\",
+        None => process.drives.temporary(),
+    }
 }
 
-extern "win64" fn GetTempPathW(room: u32, to: Ptr<u16>) -> u32 {
-    text::answer(&text::wide(&temporary()), to, room)
-}
-
-extern "win64" fn GetTempPathA(room: u32, to: Ptr<u8>) -> u32 {
-    text::answer(temporary().as_bytes(), to, room)
+extern "win64" fn GetTempPath<T: text::Text>(room: u32, to: Ptr<T>) -> u32 {
+    let folder = T::of(&temporary());
+    let len = text::answer(&folder, to, room);
+    // What is left of the room is zeros; all of it, where it is too small.
+    let used = if len < room { len } else { 0 };
+    if !to.is_null() {
+        (used..room.min(i16::MAX as u32)).for_each(|nth| to.at(nth as usize).set(T::default()));
+    }
+    len
 }
 
 /// Where the last part of a full path begins, in elements; `None` where it ends with a separator.
@@ -560,6 +598,11 @@ pub(crate) fn list(folder: &str, pattern: &str) -> Result<Search, u32> {
 }
 
 impl Search {
+    /// One that finds nothing more.
+    pub(crate) fn over() -> Self {
+        Self(Vec::new().into_iter())
+    }
+
     /// What is left, and nothing is taken away.
     pub(crate) fn rest(&self) -> &[(String, Metadata)] {
         self.0.as_slice()
@@ -659,7 +702,8 @@ table! {
         GetFileSizeEx, GetFileSize, GetFileType, GetFileAttributesA, GetFileAttributesW, GetFileAttributesExW,
         GetFileAttributesExA, GetFileInformationByHandle, GetFileTime, DeleteFileW, DeleteFileA, CreateDirectoryW,
         CreateDirectoryA, RemoveDirectoryW, RemoveDirectoryA, MoveFileExW, MoveFileExA, MoveFileW, GetCurrentDirectoryW,
-        GetCurrentDirectoryA, SetCurrentDirectoryW, SetCurrentDirectoryA, GetTempPathW, GetTempPathA, GetFullPathNameW, GetFullPathNameA, AreFileApisANSI,
+        GetCurrentDirectoryA, SetCurrentDirectoryW, SetCurrentDirectoryA, GetTempPathW = GetTempPath::<u16>, GetTempPathA = GetTempPath::<u8>, GetTempPath2W = GetTempPath::<u16>,
+        GetTempPath2A = GetTempPath::<u8>, GetFullPathNameW, GetFullPathNameA, AreFileApisANSI,
         GetDriveTypeW, GetDriveTypeA, FindFirstFileA, FindFirstFileW, FindFirstFileExA, FindFirstFileExW, FindNextFileA, FindNextFileW, FindClose
 }
 

@@ -53,6 +53,27 @@ pub(crate) extern "win64" fn InterlockedPushEntrySList(list: Ptr<Header>, new: E
     })
 }
 
+/// Several entries at once, which are a list already.
+pub(crate) extern "win64" fn InterlockedPushListSListEx(
+    list: Ptr<Header>,
+    first: Entry,
+    last: Entry,
+    count: u32,
+) -> usize {
+    let list = list.shared();
+    locked(list, || {
+        let before = list.first.swap(first.addr(), Relaxed);
+        last.set(before);
+        list.depth.fetch_add(count, Relaxed);
+        before
+    })
+}
+
+/// The first entry, which stays where it is.
+pub(crate) extern "win64" fn RtlFirstEntrySList(list: Ptr<Header>) -> usize {
+    list.shared().first.load(Relaxed)
+}
+
 pub(crate) extern "win64" fn InterlockedPopEntrySList(list: Ptr<Header>) -> usize {
     let list = list.shared();
     locked(list, || {
@@ -80,5 +101,6 @@ pub(crate) extern "win64" fn QueryDepthSList(list: Ptr<Header>) -> u16 {
 table! {
     /// Lists.
     pub(crate) TABLE:
-        InitializeSListHead, InterlockedPushEntrySList, InterlockedPopEntrySList, InterlockedFlushSList, QueryDepthSList
+        InitializeSListHead, InterlockedPushEntrySList, InterlockedPopEntrySList, InterlockedFlushSList,
+        InterlockedPushListSList = InterlockedPushListSListEx, InterlockedPushListSListEx, QueryDepthSList
 }

@@ -1,6 +1,10 @@
 //! The small `lstr` functions, which never fail loudly: a null pointer is answered, not followed.
 
-use super::strings::{EQUAL, NORM_IGNORECASE, collate};
+use super::{
+    FALSE,
+    memory::{IsBadStringPtrA, IsBadStringPtrW},
+    strings::{EQUAL, NORM_IGNORECASE, collate},
+};
 use crate::{guest::Ptr, text};
 
 /// Copies a text with its zero to where the caller says there is room.
@@ -54,12 +58,13 @@ extern "win64" fn lstrcatW(to: Ptr<u16>, from: Ptr<u16>) -> Ptr<u16> {
     append(to, from)
 }
 
+/// What cannot be read is no text.
 extern "win64" fn lstrlenA(text: Ptr<u8>) -> i32 {
-    text.text().len() as i32
+    if IsBadStringPtrA(text, u64::MAX) == FALSE { text.text().len() as i32 } else { 0 }
 }
 
 extern "win64" fn lstrlenW(text: Ptr<u16>) -> i32 {
-    text.text().len() as i32
+    if IsBadStringPtrW(text, u64::MAX) == FALSE { text.text().len() as i32 } else { 0 }
 }
 
 /// Null comes before every text.

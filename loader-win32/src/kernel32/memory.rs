@@ -303,11 +303,11 @@ fn is_bad_text<T: Copy + Default + PartialEq>(at: Ptr<T>, limit: u64) -> Bool {
     FALSE
 }
 
-extern "win64" fn IsBadStringPtrA(at: Ptr<u8>, limit: u64) -> Bool {
+pub(crate) extern "win64" fn IsBadStringPtrA(at: Ptr<u8>, limit: u64) -> Bool {
     is_bad_text(at, limit)
 }
 
-extern "win64" fn IsBadStringPtrW(at: Ptr<u16>, limit: u64) -> Bool {
+pub(crate) extern "win64" fn IsBadStringPtrW(at: Ptr<u16>, limit: u64) -> Bool {
     is_bad_text(at, limit)
 }
 

@@ -2,6 +2,7 @@
 //! every function up where it is documented.
 #![allow(non_snake_case)]
 
+pub(crate) mod atom;
 pub(crate) mod calls;
 pub(crate) mod child;
 pub(crate) mod code;
@@ -23,12 +24,15 @@ pub(crate) mod locale;
 pub(crate) mod locks;
 pub(crate) mod lstr;
 pub(crate) mod memory;
+pub(crate) mod message;
 pub(crate) mod module;
 pub(crate) mod named;
+pub(crate) mod old_files;
 pub(crate) mod opened;
 pub(crate) mod pictures;
 pub(crate) mod pipe;
 pub(crate) mod pool;
+pub(crate) mod pool_functions;
 pub(crate) mod port;
 pub(crate) mod processors;
 pub(crate) mod psapi;
@@ -43,6 +47,7 @@ pub(crate) mod suspend;
 pub(crate) mod sync;
 pub(crate) mod system;
 pub(crate) mod thread;
+pub(crate) mod thread_facts;
 pub(crate) mod time;
 pub(crate) mod timer;
 pub(crate) mod tls;
@@ -63,6 +68,7 @@ pub(crate) const FALSE: Bool = 0;
 
 /// All of it.
 pub(crate) const TABLES: &[HostTable] = &[
+    atom::TABLE,
     child::TABLE,
     calls::TABLE,
     code::TABLE,
@@ -89,13 +95,15 @@ pub(crate) const TABLES: &[HostTable] = &[
     locks::TABLE,
     memory::TABLE,
     crate::nt::memory::NEWER,
+    message::TABLE,
     module::TABLE,
     named::TABLE,
+    old_files::TABLE,
     psapi::TABLE,
     queues::TABLE,
     pictures::TABLE,
     pipe::TABLE,
-    pool::TABLE,
+    pool_functions::TABLE,
     port::TABLE,
     processors::TABLE,
     resource::TABLE,
@@ -108,6 +116,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     sync::TABLE,
     system::TABLE,
     thread::TABLE,
+    thread_facts::TABLE,
     time::TABLE,
     timer::TABLE,
     tls::TABLE,

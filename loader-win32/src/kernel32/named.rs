@@ -27,7 +27,7 @@ pub(super) fn inherits(security: Ptr<Security>) -> bool {
 }
 
 /// A status as KERNEL32 says it.
-fn said(status: u32) -> Bool {
+pub(super) fn said(status: u32) -> Bool {
     if status == 0 { TRUE } else { fail(status::dos_error(status)) }
 }
 

@@ -17,15 +17,25 @@ use std::{
 /// No completion is sent to the port for what is done when the call returns.
 pub(crate) const SKIP_PORT_ON_SUCCESS: u8 = 1;
 
+/// Who learns of what was done with a file.
+pub(crate) enum Told {
+    /// A port, and the number by which it knows the file.
+    Port(Arc<Object>, usize),
+    /// An item of the thread pool.
+    Item(usize),
+}
+
 /// The state of an open file, beside the host's own.
 #[derive(Default)]
 pub(crate) struct Opened {
     /// The rights that it was opened with, as they were asked for.
     pub access: AtomicU32,
+    /// It was opened for transfers that may be pending.
+    pub overlapped: AtomicBool,
     /// It is a console's input, and not its screen.
     pub input: AtomicBool,
-    /// The port that learns of completions, and the number by which it knows this file.
-    pub port: OnceLock<(Arc<Object>, usize)>,
+    /// Who learns of completions.
+    pub told: OnceLock<Told>,
     /// When completions are not told: once said, it stays.
     pub modes: AtomicU8,
     /// The host path whose name goes when nobody has the file open any more.

@@ -4,6 +4,7 @@ use super::{
     Bool, FALSE, TRUE, answer,
     error::code,
     fail,
+    opened::Told,
     wait::{object, wait_and_answer},
 };
 use crate::{
@@ -54,6 +55,11 @@ impl Port {
         self.abandoned.load(Relaxed) || !lock(&self.packets).is_empty()
     }
 
+    /// How many packets there are.
+    pub(crate) fn depth(&self) -> usize {
+        lock(&self.packets).len()
+    }
+
     /// Its last handle was given back: who waits need wait no longer.
     pub(crate) fn abandon(&self) {
         self.abandoned.store(true, Relaxed);
@@ -99,7 +105,7 @@ fn associate(file: usize, existing: usize, key: usize) -> Result<usize, u32> {
         0 => (objects.make(Kind::Port(Port::default())), None),
         handle => (port(handle)?, Some(handle)),
     };
-    file.opened.port.set((Arc::clone(&port), key)).map_err(|_| code::INVALID_PARAMETER)?;
+    file.opened.told.set(Told::Port(Arc::clone(&port), key)).map_err(|_| code::INVALID_PARAMETER)?;
     Ok(handle.unwrap_or_else(|| objects.add(port)))
 }
 
@@ -113,7 +119,7 @@ extern "win64" fn PostQueuedCompletionStatus(
 }
 
 /// Up to `most` packets, at least one; or why there are none.
-fn take(handle: usize, most: usize, ms: u32, alertable: Bool) -> Result<Vec<Packet>, u32> {
+pub(crate) fn take(handle: usize, most: usize, ms: u32, alertable: Bool) -> Result<Vec<Packet>, u32> {
     let object = port(handle)?;
     let Kind::Port(port) = &object.kind else { return Err(code::INVALID_HANDLE) };
     let until = Deadline::after(ms);

@@ -1,7 +1,15 @@
 //! Which processors there are, and which of them threads may use. There is one group of up to 64, and one node.
 
 use super::{Bool, TRUE, answer, error::code, fail, system::is_this_process, thread::with_thread};
-use crate::{guest::Ptr, process, text};
+use crate::{
+    guest::Ptr,
+    nt::{
+        status,
+        thread::{right, thread_for},
+    },
+    object::Thread,
+    process, text,
+};
 use rustix::{
     fs::{CWD, Dir, Mode, OFlags, openat},
     thread::{CpuSet, MembarrierCommand, Pid, membarrier, sched_getaffinity, sched_setaffinity},
@@ -59,18 +67,30 @@ extern "win64" fn SetProcessAffinityMask(handle: usize, mask: u64) -> Bool {
     }))
 }
 
+/// The processors that a thread of that number may use.
+pub(crate) fn of(id: u32) -> u64 {
+    all();
+    affinity(Pid::from_raw(id.cast_signed()))
+}
+
 /// Sets which processors a thread may use; returns which it could use before.
-fn change(handle: usize, mask: u64) -> Result<u64, u32> {
+pub(crate) fn change(thread: &Thread, mask: u64) -> Result<u64, u32> {
     let set = valid(mask)?;
-    let id = with_thread(handle, 0, |t| t.id.load(SeqCst));
-    let thread = Pid::from_raw(id.cast_signed()).ok_or(code::INVALID_HANDLE)?;
+    let thread = Pid::from_raw(thread.id.load(SeqCst).cast_signed()).ok_or(code::INVALID_HANDLE)?;
     let before = affinity(Some(thread));
     sched_setaffinity(Some(thread), &set).map_err(|_| code::INVALID_PARAMETER)?;
     Ok(before)
 }
 
+/// The same of the thread behind a handle.
+fn change_of(handle: usize, mask: u64) -> Result<u64, u32> {
+    let object = thread_for(handle, right::SET_LIMITED).map_err(status::dos_error)?;
+    object.thread().ok_or(code::INVALID_HANDLE).and_then(|thread| change(thread, mask))
+}
+
 extern "win64" fn SetThreadAffinityMask(handle: usize, mask: u64) -> u64 {
-    change(handle, mask).unwrap_or_else(|e| fail(e) as u64)
+    let mask = if mask as u32 == u32::MAX { all() } else { mask }; // all of them, whichever there are
+    change_of(handle, mask).unwrap_or_else(|e| fail(e) as u64)
 }
 
 /// `GROUP_AFFINITY`.
@@ -89,7 +109,10 @@ impl GroupAffinity {
 }
 
 extern "win64" fn GetThreadGroupAffinity(handle: usize, out: Ptr<GroupAffinity>) -> Bool {
-    let id = with_thread(handle, 0, |t| t.id.load(SeqCst));
+    if out.is_null() {
+        return fail(code::INVALID_PARAMETER);
+    }
+    let id = with_thread(handle, right::QUERY_LIMITED, 0, |t| t.id.load(SeqCst));
     match Pid::from_raw(id.cast_signed()) {
         Some(thread) => {
             all();
@@ -105,11 +128,14 @@ extern "win64" fn SetThreadGroupAffinity(
     wanted: Ptr<GroupAffinity>,
     before: Ptr<GroupAffinity>,
 ) -> Bool {
+    if wanted.is_null() {
+        return fail(code::NOACCESS);
+    }
     let wanted = wanted.get();
     if wanted.group != 0 || wanted.reserved != [0; 3] {
         return fail(code::INVALID_PARAMETER);
     }
-    answer(change(handle, wanted.mask).map(|mask| before.put(GroupAffinity::new(mask))))
+    answer(change_of(handle, wanted.mask).map(|mask| before.put(GroupAffinity::new(mask))))
 }
 
 extern "win64" fn GetNumaHighestNodeNumber(out: Ptr<u32>) -> Bool {

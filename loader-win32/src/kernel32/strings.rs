@@ -46,29 +46,40 @@ fn byte_of(page: u32, unit: u32) -> Option<u8> {
     }
 }
 
-/// UTF-16 of bytes; `None` where `strict` and a byte means nothing.
-fn decode(page: u32, bytes: &[u8], strict: bool) -> Option<Vec<u16>> {
+/// The characters of UTF-8, `None` for what is none. What begins like one counts as one, with a second byte that could
+/// follow, even where that would make it too long, a surrogate, or beyond the last character.
+pub(crate) fn characters(bytes: &[u8]) -> impl Iterator<Item = Option<char>> {
+    let mut taken = false;
+    bytes.utf8_chunks().flat_map(move |chunk| {
+        let (valid, invalid) = (chunk.valid(), chunk.invalid());
+        let follows = taken && valid.is_empty() && matches!(invalid, [0x80..=0xbf]);
+        taken = matches!(invalid, [0xe0 | 0xed | 0xf0 | 0xf4]);
+        let broken = (!invalid.is_empty() && !follows).then_some(None);
+        valid.chars().map(Some).chain(broken)
+    })
+}
+
+/// UTF-16 of bytes, and whether all of them mean something.
+fn decode(page: u32, bytes: &[u8]) -> (Vec<u16>, bool) {
     match page {
-        UTF8 => match (std::str::from_utf8(bytes), strict) {
-            (Ok(text), _) => Some(text::wide(text)),
-            (Err(_), true) => None,
-            (Err(_), false) => Some(text::wide(&String::from_utf8_lossy(bytes))),
+        UTF8 => match std::str::from_utf8(bytes) {
+            Ok(text) => (text::wide(text), true),
+            Err(_) => {
+                let all = characters(bytes).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER));
+                (all.flat_map(|c| c.encode_utf16(&mut [0; 2]).to_vec()).collect(), false)
+            }
         },
-        20127 if strict && !bytes.is_ascii() => None,
-        _ => Some(bytes.iter().map(|&b| unit_of(page, b)).collect()),
+        _ => (bytes.iter().map(|&b| unit_of(page, b)).collect(), page != 20127 || bytes.is_ascii()),
     }
 }
 
-/// Bytes of UTF-16 and whether something was replaced; `None` where `strict` and a unit stands alone.
-fn encode(page: u32, units: &[u16], strict: bool, default: u8) -> Option<(Vec<u8>, bool)> {
-    let mut replaced = false;
+/// Bytes of UTF-16, whether something was replaced, and whether no unit stands alone.
+fn encode(page: u32, units: &[u16], default: u8) -> (Vec<u8>, bool, bool) {
+    let (mut replaced, mut whole) = (false, true);
     let mut out = Vec::with_capacity(units.len());
     for c in char::decode_utf16(units.iter().copied()) {
-        let c = match c {
-            Ok(c) => c,
-            Err(_) if strict => return None,
-            Err(_) => char::REPLACEMENT_CHARACTER,
-        };
+        whole &= c.is_ok();
+        let c = c.unwrap_or(char::REPLACEMENT_CHARACTER);
         if page == UTF8 {
             out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
             continue;
@@ -77,17 +88,17 @@ fn encode(page: u32, units: &[u16], strict: bool, default: u8) -> Option<(Vec<u8
         replaced |= byte.is_none();
         out.push(byte.unwrap_or(default));
     }
-    Some((out, replaced))
+    (out, replaced, whole)
 }
 
 /// The same text in the ANSI code page.
 pub(crate) fn ansi(units: &[u16]) -> Vec<u8> {
-    encode(UTF8, units, false, b'?').map_or_else(Vec::new, |(bytes, _)| bytes)
+    encode(UTF8, units, b'?').0
 }
 
 /// The same text in UTF-16, of the ANSI code page.
 pub(crate) fn from_ansi(bytes: &[u8]) -> Vec<u16> {
-    decode(UTF8, bytes, false).unwrap_or_default()
+    decode(UTF8, bytes).0
 }
 
 /// The elements that a length stands for: a count, or -1 for everything up to and with the zero.
@@ -108,6 +119,11 @@ pub(crate) fn give<T: Copy>(text: &[T], to: Ptr<T>, room: i32) -> i32 {
     len
 }
 
+/// A text with something in it that means nothing is given, but where that was to be said it is no success.
+fn strictly(given: i32, fine: bool) -> i32 {
+    if fine || given == 0 { given } else { fail(code::NO_UNICODE_TRANSLATION) }
+}
+
 extern "win64" fn MultiByteToWideChar(
     page: u32,
     flags: u32,
@@ -125,10 +141,8 @@ extern "win64" fn MultiByteToWideChar(
     if to.is_null() && room > 0 {
         return fail(code::INVALID_PARAMETER);
     }
-    match decode(page, &counted(&from, len), flags & ERR_INVALID_CHARS != 0) {
-        Some(wide) => give(&wide, to, room),
-        None => fail(code::NO_UNICODE_TRANSLATION),
-    }
+    let (wide, whole) = decode(page, &counted(&from, len));
+    strictly(give(&wide, to, room), whole || flags & ERR_INVALID_CHARS == 0)
 }
 
 extern "win64" fn WideCharToMultiByte(
@@ -151,13 +165,9 @@ extern "win64" fn WideCharToMultiByte(
         return fail(code::INVALID_PARAMETER);
     }
     let instead = if default.is_null() { b'?' } else { default.get() };
-    match encode(page, &counted(&from, len), flags & WC_ERR_INVALID_CHARS != 0, instead) {
-        Some((bytes, replaced)) => {
-            used.put(replaced.into());
-            give(&bytes, to, room)
-        }
-        None => fail(code::NO_UNICODE_TRANSLATION),
-    }
+    let (bytes, replaced, whole) = encode(page, &counted(&from, len), instead);
+    used.put(replaced.into());
+    strictly(give(&bytes, to, room), whole || flags & WC_ERR_INVALID_CHARS == 0)
 }
 
 extern "win64" fn GetACP() -> u32 {
@@ -281,8 +291,12 @@ const UPPERCASE: u32 = 0x200;
 const SORTKEY: u32 = 0x400;
 const BYTEREV: u32 = 0x800;
 
-/// A UTF-16 unit in the other case, where that is one unit too.
+/// A UTF-16 unit in the other case, where that is one unit too. Windows' tables turn only what comes back: the micro sign
+/// and the theta sign do not.
 pub(crate) fn to_case(unit: u16, upper: bool) -> u16 {
+    if matches!((unit, upper), (0xb5, true) | (0x3f4, false)) {
+        return unit;
+    }
     let Some(c) = char::from_u32(unit.into()) else {
         return unit;
     };
@@ -346,7 +360,7 @@ extern "win64" fn LCMapStringA(
     if from.is_null() || bytes.is_empty() || room < 0 || flags & (BYTEREV | SORTKEY) != 0 {
         return fail(code::INVALID_PARAMETER);
     }
-    let units: Vec<u16> = decode(UTF8, &bytes, false).unwrap_or_default();
+    let units: Vec<u16> = decode(UTF8, &bytes).0;
     let mapped: Vec<u16> = units.iter().map(|&unit| cased(flags, unit)).collect();
     give(String::from_utf16_lossy(&mapped).as_bytes(), to, room)
 }

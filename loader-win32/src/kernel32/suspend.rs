@@ -7,14 +7,17 @@
 use super::{
     error::code,
     fail,
-    thread::{ResumeThread, wait_until_resumed, with_thread},
+    thread::{wait_until_resumed, with_thread},
 };
 use crate::{
     exception::{ContextRecord, saved},
     futex::{self, Deadline},
     guest::Ptr,
     lock,
-    nt::status,
+    nt::{
+        status,
+        thread::{right, thread_for},
+    },
     object::{Thread, current_thread_id},
 };
 use libc::{c_int, c_void, siginfo_t, ucontext_t};
@@ -89,6 +92,9 @@ fn stop(thread: &Thread) -> bool {
 }
 
 fn suspend(thread: &Thread) -> Result<u32, u32> {
+    if thread.is_gone() {
+        return Err(code::ACCESS_DENIED);
+    }
     let one_more = |n: u32| (n < MAXIMUM_SUSPEND_COUNT).then_some(n + 1);
     let before = thread.suspended.fetch_update(SeqCst, SeqCst, one_more).map_err(|_| SIGNAL_REFUSED)?;
     if thread.id.load(SeqCst) == current_thread_id() {
@@ -100,8 +106,8 @@ fn suspend(thread: &Thread) -> Result<u32, u32> {
     Ok(before)
 }
 
-extern "win64" fn SuspendThread(handle: usize) -> u32 {
-    with_thread(handle, FAILED, |thread| {
+pub(crate) extern "win64" fn SuspendThread(handle: usize) -> u32 {
+    with_thread(handle, right::SUSPEND_RESUME, FAILED, |thread| {
         suspend(thread).unwrap_or_else(|error| {
             fail(error);
             FAILED
@@ -110,19 +116,22 @@ extern "win64" fn SuspendThread(handle: usize) -> u32 {
 }
 
 /// Hands the registers of a thread that is suspended to `f`. Those of one that runs are nobody's to know.
-fn registers(handle: usize, f: impl FnOnce(&mut ucontext_t)) -> Result<(), u32> {
-    with_thread(handle, Err(code::INVALID_HANDLE), |thread| {
-        let _one_at_a_time = lock(&ASKING);
-        let known = thread.suspended.load(SeqCst) != 0 && thread.halted.load(SeqCst) == 1;
-        // SAFETY: while the thread is halted, its handler is where it was called with this.
-        let context = unsafe { thread.registers.load(SeqCst).as_mut() }.filter(|_| known);
-        context.map(f).ok_or(code::INVALID_PARAMETER)
-    })
+fn registers(handle: usize, right: u32, f: impl FnOnce(&mut ucontext_t)) -> Result<(), u32> {
+    thread_for(handle, right)
+        .and_then(|object| {
+            let thread = object.thread().ok_or(status::INVALID_HANDLE)?;
+            let _one_at_a_time = lock(&ASKING);
+            let known = thread.suspended.load(SeqCst) != 0 && thread.halted.load(SeqCst) == 1;
+            // SAFETY: while the thread is halted, its handler is where it was called with this.
+            let context = unsafe { thread.registers.load(SeqCst).as_mut() }.filter(|_| known);
+            context.map(f).ok_or(status::INVALID_PARAMETER)
+        })
+        .map_err(status::dos_error)
 }
 
 /// The registers of a thread that is suspended.
 pub(crate) fn read(handle: usize, context: Ptr<ContextRecord>) -> Result<(), u32> {
-    registers(handle, |from| {
+    registers(handle, right::GET_CONTEXT, |from| {
         let mut to = context.get();
         saved::get(from, &mut to);
         context.set(to);
@@ -131,33 +140,12 @@ pub(crate) fn read(handle: usize, context: Ptr<ContextRecord>) -> Result<(), u32
 
 /// The registers that a thread which is suspended goes on with.
 pub(crate) fn write(handle: usize, context: Ptr<ContextRecord>) -> Result<(), u32> {
-    registers(handle, |to| saved::set(&context.get(), to))
-}
-
-/// How often the thread was suspended before, where somebody wants to know.
-extern "win64" fn NtSuspendThread(handle: usize, before: Ptr<u32>) -> u32 {
-    match SuspendThread(handle) {
-        FAILED => status::last(),
-        count => {
-            before.put(count);
-            status::SUCCESS
-        }
-    }
-}
-
-extern "win64" fn NtResumeThread(handle: usize, before: Ptr<u32>) -> u32 {
-    match ResumeThread(handle) {
-        FAILED => status::last(),
-        count => {
-            before.put(count);
-            status::SUCCESS
-        }
-    }
+    registers(handle, right::SET_CONTEXT, |to| saved::set(&context.get(), to))
 }
 
 /// Registers of 32-bit code, which no thread here has.
 extern "win64" fn RtlWow64GetThreadContext(handle: usize, _context: usize) -> u32 {
-    with_thread(handle, status::INVALID_HANDLE, |_| status::INVALID_PARAMETER)
+    with_thread(handle, right::QUERY_LIMITED, status::INVALID_HANDLE, |_| status::INVALID_PARAMETER)
 }
 
 table! {
@@ -167,8 +155,6 @@ table! {
 
 table! {
     /// The same by NT's names.
-    pub(crate) NT:
-        NtSuspendThread, ZwSuspendThread = NtSuspendThread, NtResumeThread, ZwResumeThread = NtResumeThread,
-        NtAlertResumeThread = NtResumeThread, RtlWow64GetThreadContext,
+    pub(crate) NT: RtlWow64GetThreadContext,
         RtlWow64SetThreadContext = RtlWow64GetThreadContext
 }

@@ -8,11 +8,18 @@ use super::{Bool, FALSE, TRUE, error::code, fail};
 use crate::{
     futex::{self, Deadline},
     guest::Ptr,
+    lock,
     object::current_thread_id,
 };
-use std::sync::atomic::{
-    AtomicI32, AtomicU32, AtomicU64, AtomicUsize,
-    Ordering::{Acquire, Relaxed, Release, SeqCst},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{
+            AtomicI32, AtomicU32, AtomicU64, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release, SeqCst},
+        },
+    },
 };
 
 /// A critical section: `CRITICAL_SECTION`.
@@ -56,7 +63,8 @@ pub(crate) extern "win64" fn InitializeCriticalSection(section: Ptr<Section>) {
     init(section, 0);
 }
 
-fn init(section: Ptr<Section>, spin: u32) {
+/// Makes it one that nobody holds.
+pub(crate) fn init(section: Ptr<Section>, spin: u32) {
     let s = section.shared();
     s.debug_info.store(usize::MAX, Relaxed); // "no debug information"
     s.recursion.store(0, Relaxed);
@@ -147,6 +155,18 @@ pub(crate) extern "win64" fn LeaveCriticalSection(section: Ptr<Section>) {
     }
 }
 
+/// The words of locks that the guest has at odd places, where no word can be changed at once: they are kept here instead, by
+/// their addresses, and stay.
+static ODD: Mutex<BTreeMap<usize, &'static AtomicU64>> = Mutex::new(BTreeMap::new());
+
+/// The word of a lock.
+fn word_of<'a>(at: Ptr<AtomicU64>) -> &'a AtomicU64 {
+    if at.addr().is_multiple_of(8) {
+        return at.shared();
+    }
+    lock(&ODD).entry(at.addr()).or_insert_with(|| Box::leak(Box::default()))
+}
+
 // A slim lock: low half 0 free, n readers, or WRITER; then 16 bits of waiting readers and 16 of waiting writers.
 const WRITER: u64 = 0x8000_0000;
 const READER_WAITS: u64 = 1 << 32;
@@ -181,7 +201,7 @@ fn try_acquire(lock: &AtomicU64, exclusive: bool, waited: u64) -> Result<(), u64
 }
 
 fn acquire(lock: Ptr<AtomicU64>, exclusive: bool) {
-    let lock = lock.shared();
+    let lock = word_of(lock);
     if try_acquire(lock, exclusive, 0).is_ok() {
         return;
     }
@@ -193,7 +213,7 @@ fn acquire(lock: Ptr<AtomicU64>, exclusive: bool) {
 }
 
 fn release(lock: Ptr<AtomicU64>, share: u64) {
-    let lock = lock.shared();
+    let lock = word_of(lock);
     let before = lock.fetch_sub(share, SeqCst);
     if holders(before) == share && before > u64::from(u32::MAX) {
         futex::wake(futex::low(lock), u32::MAX >> 1);
@@ -201,7 +221,7 @@ fn release(lock: Ptr<AtomicU64>, share: u64) {
 }
 
 pub(crate) extern "win64" fn InitializeSRWLock(lock: Ptr<AtomicU64>) {
-    lock.shared().store(0, Relaxed);
+    word_of(lock).store(0, Relaxed);
 }
 
 pub(crate) extern "win64" fn AcquireSRWLockExclusive(lock: Ptr<AtomicU64>) {
@@ -213,11 +233,11 @@ pub(crate) extern "win64" fn AcquireSRWLockShared(lock: Ptr<AtomicU64>) {
 }
 
 pub(crate) extern "win64" fn TryAcquireSRWLockExclusive(lock: Ptr<AtomicU64>) -> u8 {
-    try_acquire(lock.shared(), true, 0).is_ok().into()
+    try_acquire(word_of(lock), true, 0).is_ok().into()
 }
 
 pub(crate) extern "win64" fn TryAcquireSRWLockShared(lock: Ptr<AtomicU64>) -> u8 {
-    try_acquire(lock.shared(), false, 0).is_ok().into()
+    try_acquire(word_of(lock), false, 0).is_ok().into()
 }
 
 pub(crate) extern "win64" fn ReleaseSRWLockExclusive(lock: Ptr<AtomicU64>) {
@@ -233,7 +253,7 @@ const SLEEPER: u64 = 1 << 32;
 
 /// Sleeps on a condition variable with the lock given back in between; false when the time was up.
 fn sleep(condition: Ptr<AtomicU64>, ms: u32, unlock: impl FnOnce(), relock: impl FnOnce()) -> Bool {
-    let c = condition.shared();
+    let c = word_of(condition);
     let until = Deadline::after(ms);
     let before = c.fetch_add(SLEEPER, SeqCst) as u32;
     unlock();
@@ -248,7 +268,7 @@ fn sleep(condition: Ptr<AtomicU64>, ms: u32, unlock: impl FnOnce(), relock: impl
 }
 
 fn wake(condition: Ptr<AtomicU64>, n: u32) {
-    let c = condition.shared();
+    let c = word_of(condition);
     let mut state = c.load(SeqCst);
     while state >= SLEEPER {
         let next = (state & !0xffff_ffff) | u64::from((state as u32).wrapping_add(1));
@@ -260,7 +280,7 @@ fn wake(condition: Ptr<AtomicU64>, n: u32) {
 }
 
 pub(crate) extern "win64" fn InitializeConditionVariable(condition: Ptr<AtomicU64>) {
-    condition.shared().store(0, Relaxed);
+    word_of(condition).store(0, Relaxed);
 }
 
 pub(crate) extern "win64" fn WakeConditionVariable(condition: Ptr<AtomicU64>) {
@@ -308,6 +328,9 @@ pub(crate) extern "win64" fn InitOnceBeginInitialize(
     pending: Ptr<Bool>,
     context: Ptr<u64>,
 ) -> Bool {
+    if ![0, ONCE_CHECK_ONLY, ONCE_ASYNC].contains(&flags) {
+        return fail(code::INVALID_PARAMETER);
+    }
     let o = once.shared();
     loop {
         match o.load(SeqCst) {
@@ -316,15 +339,12 @@ pub(crate) extern "win64" fn InitOnceBeginInitialize(
                 context.put(done & !3);
                 return TRUE;
             }
-            _ if flags & ONCE_CHECK_ONLY != 0 => {
-                pending.put(TRUE);
-                return fail(code::GEN_FAILURE);
-            }
-            ONCE_BUSY if flags & ONCE_ASYNC != 0 => return fail(code::INVALID_PARAMETER),
+            _ if flags == ONCE_CHECK_ONLY => return fail(code::GEN_FAILURE),
+            ONCE_BUSY if flags == ONCE_ASYNC => return fail(code::INVALID_PARAMETER),
             ONCE_BUSY => futex::wait(futex::low(o), ONCE_BUSY as u32, Deadline::after(u32::MAX)),
-            ONCE_ASYNC_BUSY if flags & ONCE_ASYNC == 0 => return fail(code::INVALID_PARAMETER),
+            ONCE_ASYNC_BUSY if flags == 0 => return fail(code::INVALID_PARAMETER),
             state => {
-                let next = if flags & ONCE_ASYNC == 0 { ONCE_BUSY } else { ONCE_ASYNC_BUSY };
+                let next = if flags == 0 { ONCE_BUSY } else { ONCE_ASYNC_BUSY };
                 if o.compare_exchange(state, next, SeqCst, SeqCst).is_ok() {
                     pending.put(TRUE);
                     return TRUE;
@@ -334,14 +354,20 @@ pub(crate) extern "win64" fn InitOnceBeginInitialize(
     }
 }
 
+/// A failure has no value, and a value is a multiple of four.
 pub(crate) extern "win64" fn InitOnceComplete(once: Ptr<AtomicU64>, flags: u32, context: u64) -> Bool {
     let o = once.shared();
+    let state = o.load(SeqCst);
     let (from, to) = match flags {
-        0 => (ONCE_BUSY, context & !3 | ONCE_DONE),
-        ONCE_ASYNC => (ONCE_ASYNC_BUSY, context & !3 | ONCE_DONE),
-        ONCE_FAILED => (ONCE_BUSY, ONCE_NEW),
+        0 => (ONCE_BUSY, context | ONCE_DONE),
+        ONCE_ASYNC => (ONCE_ASYNC_BUSY, context | ONCE_DONE),
+        ONCE_FAILED if context == 0 => (ONCE_BUSY, ONCE_NEW),
         _ => return fail(code::INVALID_PARAMETER),
     };
+    let other = [ONCE_BUSY, ONCE_ASYNC_BUSY].contains(&state) && state != from;
+    if context & 3 != 0 || other {
+        return fail(code::INVALID_PARAMETER);
+    }
     if o.compare_exchange(from, to, SeqCst, SeqCst).is_err() {
         return fail(code::GEN_FAILURE);
     }
@@ -349,8 +375,9 @@ pub(crate) extern "win64" fn InitOnceComplete(once: Ptr<AtomicU64>, flags: u32, 
     TRUE
 }
 
-type OnceFn = unsafe extern "win64" fn(Ptr<AtomicU64>, usize, *mut u64) -> Bool;
+type OnceFn = unsafe extern "win64" fn(Ptr<AtomicU64>, usize, Ptr<u64>) -> Bool;
 
+/// The function leaves its value where the caller wants it.
 #[allow(unsafe_code)]
 pub(crate) extern "win64" fn InitOnceExecuteOnce(
     once: Ptr<AtomicU64>,
@@ -361,17 +388,21 @@ pub(crate) extern "win64" fn InitOnceExecuteOnce(
     let mut pending = FALSE;
     // SAFETY: the place is a local of this call.
     let place = unsafe { Ptr::new(&raw mut pending) };
-    if InitOnceBeginInitialize(once, 0, place, context) == FALSE || place.get() == FALSE {
+    if InitOnceBeginInitialize(once, 0, place, context) == FALSE {
+        return FALSE;
+    }
+    if place.get() == FALSE {
         return TRUE;
     }
-    let mut value = 0;
+    let mut own = 0;
+    // SAFETY: the place is a local of this call.
+    let value = if context.is_null() { unsafe { Ptr::new(&raw mut own) } } else { context };
     // SAFETY: the caller passes a function of this type, as `InitOnceExecuteOnce` asks; nothing is held during the call.
-    if unsafe { f(once, parameter, &raw mut value) } == FALSE {
+    if unsafe { f(once, parameter, value) } == FALSE {
         InitOnceComplete(once, ONCE_FAILED, 0);
         return FALSE;
     }
-    context.put(value & !3);
-    InitOnceComplete(once, 0, value)
+    InitOnceComplete(once, 0, value.get() & !3)
 }
 
 // Waiting on an address: sleepers stand in rows by address, and are woken by changing their row's number.

@@ -2,13 +2,19 @@
 //! back to that mark, past the guest's frames, as on Windows. Unsafe because of that jump and the calls into the guest.
 #![allow(unsafe_code)]
 
-use super::{Bool, TRUE, answer, error::code, fail, wait::object};
+use super::{Bool, TRUE, answer, error::code, fail, named::inherits, transfer::Security};
 use crate::{
     Advice, Process, fiber,
     futex::{self, Deadline},
     guest::Ptr,
     lock,
-    object::{CURRENT_PROCESS, CURRENT_THREAD, Object, STILL_ACTIVE, Thread, Wait, current_thread_id},
+    nt::{
+        status,
+        thread::{right, thread_for},
+    },
+    object::{
+        CURRENT_PROCESS, CURRENT_THREAD, INHERIT, Object, STILL_ACTIVE, Thread, Wait, current_thread_id,
+    },
     teb,
 };
 use loader_core::{ErrorKind, call::guarded};
@@ -102,7 +108,7 @@ impl Birth {
             return object.thread_is_gone();
         }
         let thread = object.thread().expect("a thread's object is one");
-        thread.id.store(current_thread_id(), SeqCst);
+        thread.adopt();
         futex::wake(&thread.id, u32::MAX >> 1);
         teb::own(|o| o.thread.replace(Some(Arc::clone(&object))));
         wait_until_resumed(thread);
@@ -116,6 +122,7 @@ impl Birth {
         }
         if !thread.doomed.load(SeqCst) && exit_code(&object) == Some(STILL_ACTIVE) {
             let code = run(start, argument);
+            thread.facts.note_end();
             let _ = thread.exit_code.compare_exchange(STILL_ACTIVE, code, SeqCst, SeqCst);
         }
         // A thread that was terminated tells nobody: what it would tell may be gone.
@@ -152,14 +159,19 @@ pub(super) fn wait_until_resumed(thread: &Thread) {
     }
 }
 
-/// Starts a thread and returns a handle of it and its number.
-fn create(stack: usize, start: Option<Start>, argument: usize, flags: u32) -> Result<(usize, u32), u32> {
+/// Starts a thread and returns it with its number.
+pub(crate) fn create(
+    stack: usize,
+    start: Option<Start>,
+    argument: usize,
+    flags: u32,
+) -> Result<(Arc<Object>, u32), u32> {
     let start = start.ok_or(code::INVALID_PARAMETER)?;
     let process = teb::process();
     process.note("CreateThread", Advice::Risky)?;
     let object = spawn(&process, stack, start, argument, flags)?;
     let id = wait_for_id(&object);
-    Ok((process.objects.add(object), id))
+    Ok((object, id))
 }
 
 /// Starts a thread, and nobody is told.
@@ -175,6 +187,7 @@ pub(crate) fn spawn(
     let host = Builder::new().name("guest".into()).stack_size(stack.max(STACK)).spawn(move || birth.live());
     let host = host.map_err(|_| code::NOT_ENOUGH_MEMORY)?;
     if let Some(thread) = object.thread() {
+        thread.facts.start.store(start as *const () as usize, SeqCst);
         *lock(&thread.host) = Some(host);
     }
     Ok(object)
@@ -194,7 +207,7 @@ fn exit_code(object: &Object) -> Option<u32> {
 }
 
 pub(crate) extern "win64" fn CreateThread(
-    _security: usize,
+    security: Ptr<Security>,
     stack: usize,
     start: Option<Start>,
     argument: usize,
@@ -202,8 +215,11 @@ pub(crate) extern "win64" fn CreateThread(
     id: Ptr<u32>,
 ) -> usize {
     match create(stack, start, argument, flags) {
-        Ok((handle, number)) => {
+        Ok((object, number)) => {
             id.put(number);
+            let objects = &teb::process().objects;
+            let handle = objects.add(object);
+            objects.set_flags(handle, INHERIT, inherits(security).into());
             handle
         }
         Err(code) => fail(code) as usize,
@@ -238,9 +254,10 @@ pub(crate) fn end_doomed() {
 }
 
 /// The thread ends at its next wait. One that makes none within a moment is not ended, and the caller is told so.
-extern "win64" fn TerminateThread(handle: usize, exit_code: u32) -> Bool {
-    let Ok(object) = object(handle) else {
-        return fail(code::INVALID_HANDLE);
+pub(crate) extern "win64" fn TerminateThread(handle: usize, exit_code: u32) -> Bool {
+    let object = match thread_for(handle, right::TERMINATE) {
+        Ok(object) => object,
+        Err(status) => return fail(status::dos_error(status)),
     };
     let Some(thread) = object.thread() else {
         return fail(code::INVALID_HANDLE);
@@ -262,48 +279,48 @@ extern "win64" fn TerminateThread(handle: usize, exit_code: u32) -> Bool {
     })
 }
 
-pub(super) extern "win64" fn ResumeThread(handle: usize) -> u32 {
-    with_thread(handle, u32::MAX, |t| {
+pub(crate) extern "win64" fn ResumeThread(handle: usize) -> u32 {
+    with_thread(handle, right::SUSPEND_RESUME, u32::MAX, |t| {
         let before = t.suspended.fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1));
         futex::wake(&t.suspended, 1);
         before.unwrap_or(0)
     })
 }
 
-/// Whether a handle is of the thread that asks.
-pub(crate) fn is_current(handle: usize) -> Result<bool, u32> {
-    let object = object(handle)?;
+/// Whether a handle is of the thread that asks, which it must be good for.
+pub(crate) fn is_current(handle: usize, right: u32) -> Result<bool, u32> {
+    let object = thread_for(handle, right).map_err(status::dos_error)?;
     object.thread().map(|thread| thread.id.load(SeqCst) == current_thread_id()).ok_or(code::INVALID_HANDLE)
 }
 
-/// Runs `f` on a thread's state, or fails with `otherwise`.
-pub(super) fn with_thread<R>(handle: usize, otherwise: R, f: impl FnOnce(&Thread) -> R) -> R {
-    match object(handle) {
-        Ok(o) if o.thread().is_some() => o.thread().map_or(otherwise, f),
-        _ => {
-            fail(code::INVALID_HANDLE);
+/// Runs `f` on a thread's state, where the handle gives the right, or fails with `otherwise`.
+pub(super) fn with_thread<R>(handle: usize, right: u32, otherwise: R, f: impl FnOnce(&Thread) -> R) -> R {
+    match thread_for(handle, right) {
+        Ok(o) => o.thread().map_or(otherwise, f),
+        Err(status) => {
+            fail(status::dos_error(status));
             otherwise
         }
     }
 }
 
 extern "win64" fn GetExitCodeThread(handle: usize, out: Ptr<u32>) -> Bool {
-    with_thread(handle, super::FALSE, |t| {
+    with_thread(handle, right::QUERY_LIMITED, super::FALSE, |t| {
         out.put(t.exit_code.load(SeqCst));
         TRUE
     })
 }
 
 extern "win64" fn GetThreadId(handle: usize) -> u32 {
-    with_thread(handle, 0, |t| t.id.load(SeqCst))
+    with_thread(handle, right::QUERY_LIMITED, 0, |t| t.id.load(SeqCst))
 }
 
 extern "win64" fn GetThreadPriority(handle: usize) -> i32 {
-    with_thread(handle, PRIORITY_ERROR, |t| t.priority.load(SeqCst))
+    with_thread(handle, right::QUERY_LIMITED, PRIORITY_ERROR, |t| t.priority.load(SeqCst))
 }
 
 /// The priority is kept, and given to the host as far as the host allows it to an ordinary user (downwards).
-extern "win64" fn SetThreadPriority(handle: usize, priority: i32) -> Bool {
+pub(crate) fn set_priority(thread: &Thread, priority: i32) -> Result<(), u32> {
     let nice = match priority {
         -15 => 19,
         -2 => 10,
@@ -312,14 +329,16 @@ extern "win64" fn SetThreadPriority(handle: usize, priority: i32) -> Bool {
         1 => -5,
         2 => -10,
         15 => -20,
-        _ => return fail(code::INVALID_PARAMETER),
+        _ => return Err(code::INVALID_PARAMETER),
     };
-    with_thread(handle, super::FALSE, |t| {
-        t.priority.store(priority, SeqCst);
-        // SAFETY: names a thread by number; a wrong number is an error without effect.
-        unsafe { libc::setpriority(libc::PRIO_PROCESS, t.id.load(SeqCst), nice) };
-        TRUE
-    })
+    thread.priority.store(priority, SeqCst);
+    // SAFETY: names a thread by number; a wrong number is an error without effect.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, thread.id.load(SeqCst), nice) };
+    Ok(())
+}
+
+extern "win64" fn SetThreadPriority(handle: usize, priority: i32) -> Bool {
+    with_thread(handle, right::SET_LIMITED, super::FALSE, |t| answer(set_priority(t, priority)))
 }
 
 extern "win64" fn GetCurrentThread() -> usize {
@@ -338,23 +357,20 @@ pub(crate) extern "win64" fn GetCurrentProcessId() -> u32 {
     std::process::id()
 }
 
-/// Times as counts of 100 ns: created (unknown, so zero), ended, in the kernel, in user code.
+/// Times as counts of 100 ns: created, ended, in the kernel, in user code.
 extern "win64" fn GetThreadTimes(
     handle: usize,
-    created: Ptr<u64>,
-    ended: Ptr<u64>,
-    kernel: Ptr<u64>,
-    user: Ptr<u64>,
+    created: Ptr<i64>,
+    ended: Ptr<i64>,
+    kernel: Ptr<i64>,
+    user: Ptr<i64>,
 ) -> Bool {
-    let id = with_thread(handle, 0, |t| t.id.load(SeqCst));
-    let Some((u, k)) = times(id) else {
-        return fail(code::INVALID_HANDLE);
-    };
-    created.put(0);
-    ended.put(0);
-    kernel.put(k);
-    user.put(u);
-    TRUE
+    with_thread(handle, right::QUERY_LIMITED, super::FALSE, |t| {
+        for (out, time) in [created, ended, kernel, user].into_iter().zip(t.times()) {
+            out.put(time);
+        }
+        TRUE
+    })
 }
 
 /// The same for all threads of this process.
@@ -390,19 +406,9 @@ fn started() -> Option<u64> {
     super::time::file_time().cast_unsigned().checked_sub(now.checked_sub(since_boot)?)
 }
 
-/// A thread's times in user code and in the kernel, as the kernel tells them.
-fn times(id: u32) -> Option<(u64, u64)> {
-    let stat = std::fs::read_to_string(format!("/proc/self/task/{id}/stat")).ok()?;
-    let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
-    let ticks = |i: usize| fields.get(i)?.parse::<u64>().ok();
-    let second = rustix::param::clock_ticks_per_second();
-    let hundred_ns = |t: u64| t.saturating_mul(10_000_000) / second.max(1);
-    Some((hundred_ns(ticks(11)?), hundred_ns(ticks(12)?)))
-}
-
 /// `_beginthreadex`: as `CreateThread`, with the C library's error number.
 pub(crate) extern "win64" fn _beginthreadex(
-    security: usize,
+    security: Ptr<Security>,
     stack: u32,
     start: Option<Start>,
     argument: usize,
@@ -418,7 +424,7 @@ pub(crate) extern "win64" fn _beginthreadex(
 
 /// `_beginthread`. Its handle stays open: callers must not close it, and may still wait for it after the thread's end.
 pub(crate) extern "win64" fn _beginthread(start: Option<Start>, stack: u32, argument: usize) -> usize {
-    _beginthreadex(0, stack, start, argument, 0, Ptr::NULL)
+    _beginthreadex(Ptr::NULL, stack, start, argument, 0, Ptr::NULL)
 }
 
 pub(crate) extern "win64" fn _endthreadex(code: u32) {
@@ -435,13 +441,21 @@ extern "win64" fn GetCurrentThreadStackLimits(low: Ptr<u64>, high: Ptr<u64>) {
     high.put(stack.end);
 }
 
-/// How much of the stack handlers of its overflow have: always the same, which is more than programs ask for.
+/// How much of the stack handlers of its overflow have at least, in whole pages; it never becomes less. All have more than what
+/// can be asked for.
 extern "win64" fn SetThreadStackGuarantee(bytes: Ptr<u32>) -> Bool {
     const KEPT: u32 = crate::stack::KEPT as u32;
-    if bytes.get() > KEPT {
+    const PAGE: u32 = 4096;
+    let before = teb::with(|t| t.guaranteed_stack.get());
+    let wanted = bytes.get();
+    bytes.set(before);
+    if wanted > KEPT {
         return fail(code::INVALID_PARAMETER);
     }
-    bytes.set(KEPT);
+    if wanted != 0 {
+        let wanted = wanted.next_multiple_of(PAGE).max(2 * PAGE);
+        teb::with(|t| t.guaranteed_stack.set(before.max(wanted)));
+    }
     TRUE
 }
 

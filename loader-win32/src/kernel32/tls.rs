@@ -18,7 +18,11 @@ const OUT_OF_INDEXES: u32 = u32::MAX;
 /// What a fiber-local slot wants called with a thread's value when the thread ends or the slot is freed.
 type Callback = unsafe extern "win64" fn(usize);
 
-static TLS: Mutex<[bool; SLOTS]> = Mutex::new([false; SLOTS]);
+static TLS: Mutex<[bool; SLOTS]> = Mutex::new({
+    let mut taken = [false; SLOTS];
+    taken[0] = true; // never given out, as on Windows
+    taken
+});
 static FLS: Mutex<[Option<Option<Callback>>; FLS_SLOTS]> = Mutex::new([None; FLS_SLOTS]);
 
 /// The calling thread's slot.
@@ -46,7 +50,7 @@ extern "win64" fn TlsAlloc() -> u32 {
 extern "win64" fn TlsFree(index: u32) -> Bool {
     let mut taken = lock(&TLS);
     match taken.get_mut(index as usize) {
-        Some(t) if *t => *t = false,
+        Some(t) if *t && index != 0 => *t = false,
         _ => return fail(code::INVALID_PARAMETER),
     }
     drop(taken);
@@ -81,8 +85,11 @@ pub(crate) extern "win64" fn FlsAlloc(callback: Option<Callback>) -> u32 {
         teb::set_last_error(259); // ERROR_NO_MORE_ITEMS
         return OUT_OF_INDEXES;
     };
-    slots[free + 1] = Some(callback); // slot 0 is never given out, as on Windows
+    // What was left there while it was nobody's is nobody's. Slot 0 is never given out, as on Windows.
+    teb::take_fls(free + 1);
+    slots[free + 1] = Some(callback);
     drop(slots);
+    teb::with(|t| _ = teb::fls(&t.fls)); // from now on this fiber has values
     crate::text::length(free + 1)
 }
 
@@ -121,22 +128,26 @@ pub(crate) extern "win64" fn FlsFree(index: u32) -> Bool {
     TRUE
 }
 
-fn is_known(index: u32) -> bool {
-    lock(&FLS).get(index as usize).is_some_and(Option::is_some)
-}
-
+/// Of a slot that nobody has the value is zero, unless somebody has set it. A fiber that never set any has none, which is an
+/// error.
 extern "win64" fn FlsGetValue(index: u32) -> usize {
-    if index as usize >= FLS_SLOTS {
-        return fail(code::INVALID_PARAMETER) as usize;
+    let value = teb::with(|t| match index as usize {
+        1..FLS_SLOTS if !t.fls.load(Relaxed).is_null() => {
+            Some(teb::fls(&t.fls)[index as usize].load(Relaxed))
+        }
+        _ => None,
+    });
+    match value {
+        Some(value) => {
+            teb::set_last_error(0);
+            value
+        }
+        None => fail(code::INVALID_PARAMETER) as usize,
     }
-    teb::with(|t| {
-        t.last_error.set(0);
-        teb::fls(&t.fls)[index as usize].load(Relaxed)
-    })
 }
 
 pub(crate) extern "win64" fn FlsSetValue(index: u32, value: usize) -> Bool {
-    if !is_known(index) {
+    if !(1..FLS_SLOTS).contains(&(index as usize)) {
         return fail(code::INVALID_PARAMETER);
     }
     teb::with(|t| teb::fls(&t.fls)[index as usize].store(value, Relaxed));

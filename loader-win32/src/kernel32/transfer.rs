@@ -7,7 +7,8 @@ use super::{
     fail,
     file::on_file,
     named::SetEvent,
-    opened::SKIP_PORT_ON_SUCCESS,
+    opened::{SKIP_PORT_ON_SUCCESS, Told},
+    pool::Transfer,
     port::{self, Packet},
     wait::{WaitForSingleObject, object},
 };
@@ -105,6 +106,18 @@ fn place(overlapped: Ptr<Overlapped>) -> Option<u64> {
     (!overlapped.is_null()).then(|| overlapped.get().offset)
 }
 
+/// Tells whoever learns of what is done with a file.
+pub(super) fn tell(told: &Told, overlapped: Ptr<Overlapped>, status: u32, n: usize) {
+    let overlapped = overlapped.addr();
+    match told {
+        Told::Port(port, key) => {
+            let packet = Packet { key: *key, overlapped, status: status.into(), transferred: length(n) };
+            port::post(port, packet);
+        }
+        Told::Item(id) => teb::process().pool.transferred(*id, Transfer { overlapped, status, bytes: n }),
+    }
+}
+
 /// Says in an `OVERLAPPED` that all is done, and tells those who asked for that: its event, and the file's port.
 pub(super) fn finish(handle: usize, overlapped: Ptr<Overlapped>, n: usize) {
     if overlapped.is_null() {
@@ -118,10 +131,9 @@ pub(super) fn finish(handle: usize, overlapped: Ptr<Overlapped>, n: usize) {
     let Ok(object) = object(handle) else { return };
     if o.event & 1 == 0
         && object.opened.modes.load(Relaxed) & SKIP_PORT_ON_SUCCESS == 0
-        && let Some((port, key)) = object.opened.port.get()
+        && let Some(told) = object.opened.told.get()
     {
-        let packet = Packet { key: *key, overlapped: overlapped.addr(), status: 0, transferred: length(n) };
-        port::post(port, packet);
+        tell(told, overlapped, 0, n);
     }
 }
 

@@ -200,23 +200,42 @@ extern "win64" fn SearchPathW(
     }
 }
 
+/// A path with its names as they are spelled where it leads.
+fn spelled(name: &str) -> Result<String, u32> {
+    if name.is_empty() || !exists(name) {
+        return Err(on_path(name, fs::metadata).err().unwrap_or(code::FILE_NOT_FOUND));
+    }
+    let place = host(name)?;
+    let mut there = place.split('/').filter(|part| !part.is_empty()).rev();
+    let mut parts: Vec<&str> = name.split('\\').flat_map(|part| part.split('/')).collect();
+    // From the end on, as far as both go.
+    for part in parts.iter_mut().rev().filter(|part| !part.is_empty()) {
+        let Some(same) = there.next().filter(|same| same.eq_ignore_ascii_case(part)) else { break };
+        *part = same;
+    }
+    // The separators stay what they were.
+    let mut out = String::with_capacity(name.len());
+    let mut separators = name.chars().filter(|&c| ['\\', '/'].contains(&c));
+    for part in parts {
+        out.push_str(part);
+        out.extend(separators.next());
+    }
+    Ok(out)
+}
+
 /// The host has no short names: a path that leads somewhere is its own short and its own long one.
-fn same(name: &str) -> Result<(), u32> {
-    if exists(name) { Ok(()) } else { Err(code::FILE_NOT_FOUND) }
-}
-
-extern "win64" fn GetLongPathNameA(name: Ptr<u8>, to: Ptr<u8>, room: u32) -> u32 {
-    same(&name.string()).map_or_else(|e| fail(e) as u32, |()| text::answer(name.text(), to, room))
-}
-
-extern "win64" fn GetLongPathNameW(name: Ptr<u16>, to: Ptr<u16>, room: u32) -> u32 {
-    same(&name.string()).map_or_else(|e| fail(e) as u32, |()| text::answer(&name.text(), to, room))
+extern "win64" fn GetLongPathName<T: text::Text>(name: Ptr<T>, to: Ptr<T>, room: u32) -> u32 {
+    if name.is_null() {
+        return fail(code::INVALID_PARAMETER) as u32;
+    }
+    spelled(&T::string(name)).map_or_else(|e| fail(e) as u32, |path| text::answer(&T::of(&path), to, room))
 }
 
 table! {
     /// Files by name.
     pub(crate) TABLE:
         CreateFile2, CopyFileA, CopyFileW, MoveFileA, CreateHardLinkA, CreateHardLinkW, SetFileAttributesA, SetFileAttributesW, SetFileTime,
-        GetTempFileNameA, GetTempFileNameW, SearchPathA, SearchPathW, GetLongPathNameA, GetLongPathNameW,
-        GetShortPathNameA = GetLongPathNameA, GetShortPathNameW = GetLongPathNameW
+        GetTempFileNameA, GetTempFileNameW, SearchPathA, SearchPathW, GetLongPathNameA = GetLongPathName::<u8>,
+        GetLongPathNameW = GetLongPathName::<u16>, GetShortPathNameA = GetLongPathName::<u8>,
+        GetShortPathNameW = GetLongPathName::<u16>
 }

@@ -93,9 +93,9 @@ const COPY_FAIL_IF_EXISTS: u32 = 1;
 const REQUEST_ABORTED: u32 = 1235;
 
 /// A copy in one go: nobody is told how far it came. One that was called off before it began is none.
-extern "win64" fn CopyFileExW(
-    from: Ptr<u16>,
-    to: Ptr<u16>,
+extern "win64" fn CopyFileEx<T: Text>(
+    from: Ptr<T>,
+    to: Ptr<T>,
     _progress: usize,
     _data: usize,
     cancelled: Ptr<Bool>,
@@ -104,11 +104,11 @@ extern "win64" fn CopyFileExW(
     if !cancelled.is_null() && cancelled.get() != 0 {
         return fail(REQUEST_ABORTED);
     }
-    answer(host(&to.string()).and_then(|target| {
+    answer(host(&T::string(to)).and_then(|target| {
         if flags & COPY_FAIL_IF_EXISTS != 0 && Path::new(&target).exists() {
             return Err(code::FILE_EXISTS);
         }
-        on_path(&from.string(), |source| fs::copy(source, target)).map(drop)
+        on_path(&T::string(from), |source| fs::copy(source, target)).map(drop)
     }))
 }
 
@@ -148,5 +148,5 @@ table! {
     /// Drives and links.
     pub(crate) TABLE:
         GetLogicalDrives, GetLogicalDriveStringsA = GetLogicalDriveStrings::<u8>, GetLogicalDriveStringsW = GetLogicalDriveStrings::<u16>, QueryDosDeviceA = QueryDosDevice::<u8>, QueryDosDeviceW = QueryDosDevice::<u16>,
-        CreateSymbolicLinkA = CreateSymbolicLink::<u8>, CreateSymbolicLinkW = CreateSymbolicLink::<u16>, CopyFileExW, GetBinaryTypeA = GetBinaryType::<u8>, GetBinaryTypeW = GetBinaryType::<u16>
+        CreateSymbolicLinkA = CreateSymbolicLink::<u8>, CreateSymbolicLinkW = CreateSymbolicLink::<u16>, CopyFileExA = CopyFileEx::<u8>, CopyFileExW = CopyFileEx::<u16>, GetBinaryTypeA = GetBinaryType::<u8>, GetBinaryTypeW = GetBinaryType::<u16>
 }

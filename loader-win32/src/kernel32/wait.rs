@@ -58,13 +58,15 @@ pub(crate) fn open_for(name: &str, access: u32, inherit: bool, wanted: impl Fn(&
     if name.is_empty() {
         return fail(INVALID_NAME) as usize;
     }
-    match teb::process().objects.open_named(&Name::of_program(name), wanted) {
+    let found = teb::process().objects.open_named(&Name::of_program(name), wanted);
+    match found.and_then(|object| types::of(&object.kind).refuses(access).map_or(Ok(object), Err)) {
         Ok(object) => give(object, access, inherit),
         Err(status) => fail(status::dos_error(status)) as usize,
     }
 }
 
-fn give(object: Arc<Object>, access: u32, inherit: bool) -> usize {
+/// A handle of an object with the rights that were asked for.
+pub(super) fn give(object: Arc<Object>, access: u32, inherit: bool) -> usize {
     let objects = &teb::process().objects;
     let access = types::of(&object.kind).granted(access);
     let handle = objects.add_for(object, access);
@@ -146,6 +148,10 @@ fn objects(n: u32, handles: &[usize], all: Bool) -> Result<Vec<Arc<Object>>, u32
     if n == 0 || n > MAXIMUM_WAIT_OBJECTS || all != 0 && twice() {
         return Err(code::INVALID_PARAMETER);
     }
+    // What stands for the caller's own process or thread is no handle here.
+    if handles.iter().any(|h| [CURRENT_PROCESS, CURRENT_THREAD].contains(h)) {
+        return Err(code::INVALID_HANDLE);
+    }
     handles.iter().map(|&h| waitable(h)).collect()
 }
 
@@ -194,7 +200,7 @@ pub(crate) extern "win64" fn SleepEx(ms: u32, alertable: Bool) -> u32 {
     }
 }
 
-extern "win64" fn SwitchToThread() -> Bool {
+pub(crate) extern "win64" fn SwitchToThread() -> Bool {
     std::thread::yield_now();
     TRUE
 }

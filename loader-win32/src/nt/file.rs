@@ -50,7 +50,7 @@ impl Outcome {
 
 /// The Windows path that the attributes name: below an open folder, or from the root of all names, where `\??\` has the
 /// drives. Of devices none can be opened.
-fn named(attributes: Ptr<Attributes>) -> Result<String, u32> {
+pub(super) fn named(attributes: Ptr<Attributes>) -> Result<String, u32> {
     if attributes.is_null() {
         return Err(status::INVALID_PARAMETER);
     }
@@ -201,6 +201,10 @@ impl Notice {
     /// All is done: the block, the event and the call say so.
     fn tell(&self, done: Result<usize, u32>) -> u32 {
         let status = done.err().unwrap_or(SUCCESS);
+        // What is refused was never begun.
+        if done.is_err() && status != status::END_OF_FILE {
+            return status;
+        }
         self.outcome.set(Outcome::new(status, done.unwrap_or(0) as u64));
         if self.event != 0 {
             SetEvent(self.event);
@@ -267,6 +271,15 @@ extern "win64" fn NtCancelIoFileEx(handle: usize, _which: usize, outcome: Ptr<Ou
     status::NOT_FOUND
 }
 
+/// Nothing of this thread's is under way.
+extern "win64" fn NtCancelIoFile(handle: usize, outcome: Ptr<Outcome>) -> u32 {
+    if on_file(handle, |_| Ok(())).is_err() {
+        return status::INVALID_HANDLE;
+    }
+    outcome.put(Outcome::new(SUCCESS, 0));
+    SUCCESS
+}
+
 /// There is no file system of pipes.
 extern "win64" fn NtCreateNamedPipeFile(
     _out: Ptr<usize>,
@@ -297,7 +310,7 @@ extern "win64" fn NtClose(handle: usize) -> u32 {
 table! {
     /// Files, below KERNEL32.
     pub(crate) TABLE:
-        NtCreateFile, NtOpenFile, NtReadFile, NtWriteFile, NtCancelIoFileEx, NtCreateNamedPipeFile, NtClose,
+        NtCreateFile, NtOpenFile, NtReadFile, NtWriteFile, NtCancelIoFile, NtCancelIoFileEx, NtCreateNamedPipeFile, NtClose,
         ZwCreateFile = NtCreateFile, ZwOpenFile = NtOpenFile, ZwReadFile = NtReadFile, ZwWriteFile = NtWriteFile,
         ZwClose = NtClose
 }

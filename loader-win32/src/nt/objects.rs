@@ -47,7 +47,7 @@ pub(super) fn name(attributes: Ptr<Attributes>) -> Result<Name, u32> {
 }
 
 /// Gives the caller a handle with the rights that were asked for.
-fn give(out: Ptr<usize>, object: Arc<Object>, access: u32, attributes: Ptr<Attributes>) {
+pub(super) fn give(out: Ptr<usize>, object: Arc<Object>, access: u32, attributes: Ptr<Attributes>) {
     let access = types::of(&object.kind).granted(access);
     let objects = &teb::process().objects;
     let handle = objects.add_for(object, access);
@@ -85,7 +85,8 @@ pub(super) fn open(
     if attributes.is_null() {
         return INVALID_PARAMETER;
     }
-    match name(attributes).and_then(|name| teb::process().objects.open_named(&name, wanted)) {
+    let found = name(attributes).and_then(|name| teb::process().objects.open_named(&name, wanted));
+    match found.and_then(|object| types::of(&object.kind).refuses(access).map_or(Ok(object), Err)) {
         Ok(object) => {
             give(out, object, access, attributes);
             SUCCESS
@@ -105,8 +106,17 @@ pub(crate) fn object_for(handle: usize, access: u32) -> Result<Arc<Object>, u32>
     }
 }
 
-/// Does something to the state of the object behind a handle, where the handle gives the right; `f` refuses other kinds.
-fn change<R>(handle: usize, access: u32, f: impl FnOnce(&Kind) -> Option<Result<R, u32>>) -> Result<R, u32> {
+/// Does something to the state of an object of that type, where the handle gives the right.
+fn change<R>(
+    handle: usize,
+    access: u32,
+    name: &str,
+    f: impl FnOnce(&Kind) -> Option<Result<R, u32>>,
+) -> Result<R, u32> {
+    let object = object_for(handle, 0)?;
+    if types::of(&object.kind).name != name {
+        return Err(status::OBJECT_TYPE_MISMATCH);
+    }
     object_for(handle, access)?.change(|kind| f(kind).unwrap_or(Err(status::OBJECT_TYPE_MISMATCH)))
 }
 
@@ -116,7 +126,13 @@ pub(crate) fn done(result: Result<(), u32>) -> u32 {
 }
 
 /// The answer to a question about a kind of object that knows only one: numbers, as many bytes of them as the caller must ask for.
-fn ask<T: Copy>(class: u32, to: Ptr<T>, room: u32, len: Ptr<u32>, f: impl FnOnce() -> Result<T, u32>) -> u32 {
+pub(super) fn ask<T: Copy>(
+    class: u32,
+    to: Ptr<T>,
+    room: u32,
+    len: Ptr<u32>,
+    f: impl FnOnce() -> Result<T, u32>,
+) -> u32 {
     if class != 0 {
         return status::INVALID_INFO_CLASS;
     }
@@ -157,7 +173,7 @@ extern "win64" fn NtOpenEvent(out: Ptr<usize>, access: u32, attributes: Ptr<Attr
 }
 
 fn set(handle: usize, value: bool, before: Ptr<i32>) -> u32 {
-    done(change(handle, MODIFY_STATE, |kind| match kind {
+    done(change(handle, MODIFY_STATE, "Event", |kind| match kind {
         Kind::Event { set, .. } => Some(Ok(before.put(set.swap(value, Relaxed).into()))),
         _ => None,
     }))
@@ -193,7 +209,7 @@ extern "win64" fn NtQueryEvent(
     len: Ptr<u32>,
 ) -> u32 {
     ask(class, to, room, len, || {
-        change(handle, QUERY_STATE, |kind| match kind {
+        change(handle, QUERY_STATE, "Event", |kind| match kind {
             Kind::Event { manual, set } => Some(Ok([i32::from(!manual), set.load(Relaxed).into()])),
             _ => None,
         })
@@ -224,7 +240,7 @@ fn count(depth: u32) -> i32 {
 
 /// Whose it is may give it back, with whatever handle.
 pub(crate) extern "win64" fn NtReleaseMutant(handle: usize, before: Ptr<i32>) -> u32 {
-    done(change(handle, 0, |kind| {
+    done(change(handle, 0, "Mutant", |kind| {
         let Kind::Mutex { owner, depth, .. } = kind else { return None };
         if owner.load(Relaxed) != current_thread_id() {
             return Some(Err(status::MUTANT_NOT_OWNED));
@@ -254,7 +270,7 @@ extern "win64" fn NtQueryMutant(
     len: Ptr<u32>,
 ) -> u32 {
     ask(class, to, room, len, || {
-        change(handle, QUERY_STATE, |kind| match kind {
+        change(handle, QUERY_STATE, "Mutant", |kind| match kind {
             Kind::Mutex { owner, depth, abandoned } => Some(Ok(MutexState {
                 count: count(depth.load(Relaxed)),
                 mine: (owner.load(Relaxed) == current_thread_id()).into(),
@@ -293,7 +309,7 @@ pub(crate) extern "win64" fn NtReleaseSemaphore(handle: usize, n: i32, before: P
     if n <= 0 {
         return INVALID_PARAMETER;
     }
-    done(change(handle, MODIFY_STATE, |kind| {
+    done(change(handle, MODIFY_STATE, "Semaphore", |kind| {
         let Kind::Semaphore { count, max } = kind else { return None };
         let now = count.load(Relaxed);
         if n > max - now {
@@ -312,7 +328,7 @@ extern "win64" fn NtQuerySemaphore(
     len: Ptr<u32>,
 ) -> u32 {
     ask(class, to, room, len, || {
-        change(handle, QUERY_STATE, |kind| match kind {
+        change(handle, QUERY_STATE, "Semaphore", |kind| match kind {
             Kind::Semaphore { count, max } => Some(Ok([count.load(Relaxed), *max])),
             _ => None,
         })
@@ -372,7 +388,7 @@ extern "win64" fn NtQueryTimer(
     len: Ptr<u32>,
 ) -> u32 {
     ask(class, to, room, len, || {
-        change(handle, QUERY_STATE, |kind| match kind {
+        change(handle, QUERY_STATE, "Timer", |kind| match kind {
             Kind::Timer(timer) => Some(Ok(TimerState { left: timer.left(), set: timer.is_set().into() })),
             _ => None,
         })

@@ -1,8 +1,9 @@
 //! Statuses of NT, and the error numbers that Windows programs know them by.
 
+use super::numbers;
 use crate::teb;
 
-/// Each status with its number; the first with a number is what that number becomes.
+/// Statuses with their numbers: the first with a number is what that number becomes.
 const KNOWN: &[(u32, u32)] = &[
     (0x0000_0000, 0),
     (0x0000_0102, 1460),
@@ -113,9 +114,13 @@ pub(crate) const INVALID_HANDLE: u32 = 0xc000_0008;
 pub(crate) const NOT_FOUND: u32 = 0xc000_0225;
 pub(crate) const NOT_SUPPORTED: u32 = 0xc000_00bb;
 pub(crate) const TIMEOUT: u32 = 0x102;
+pub(crate) const PENDING: u32 = 0x103;
 pub(crate) const OBJECT_NAME_EXISTS: u32 = 0x4000_0000;
 pub(crate) const MORE_ENTRIES: u32 = 0x105;
 pub(crate) const NO_MORE_ENTRIES: u32 = 0x8000_001a;
+pub(crate) const PRIVILEGE_NOT_HELD: u32 = 0xc000_0061;
+pub(crate) const INVALID_CID: u32 = 0xc000_000b;
+pub(crate) const CANT_TERMINATE_SELF: u32 = 0xc000_00db;
 pub(crate) const ACCESS_DENIED: u32 = 0xc000_0022;
 pub(crate) const OBJECT_NAME_INVALID: u32 = 0xc000_0033;
 pub(crate) const OBJECT_NAME_NOT_FOUND: u32 = 0xc000_0034;
@@ -134,16 +139,23 @@ pub(crate) const SOME_NOT_MAPPED: u32 = 0x0000_0107;
 pub(crate) const INVALID_PARAMETER_2: u32 = 0xc000_00f0;
 pub(crate) const INVALID_PARAMETER_4: u32 = 0xc000_00f2;
 pub(crate) const INVALID_PARAMETER_5: u32 = 0xc000_00f3;
-const UNSUCCESSFUL: u32 = 0xc000_0001;
+pub(crate) const MESSAGE_NOT_FOUND: u32 = 0xc000_0109;
+pub(crate) const RESOURCE_DATA_NOT_FOUND: u32 = 0xc000_0089;
+pub(crate) const WAS_LOCKED: u32 = 0x4000_0019;
+/// `ERROR_MR_MID_NOT_FOUND`, as for every status without a number.
+pub(super) const NO_NUMBER: u32 = 317;
+pub(crate) const UNSUCCESSFUL: u32 = 0xc000_0001;
 
-/// The error number of a status.
+/// The error number of a status. A status that was made an `HRESULT` is itself again, and so is an error number that was
+/// made a status.
 pub(crate) fn dos_error(status: u32) -> u32 {
-    match KNOWN.iter().find(|known| known.0 == status) {
-        Some(known) => known.1,
-        // An error number that was made a status is itself again.
-        None if [0x8007, 0xc007].contains(&(status >> 16)) => status & 0xffff,
-        None if status & 0x2000_0000 != 0 => status, // a customer's own
-        None => 317, // ERROR_MR_MID_NOT_FOUND, as for every status without a number
+    const CUSTOMER: u32 = 0x2000_0000;
+    const OF_NT: u32 = 0x1000_0000;
+    let status = if status >> 28 == 0xd { status & !OF_NT } else { status };
+    match status >> 16 {
+        _ if status & CUSTOMER != 0 => status,
+        0x8007 | 0xc007 | 0xc001 => status & 0xffff,
+        _ => numbers::number(status).unwrap_or(NO_NUMBER),
     }
 }
 
@@ -151,7 +163,7 @@ pub(crate) fn dos_error(status: u32) -> u32 {
 pub(crate) fn of(error: u32) -> u32 {
     let preferred = PREFERRED.iter().find(|known| known.0 == error).map(|known| known.1);
     let known = || KNOWN.iter().find(|known| known.1 == error).map(|known| known.0);
-    preferred.or_else(known).unwrap_or(UNSUCCESSFUL)
+    preferred.or_else(known).or_else(|| numbers::first_with(error)).unwrap_or(UNSUCCESSFUL)
 }
 
 /// The status of what a function of KERNEL32 said last.
@@ -159,7 +171,13 @@ pub(crate) fn last() -> u32 {
     of(teb::with(|t| t.last_error.get()))
 }
 
+pub(crate) extern "win64" fn RtlNtStatusToDosErrorNoTeb(status: u32) -> u32 {
+    dos_error(status)
+}
+
+/// The thread's block keeps the status that was asked about last.
 pub(crate) extern "win64" fn RtlNtStatusToDosError(status: u32) -> u32 {
+    teb::set_last_status(status);
     dos_error(status)
 }
 
@@ -172,6 +190,13 @@ mod tests {
         for (status, error) in KNOWN {
             assert_eq!(dos_error(of(*error)), *error, "{status:#x}");
         }
+        for (status, error) in KNOWN {
+            assert_eq!(dos_error(*status), *error, "{status:#x}");
+        }
+        assert_eq!(
+            [dos_error(0xd000_0034), dos_error(0x8007_0002), dos_error(0xe000_0001)],
+            [2, 2, 0xe000_0001]
+        );
         assert_eq!(of(15_841), UNSUCCESSFUL);
     }
 }

@@ -1,5 +1,6 @@
 //! The types of kernel objects: what they are called, and what may be done with an object of each.
 
+use super::status;
 use crate::object::{ANY_ACCESS, Kind};
 
 /// A type of objects.
@@ -58,6 +59,19 @@ impl Type {
         let more =
             stands.iter().filter(|(asked, _)| wanted & asked != 0).fold(0, |sum, (_, more)| sum | more);
         wanted & !STANDS_FOR_OTHERS | more
+    }
+
+    /// Why somebody may not ask for these: for nothing, for what there is not, for what needs a privilege. A status.
+    pub(crate) fn refuses(&self, wanted: u32) -> Option<u32> {
+        const ACCESS_SYSTEM_SECURITY: u32 = 0x100_0000;
+        const GENERIC: u32 = 0xf000_0000;
+        let named = wanted & !(GENERIC | MAXIMUM_ALLOWED | ACCESS_SYSTEM_SECURITY);
+        match () {
+            () if wanted == ANY_ACCESS => None,
+            () if wanted == 0 || named & !self.all() != 0 => Some(status::ACCESS_DENIED),
+            () if wanted & ACCESS_SYSTEM_SECURITY != 0 => Some(status::PRIVILEGE_NOT_HELD),
+            () => None,
+        }
     }
 
     /// All rights.

@@ -5,6 +5,7 @@
 mod file;
 mod folder;
 mod system;
+mod thread;
 mod volume;
 
 pub(crate) use folder::Listing;
@@ -19,8 +20,14 @@ use crate::{
 use loader_core::HostTable;
 
 /// All of it.
-pub(crate) const TABLES: &[HostTable] =
-    &[file::TABLE, folder::TABLE, system::TABLE, volume::TABLE, crate::exception::functions::GROWABLE];
+pub(crate) const TABLES: &[HostTable] = &[
+    file::TABLE,
+    folder::TABLE,
+    system::TABLE,
+    thread::TABLE,
+    volume::TABLE,
+    crate::exception::functions::GROWABLE,
+];
 
 /// A status: the highest bit says that it is an error, the next that it is a warning or an error.
 type Status = u32;

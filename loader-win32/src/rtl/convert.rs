@@ -2,7 +2,7 @@
 
 use crate::{
     guest::Ptr,
-    kernel32::strings::{ansi, from_ansi, to_case},
+    kernel32::strings::{self, ansi, from_ansi, to_case},
     nt::status::{
         BUFFER_TOO_SMALL, INVALID_PARAMETER, INVALID_PARAMETER_4, INVALID_PARAMETER_5, SOME_NOT_MAPPED,
         SUCCESS,
@@ -107,10 +107,10 @@ extern "win64" fn RtlUTF8ToUnicodeN(to: Ptr<u16>, room: u32, done: Ptr<u32>, fro
         () => {}
     }
     let bytes = from.slice(len as usize);
-    let text = bytes.utf8_chunks().flat_map(|chunk| {
-        let meant = chunk.valid().chars().map(|c| (c.encode_utf16(&mut [0; 2]).to_vec(), true));
-        let broken = (!chunk.invalid().is_empty()).then(|| (vec![0xfffd], false));
-        meant.chain(broken).collect::<Vec<_>>()
+    // Of a character of two units the first may be given alone.
+    let text = strings::characters(&bytes).flat_map(|c| {
+        let units = c.unwrap_or(char::REPLACEMENT_CHARACTER).encode_utf16(&mut [0; 2]).to_vec();
+        units.into_iter().map(move |unit| (vec![unit], c.is_some()))
     });
     characters(text, to, room, done)
 }

@@ -1,4 +1,4 @@
-//! The functions of the C runtime that ntdll has too: msvcrt's.
+//! The functions of the C runtime that ntdll has too: msvcrt's. What ntdll does otherwise is in `letters`.
 
 use crate::{crt, variadic};
 use loader_core::{HostFn, HostTable};
@@ -23,13 +23,11 @@ const FROM: &[HostTable] = &[
 ];
 
 /// Those that ntdll has.
-const NAMES: [&str; 165] = [
+const NAMES: [&str; 137] = [
     "abs",
     "atan",
     "atan2",
-    "atoi",
     "_atoi64",
-    "atol",
     "bsearch",
     "bsearch_s",
     "ceil",
@@ -40,27 +38,7 @@ const NAMES: [&str; 165] = [
     "_i64toa_s",
     "_i64tow",
     "_i64tow_s",
-    "isalnum",
-    "isalpha",
-    "iscntrl",
-    "isdigit",
-    "isgraph",
-    "islower",
-    "isprint",
-    "ispunct",
-    "isspace",
-    "isupper",
-    "iswalnum",
-    "iswalpha",
     "iswascii",
-    "iswctype",
-    "iswdigit",
-    "iswgraph",
-    "iswlower",
-    "iswprint",
-    "iswspace",
-    "iswxdigit",
-    "isxdigit",
     "_itoa",
     "_itoa_s",
     "_itow",
@@ -130,11 +108,7 @@ const NAMES: [&str; 165] = [
     "swprintf_s",
     "tan",
     "_tolower",
-    "tolower",
     "_toupper",
-    "toupper",
-    "towlower",
-    "towupper",
     "_ui64toa",
     "_ui64toa_s",
     "_ui64tow",
@@ -186,9 +160,7 @@ const NAMES: [&str; 165] = [
     "_wcsupr_s",
     "_wmakepath_s",
     "_wsplitpath_s",
-    "_wtoi",
     "_wtoi64",
-    "_wtol",
 ];
 
 /// Whether two names are the same.

@@ -129,6 +129,21 @@ extern "win64" fn RtlDowncaseUnicodeChar(unit: u16) -> u16 {
     to_case(unit, false)
 }
 
+/// The unit of the next character, which is passed over; of a character with two the first.
+pub(super) extern "win64" fn RtlAnsiCharToUnicodeChar(at: Ptr<Ptr<u8>>) -> u16 {
+    let text = at.get();
+    let len = match text.get() {
+        0xf0..=0xf4 => 4,
+        0xe0..=0xef => 3,
+        0xc2..=0xdf => 2,
+        _ => 1,
+    };
+    let bytes: Vec<u8> =
+        (0..len).map_while(|n| Some(text.at(n).get()).filter(|&b| n == 0 || b & 0xc0 == 0x80)).collect();
+    at.set(text.at(bytes.len()));
+    from_ansi(&bytes).first().copied().unwrap_or(0)
+}
+
 /// A byte of the ANSI code page in capitals: only those of ASCII are characters by themselves.
 extern "win64" fn RtlUpperChar(byte: u8) -> u8 {
     byte.to_ascii_uppercase()
@@ -161,7 +176,7 @@ table! {
         RtlUnicodeStringToOemString = RtlUnicodeStringToAnsiString, RtlUnicodeStringToUTF8String = RtlUnicodeStringToAnsiString,
         RtlUpcaseUnicodeStringToAnsiString, RtlUpcaseUnicodeStringToOemString = RtlUpcaseUnicodeStringToAnsiString,
         RtlUnicodeStringToCountedOemString, RtlUpcaseUnicodeStringToCountedOemString, RtlUpcaseUnicodeString,
-        RtlDowncaseUnicodeString, RtlUpcaseUnicodeChar, RtlDowncaseUnicodeChar, RtlUpperChar, RtlUpperString,
+        RtlDowncaseUnicodeString, RtlAnsiCharToUnicodeChar, RtlUpcaseUnicodeChar, RtlDowncaseUnicodeChar, RtlUpperChar, RtlUpperString,
         RtlAnsiStringToUnicodeSize, RtlxAnsiStringToUnicodeSize = RtlAnsiStringToUnicodeSize,
         RtlOemStringToUnicodeSize = RtlAnsiStringToUnicodeSize, RtlxOemStringToUnicodeSize = RtlAnsiStringToUnicodeSize,
         RtlUnicodeStringToAnsiSize, RtlxUnicodeStringToAnsiSize = RtlUnicodeStringToAnsiSize,

@@ -124,8 +124,9 @@ fn information(class: u32, at: usize) -> Result<Vec<u8>, u32> {
         4 => Ok(with_sids(&[], &[(user(), None)], at)),              // TokenOwner
         5 => Ok(with_sids(&[], &[(primary_group(), None)], at)),     // TokenPrimaryGroup
         8 => number(1),                                              // TokenType: primary
-        12 | 15 | 29 => number(0), // TokenSessionId, TokenSandBoxInert, TokenIsAppContainer
-        18 => number(1),           // TokenElevationType: there is no other token
+        12 => number(crate::names::SESSION),                         // TokenSessionId
+        15 | 29 => number(0),                                        // TokenSandBoxInert, TokenIsAppContainer
+        18 => number(1),                // TokenElevationType: there is no other token
         20 => number(is_root().into()), // TokenElevation
         25 => Ok(with_sids(&[], &[(level(), Some(INTEGRITY))], at)), // TokenIntegrityLevel
         _ => Err(code::INVALID_PARAMETER),
