@@ -1,6 +1,7 @@
 /* NT's own names for what KERNEL32 does with memory, sections, images and libraries, and what a thread can ask about itself.
    Each function answers 0, or the line of the first thing that is otherwise. */
 #include <windows.h>
+#include <tlhelp32.h>
 #include <winternl.h>
 #include "../common.h"
 SILENT
@@ -233,4 +234,35 @@ EXPORT int said_to_debuggers(void)
     OutputDebugStringW(L"");
     CHECK(seen == 2 && codes[0] == 0x40010006 && counts[0] == 2 && codes[1] == 0x4001000a && counts[1] == 4)
     return RemoveVectoredExceptionHandler(handler) ? 0 : __LINE__;
+}
+
+/* Process, threads and libraries as they are at one moment. */
+EXPORT int snapshots(void)
+{
+    HANDLE all = CreateToolhelp32Snapshot(TH32CS_SNAPALL, 0);
+    PROCESSENTRY32W process = { sizeof process };
+    THREADENTRY32 thread = { sizeof thread };
+    MODULEENTRY32 module = { sizeof module };
+    int processes = 0, threads = 0, modules = 0;
+    char file[MAX_PATH];
+    CHECK(all != INVALID_HANDLE_VALUE)
+    for (BOOL more = Process32FirstW(all, &process); more; more = Process32NextW(all, &process))
+        processes += process.th32ProcessID == GetCurrentProcessId() && process.cntThreads > 0;
+    CHECK(GetLastError() == ERROR_NO_MORE_FILES)
+    for (BOOL more = Thread32First(all, &thread); more; more = Thread32Next(all, &thread))
+        threads += thread.th32ThreadID == GetCurrentThreadId() && thread.th32OwnerProcessID == GetCurrentProcessId();
+    for (BOOL more = Module32First(all, &module); more; more = Module32Next(all, &module))
+        if (module.hModule == GetModuleHandleA("system-calls.dll")) {
+            modules++;
+            CHECK(module.modBaseAddr == (BYTE *)module.hModule && lstrcmpA(module.szModule, "system-calls.dll") == 0)
+            CHECK(GetModuleFileNameA(module.hModule, file, MAX_PATH) && lstrcmpA(module.szExePath, file) == 0)
+        }
+    CHECK(processes == 1 && threads == 1 && modules == 1)
+    module.dwSize = 8;
+    FAILS(Module32First(all, &module), ERROR_INSUFFICIENT_BUFFER)
+    module.dwSize = sizeof module;
+    FAILS(Module32First(GetCurrentThread(), &module), ERROR_INVALID_HANDLE)
+    CHECK(CloseHandle(all))
+    CHECK(CreateToolhelp32Snapshot(TH32CS_SNAPMODULE, 0xfffffff0) == INVALID_HANDLE_VALUE)
+    return 0;
 }
