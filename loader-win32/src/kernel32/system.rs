@@ -61,7 +61,7 @@ extern "win64" fn GetSystemInfo(out: Ptr<SystemInfo>) {
 }
 
 /// Which of Windows' processor features this processor has; unknown numbers are absent features.
-extern "win64" fn IsProcessorFeaturePresent(feature: u32) -> Bool {
+pub(crate) extern "win64" fn IsProcessorFeaturePresent(feature: u32) -> Bool {
     let one = __cpuid(1);
     let seven = __cpuid_count(7, 0);
     let bit = |register: u32, n: u32| register >> n & 1 != 0;
