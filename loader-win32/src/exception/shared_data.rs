@@ -11,7 +11,7 @@ use super::{
 use crate::{
     guest::Ptr,
     kernel32::{
-        system::IsProcessorFeaturePresent,
+        system::{IsProcessorFeaturePresent, memory},
         time::{file_time, hundreds, uptime},
     },
     lock,
@@ -129,6 +129,7 @@ fn constant() -> Vec<u8> {
     put(0x270, &VERSION.1.to_le_bytes());
     put(0x274, &features);
     put(0x2d0, &SINGLE_USER_TERMINAL.to_le_bytes());
+    put(0x2e8, &u32::try_from(memory().0 / PAGE).unwrap_or(u32::MAX).to_le_bytes());
     put(0x300, &QPC_FREQUENCY.to_le_bytes());
     put(0x3c0, &processors().to_le_bytes());
     put(0x3c4, &[1]); // processor groups

@@ -263,7 +263,7 @@ extern "win64" fn VerifyVersionInfoA(wanted: Ptr<u8>, kinds: u32, mask: u64) -> 
 }
 
 /// Bytes of memory: all of it, and what is free.
-fn memory() -> (u64, u64) {
+pub(crate) fn memory() -> (u64, u64) {
     let info = rustix::system::sysinfo();
     let unit = u64::from(info.mem_unit.max(1));
     (info.totalram * unit, info.freeram * unit)
