@@ -1,9 +1,9 @@
 //! Files and folders, over the host's.
 
 use super::{
-    Bool, TRUE, answer,
+    Bool, TRUE, answer, changes,
     error::{code, from_io},
-    fail, opened, time,
+    fail, opened, sharing, time,
     wait::object,
 };
 use crate::{
@@ -26,8 +26,6 @@ pub(crate) const INVALID_HANDLE_VALUE: usize = usize::MAX;
 const GENERIC_READ: u32 = 0x8000_0000;
 pub(crate) const GENERIC_WRITE: u32 = 0x4000_0000;
 pub(crate) const GENERIC_ALL: u32 = 0x1000_0000;
-const WRITE_DATA: u32 = 2;
-const APPEND_DATA: u32 = 4;
 const DIRECTORY: u32 = 0x10;
 pub(crate) const READONLY: u32 = 1;
 const ARCHIVE: u32 = 0x20;
@@ -84,7 +82,7 @@ fn options(access: u32, disposition: u32) -> Option<OpenOptions> {
         2 if creates => o.create(true).truncate(write),
         3 => &mut o,
         4 if creates => o.create(true),
-        5 if write => o.truncate(true),
+        5 if access & (GENERIC_WRITE | GENERIC_ALL) != 0 => o.truncate(true),
         1 | 2 | 4 => o.write(true).create(true).create_new(disposition == 1).truncate(disposition == 2),
         _ => return None,
     };
@@ -95,6 +93,7 @@ fn options(access: u32, disposition: u32) -> Option<OpenOptions> {
 #[derive(Clone, Copy)]
 pub(crate) struct Request {
     pub access: u32,
+    pub share: u32,
     pub disposition: u32,
     pub flags: u32,
 }
@@ -108,8 +107,14 @@ fn open_link(name: &str) -> Result<File, u32> {
 }
 
 pub(crate) fn open(name: &str, request: Request) -> Result<usize, u32> {
-    let Request { access, disposition, flags } = request;
+    let Request { access, share, disposition, flags } = request;
+    if options(access, disposition).is_none() {
+        return Err(code::INVALID_PARAMETER);
+    }
     let place = host(name)?;
+    if name.ends_with(['\\', '/']) && [1, 2, 4].contains(&disposition) && !Path::new(&place).is_dir() {
+        return Err(123); // ERROR_INVALID_NAME: no file is called so
+    }
     let link = flags & OPEN_REPARSE_POINT != 0 && Path::new(&place).is_symlink();
     if flags & BACKUP_SEMANTICS == 0 && !link && Path::new(&place).is_dir() {
         return Err(code::ACCESS_DENIED); // folders are opened by those who say so
@@ -128,19 +133,28 @@ pub(crate) fn open(name: &str, request: Request) -> Result<usize, u32> {
     {
         return Err(code::ACCESS_DENIED);
     }
+    if existed && let Ok(m) = fs::metadata(&place) {
+        sharing::check(&m, access, share)?;
+    }
     let file = if link { open_link(name) } else { on_path(name, |p| options.open(p)) };
     let file = file.map_err(|e| if e == code::ALREADY_EXISTS { code::FILE_EXISTS } else { e })?;
     if !existed && flags & READONLY != 0 {
         let rights = file.metadata().map(|m| m.permissions());
         let _ = rights.and_then(|mut rights| {
             rights.set_readonly(true);
-            file.set_permissions(rights)
+            changes::set_permissions_of(&file, rights)
         });
     }
     teb::set_last_error(if existed && [2, 4].contains(&disposition) { code::ALREADY_EXISTS } else { 0 });
     let objects = &teb::process().objects;
     let object = objects.make(Kind::File(file));
     object.opened.access.store(access, Relaxed);
+    object.opened.share.store(share, Relaxed);
+    if let Kind::File(file) = &object.kind
+        && let Ok(m) = file.metadata()
+    {
+        sharing::note(&m, &object);
+    }
     object.opened.overlapped.store(flags & OVERLAPPED != 0, Relaxed);
     object.opened.input.store(name.to_ascii_uppercase().ends_with("CONIN$"), Relaxed);
     if flags & DELETE_ON_CLOSE != 0 {
@@ -148,6 +162,22 @@ pub(crate) fn open(name: &str, request: Request) -> Result<usize, u32> {
     }
     Ok(objects.add(object))
 }
+
+/// That the file behind a handle was opened for one of these.
+pub(crate) fn needs(handle: usize, any: u32) -> Result<(), u32> {
+    let object = object(handle)?;
+    match &object.kind {
+        Kind::File(_) if !object.opened.grants(&object.kind, any) => Err(code::ACCESS_DENIED),
+        Kind::File(_) => Ok(()),
+        _ => Err(code::INVALID_HANDLE),
+    }
+}
+
+/// What a file is opened for: its contents, more of them, what is said of it.
+pub(crate) const READ_DATA: u32 = 1;
+pub(crate) const WRITE_DATA: u32 = 2;
+pub(crate) const APPEND_DATA: u32 = 4;
+pub(crate) const WRITE_ATTRIBUTES: u32 = 0x100;
 
 pub(crate) fn or_invalid(result: Result<usize, u32>) -> usize {
     result.unwrap_or_else(|e| {
@@ -159,29 +189,29 @@ pub(crate) fn or_invalid(result: Result<usize, u32>) -> usize {
 pub(crate) extern "win64" fn CreateFileW(
     name: Ptr<u16>,
     access: u32,
-    _share: u32,
+    share: u32,
     _security: usize,
     disposition: u32,
     flags: u32,
     _template: usize,
 ) -> usize {
-    or_invalid(open(&name.string(), Request { access, disposition, flags }))
+    or_invalid(open(&name.string(), Request { access, share, disposition, flags }))
 }
 
 extern "win64" fn CreateFileA(
     name: Ptr<u8>,
     access: u32,
-    _share: u32,
+    share: u32,
     _security: usize,
     disposition: u32,
     flags: u32,
     _template: usize,
 ) -> usize {
-    or_invalid(open(&name.string(), Request { access, disposition, flags }))
+    or_invalid(open(&name.string(), Request { access, share, disposition, flags }))
 }
 
 extern "win64" fn FlushFileBuffers(handle: usize) -> Bool {
-    answer(on_file(handle, File::sync_all))
+    answer(needs(handle, WRITE_DATA | APPEND_DATA).and_then(|()| on_file(handle, File::sync_all)))
 }
 
 /// Moves the place where the next read or write happens.
@@ -223,9 +253,11 @@ pub(crate) extern "win64" fn SetFilePointer(handle: usize, low: i32, high: Ptr<i
 }
 
 extern "win64" fn SetEndOfFile(handle: usize) -> Bool {
-    answer(on_file(handle, |f| {
-        let mut place = f;
-        f.set_len(place.stream_position()?)
+    answer(needs(handle, WRITE_DATA).and_then(|()| {
+        on_file(handle, |f| {
+            let mut place = f;
+            f.set_len(place.stream_position()?)
+        })
     }))
 }
 
@@ -374,7 +406,11 @@ pub(crate) fn delete(path: String) -> std::io::Result<()> {
     if fs::symlink_metadata(&path)?.permissions().readonly() {
         return Err(std::io::Error::from_raw_os_error(libc::EACCES));
     }
-    fs::remove_file(path)
+    let m = fs::metadata(&path);
+    if m.is_ok_and(|m| sharing::check(&m, DELETE, sharing::SHARE_ALL).is_err()) {
+        return Err(std::io::Error::from_raw_os_error(libc::EBUSY)); // somebody has it open who does not share that
+    }
+    changes::remove_file(path)
 }
 
 extern "win64" fn DeleteFileW(name: Ptr<u16>) -> Bool {
@@ -422,7 +458,12 @@ pub(crate) fn rename(from: &str, to: &str, flags: u32) -> Bool {
         if flags & REPLACE_EXISTING == 0 && Path::new(&to).exists() {
             return Err(code::ALREADY_EXISTS);
         }
-        on_path(from, |from| fs::rename(from, to))
+        for place in [host(from).ok().as_deref(), Some(&*to)].into_iter().flatten() {
+            if let Ok(m) = fs::metadata(place) {
+                sharing::check(&m, DELETE, sharing::SHARE_ALL)?;
+            }
+        }
+        on_path(from, |from| changes::rename(from, to))
     }))
 }
 

@@ -4,10 +4,12 @@
 
 pub(crate) mod atom;
 pub(crate) mod calls;
+pub(crate) mod changes;
 pub(crate) mod child;
 pub(crate) mod code;
 pub(crate) mod console;
 pub(crate) mod control;
+pub(crate) mod copy;
 pub(crate) mod datafile;
 pub(crate) mod dates;
 pub(crate) mod delay;
@@ -41,6 +43,7 @@ pub(crate) mod resource;
 pub(crate) mod screen;
 pub(crate) mod search;
 pub(crate) mod section;
+pub(crate) mod sharing;
 pub(crate) mod space;
 pub(crate) mod strings;
 pub(crate) mod suspend;
@@ -75,6 +78,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     crate::jump::KERNEL32,
     console::TABLE,
     control::TABLE,
+    copy::TABLE,
     dates::TABLE,
     delay::TABLE,
     environment::TABLE,
