@@ -114,6 +114,9 @@ struct Own {
     blocks: BTreeMap<usize, usize>, // address -> length
 }
 
+/// A block of a heap of a fixed size is shorter than a megabyte less one page (`HeapCreate`: "slightly less than 1,024 KB").
+const LARGEST: usize = 0xf_f000;
+
 /// The heaps that guest code made for itself, by handle.
 #[derive(Debug, Default)]
 pub(crate) struct Heaps(Mutex<BTreeMap<usize, Own>>);
@@ -145,7 +148,7 @@ impl Heaps {
         let mut heaps = lock(&self.0);
         let Some(own) = heaps.get_mut(&heap) else { return false };
         let used = own.used.checked_add(len);
-        let used = used.filter(|&used| own.most.is_none_or(|most| used <= most));
+        let used = used.filter(|&used| own.most.is_none_or(|most| used <= most && len < LARGEST));
         used.map(|used| own.used = used).is_some()
     }
 
@@ -160,6 +163,16 @@ impl Heaps {
     pub(crate) fn note(&self, heap: usize, block: Block, len: usize) {
         if let Some(own) = lock(&self.0).get_mut(&heap) {
             own.blocks.insert(block.addr(), len);
+        }
+    }
+
+    /// Says that a block is shorter than it was.
+    pub(crate) fn shorten(&self, heap: usize, block: Block, len: usize) {
+        if let Some(own) = lock(&self.0).get_mut(&heap)
+            && let Some(now) = own.blocks.get_mut(&block.addr())
+        {
+            own.used -= now.saturating_sub(len);
+            *now = len.min(*now);
         }
     }
 

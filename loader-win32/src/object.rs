@@ -93,6 +93,8 @@ pub(crate) enum Kind {
     /// A directory of names, and a link to another name: see `names`.
     Directory,
     Link(String),
+    /// What a process had at a moment: see `kernel32::toolhelp`.
+    Snapshot(crate::kernel32::toolhelp::Snapshot),
     /// A search of a folder.
     Find(Mutex<crate::kernel32::file::Search>),
 }
@@ -306,6 +308,7 @@ impl Object {
             | Kind::Job(_)
             | Kind::Token
             | Kind::Directory
+            | Kind::Snapshot(_)
             | Kind::Link(_) => false,
         }
     }

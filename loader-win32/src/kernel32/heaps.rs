@@ -107,8 +107,10 @@ pub(crate) extern "win64" fn HeapAlloc(heap: usize, flags: u32, len: usize) -> B
 
 /// Null is success; a block of another heap is refused where that can be seen.
 pub(crate) extern "win64" fn HeapFree(heap: usize, _flags: u32, block: Block) -> Bool {
+    if block.is_null() {
+        return TRUE;
+    }
     answer(which(heap).and_then(|which| match which {
-        _ if block.is_null() => Ok(()),
         Which::Common => {
             heap::free(block);
             Ok(())
@@ -132,6 +134,10 @@ fn resize(heap: usize, old: Block, len: usize, zeroed: bool) -> Result<Block, u3
     };
     let heaps = &teb::process().heaps;
     let before = heaps.size(heap, old).ok_or(code::INVALID_PARAMETER)?;
+    if len <= before {
+        heaps.shorten(heap, old, len); // it stays where it is
+        return Ok(old);
+    }
     let new = own_block(heap, from, len, zeroed)?;
     new.fill(&old.slice(before.min(len)));
     if heaps.forget(heap, old) {
@@ -142,6 +148,7 @@ fn resize(heap: usize, old: Block, len: usize, zeroed: bool) -> Result<Block, u3
 
 pub(crate) extern "win64" fn HeapReAlloc(heap: usize, flags: u32, old: Block, len: usize) -> Block {
     if old.is_null() {
+        teb::set_last_error(0);
         return Block::NULL; // not `realloc`: there is nothing to change
     }
     if flags & IN_PLACE_ONLY != 0 {

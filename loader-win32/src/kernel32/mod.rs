@@ -54,7 +54,8 @@ pub(crate) mod thread_facts;
 pub(crate) mod time;
 pub(crate) mod timer;
 pub(crate) mod tls;
-pub(crate) mod topology;
+pub(crate) mod toolhelp;
+mod topology;
 pub(crate) mod transfer;
 pub(crate) mod tree;
 pub(crate) mod volume;
@@ -124,6 +125,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     time::TABLE,
     timer::TABLE,
     tls::TABLE,
+    toolhelp::TABLE,
     topology::TABLE,
     transfer::TABLE,
     tree::TABLE,

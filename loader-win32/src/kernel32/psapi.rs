@@ -24,7 +24,7 @@ fn program() -> usize {
 }
 
 /// The program, then its libraries, in the order of their addresses.
-fn modules() -> Vec<Known> {
+pub(super) fn modules() -> Vec<Known> {
     let program = program();
     let libraries = teb::process().lists.known();
     let first = libraries.iter().find(|m| m.base == program).copied();
@@ -91,7 +91,7 @@ fn file_of(process: usize, module: usize) -> Result<String, u32> {
     file_name(module).map_err(|_| code::INVALID_HANDLE)
 }
 
-fn base_name(path: &str) -> &str {
+pub(super) fn base_name(path: &str) -> &str {
     path.rsplit('\\').next().unwrap_or(path)
 }
 

@@ -106,23 +106,52 @@ pub(crate) struct VersionInfo {
     reserved: u8,
 }
 
-const VERSION_SIZE: u32 = 276;
-const VERSION_EX_SIZE: u32 = size_of::<VersionInfo>() as u32;
-
-pub(crate) extern "win64" fn GetVersionExW(out: Ptr<VersionInfo>) -> Bool {
-    let size = out.cast::<u32>().get();
-    if ![VERSION_SIZE, VERSION_EX_SIZE].contains(&size) {
+/// What both forms say; texts of `T` make up most of the structure. No service pack; single-user terminal services, and a
+/// workstation.
+fn version<T: Copy + Default>(out: Ptr<VersionInfo>) -> Bool {
+    const NUMBERS: usize = 20;
+    let text = 128 * size_of::<T>();
+    let (plain, longer) = (NUMBERS + text, NUMBERS + text + 8);
+    let size = out.cast::<u32>().get() as usize;
+    if size != plain && size != longer {
         return fail(code::INSUFFICIENT_BUFFER);
     }
     let head = out.cast::<u32>();
     let (major, minor, build) = VERSION;
     [major, minor, build, 2].iter().zip(1..).for_each(|(&n, i)| head.at(i).set(n));
-    head.at(5).cast::<[u16; 128]>().set([0; 128]);
-    if size == VERSION_EX_SIZE {
-        head.at(69).cast::<[u16; 3]>().set([0, 0, 0x100]); // no service pack; single-user terminal services
-        head.at(69).cast::<u8>().at(6).set(1); // a workstation
+    head.at(5).cast::<[T; 128]>().set([T::default(); 128]);
+    if size == longer {
+        let rest = out.cast::<u8>().at(plain);
+        rest.cast::<[u16; 3]>().set([0, 0, 0x100]);
+        rest.at(6).set(1);
     }
     TRUE
+}
+
+pub(crate) extern "win64" fn GetVersionExW(out: Ptr<VersionInfo>) -> Bool {
+    version::<u16>(out)
+}
+
+extern "win64" fn GetVersionExA(out: Ptr<VersionInfo>) -> Bool {
+    version::<u8>(out)
+}
+
+/// `PRODUCT_PROFESSIONAL`: what a workstation of this version is.
+extern "win64" fn GetProductInfo(
+    major: u32,
+    _minor: u32,
+    _pack: u32,
+    _pack_minor: u32,
+    out: Ptr<u32>,
+) -> Bool {
+    const PROFESSIONAL: u32 = 0x30;
+    const OLDEST: u32 = 6;
+    if out.is_null() || major == 0 {
+        return FALSE;
+    }
+    let known = major >= OLDEST;
+    out.set(if known { PROFESSIONAL } else { 0 });
+    known.into()
 }
 
 /// As `GetVersionEx` says: the low byte is the major version, then the minor, then the build.
@@ -136,17 +165,24 @@ pub(crate) extern "win64" fn VerSetConditionMask(mask: u64, kinds: u32, conditio
     (0..8).filter(|kind| kinds >> kind & 1 != 0).fold(mask, |m, kind| m | condition << (kind * 3))
 }
 
-/// Compares one part of a version; `None`: no condition was set for it.
-fn holds(mask: u64, kind: u32, ours: u32, theirs: u32) -> Option<bool> {
-    match mask >> (kind * 3) & 7 {
-        1 => Some(ours == theirs),
-        2 => Some(ours > theirs),
-        3 => Some(ours >= theirs),
-        4 => Some(ours < theirs),
-        5 => Some(ours <= theirs),
-        6 => Some(ours & theirs == theirs),
-        7 => Some(ours & theirs != 0),
-        _ => None,
+/// What a mask asks of one part of a version.
+fn condition(mask: u64, kind: u32) -> u8 {
+    (mask >> (kind * 3) & 7) as u8
+}
+
+const EQUAL: u8 = 1;
+
+/// Compares one part of a version. Without a condition it does not hold.
+fn holds(condition: u8, ours: u32, theirs: u32) -> bool {
+    match condition {
+        EQUAL => ours == theirs,
+        2 => ours > theirs,
+        3 => ours >= theirs,
+        4 => ours < theirs,
+        5 => ours <= theirs,
+        6 => ours & theirs == theirs,
+        7 => theirs == 0 || ours & theirs != 0,
+        _ => false,
     }
 }
 
@@ -159,8 +195,10 @@ const VER_PACK_MAJOR: u32 = 5;
 const VER_SUITE: u32 = 6;
 const VER_PRODUCT: u32 = 7;
 
-/// Major, minor and service pack are one number with several digits: a lower one counts only where the higher are equal.
-fn version_holds(wanted: &VersionInfo, kinds: u32, mask: u64) -> Option<bool> {
+/// Major, minor and service pack are one number with several digits: a lower one counts only where the higher are equal. The
+/// condition of the highest holds for all of them; an equality is taken over by the condition of the next, unless one between
+/// them has none.
+fn version_holds(wanted: &VersionInfo, kinds: u32, mask: u64) -> bool {
     let asked = |kind: u32| kinds >> kind & 1 != 0;
     let single = [
         (VER_BUILD, VERSION.2, wanted.build),
@@ -168,10 +206,9 @@ fn version_holds(wanted: &VersionInfo, kinds: u32, mask: u64) -> Option<bool> {
         (VER_SUITE, 0x100, wanted.suite.into()),
         (VER_PRODUCT, 1, wanted.product.into()),
     ];
-    for (kind, ours, theirs) in single.into_iter().filter(|s| asked(s.0)) {
-        if !holds(mask, kind, ours, theirs)? {
-            return Some(false);
-        }
+    let mut single = single.into_iter().filter(|s| asked(s.0));
+    if !single.all(|(kind, ours, theirs)| holds(condition(mask, kind), ours, theirs)) {
+        return false;
     }
     let digits = [
         (VER_MAJOR, VERSION.0, wanted.major),
@@ -179,20 +216,27 @@ fn version_holds(wanted: &VersionInfo, kinds: u32, mask: u64) -> Option<bool> {
         (VER_PACK_MAJOR, 0, wanted.service_pack_major.into()),
         (VER_PACK_MINOR, 0, wanted.service_pack_minor.into()),
     ];
-    let mut digits = digits.into_iter().filter(|d| asked(d.0)).peekable();
-    while let Some((kind, ours, theirs)) = digits.next() {
-        if ours != theirs || digits.peek().is_none() {
-            return holds(mask, kind, ours, theirs);
+    let (mut leading, mut open) = (None, true);
+    for (kind, ours, theirs) in digits.into_iter().filter(|d| asked(d.0)) {
+        let own = condition(mask, kind);
+        open &= own != 0;
+        leading = match leading {
+            None => Some(own),
+            Some(EQUAL) if open && own < 6 => Some(own),
+            kept => kept,
+        };
+        if ours != theirs {
+            return leading.is_some_and(|condition| holds(condition, ours, theirs));
         }
     }
-    Some(true)
+    leading.is_none_or(|condition| holds(condition, 0, 0))
 }
 
 extern "win64" fn VerifyVersionInfoW(wanted: Ptr<VersionInfo>, kinds: u32, mask: u64) -> Bool {
     match version_holds(&wanted.get(), kinds, mask) {
-        Some(true) => TRUE,
-        Some(false) => fail(code::OLD_WIN_VERSION),
-        None => fail(code::INVALID_PARAMETER),
+        _ if mask == 0 => fail(code::INVALID_PARAMETER), // no condition at all
+        true => TRUE,
+        false => fail(code::OLD_WIN_VERSION),
     }
 }
 
@@ -248,13 +292,10 @@ struct MemoryStatus {
     free_extended: u64,
 }
 
-extern "win64" fn GlobalMemoryStatusEx(out: Ptr<MemoryStatus>) -> Bool {
+fn memory_status() -> MemoryStatus {
     const SPACE: u64 = 0x7fff_fffe_0000;
-    if out.cast::<u32>().get() as usize != size_of::<MemoryStatus>() {
-        return fail(code::INVALID_PARAMETER);
-    }
     let (total, free) = memory();
-    out.set(MemoryStatus {
+    MemoryStatus {
         length: size_of::<MemoryStatus>() as u32,
         load: u32::try_from((total - free) * 100 / total.max(1)).unwrap_or(100),
         total,
@@ -264,8 +305,35 @@ extern "win64" fn GlobalMemoryStatusEx(out: Ptr<MemoryStatus>) -> Bool {
         total_virtual: SPACE,
         free_virtual: SPACE,
         free_extended: 0,
-    });
+    }
+}
+
+extern "win64" fn GlobalMemoryStatusEx(out: Ptr<MemoryStatus>) -> Bool {
+    if out.cast::<u32>().get() as usize != size_of::<MemoryStatus>() {
+        return fail(code::INVALID_PARAMETER);
+    }
+    out.set(memory_status());
     TRUE
+}
+
+/// `MEMORYSTATUS`, which has no refusals.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct OldMemoryStatus {
+    length: u32,
+    load: u32,
+    rest: [u64; 6],
+}
+
+extern "win64" fn GlobalMemoryStatus(out: Ptr<OldMemoryStatus>) {
+    let status = memory_status();
+    let MemoryStatus { total, free, total_page_file, free_page_file, total_virtual, free_virtual, .. } =
+        status;
+    out.set(OldMemoryStatus {
+        length: size_of::<OldMemoryStatus>() as u32,
+        load: status.load,
+        rest: [total, free, total_page_file, free_page_file, total_virtual, free_virtual],
+    });
 }
 
 /// That a handle is one of this process.
@@ -410,10 +478,60 @@ extern "win64" fn GetSystemTimes(idle: Ptr<u64>, kernel: Ptr<u64>, user: Ptr<u64
 table! {
     /// The machine and the process.
     pub(crate) TABLE:
-        GetSystemInfo, GetNativeSystemInfo = GetSystemInfo, IsProcessorFeaturePresent, GetVersionExW, GetVersion,
-        VerSetConditionMask, VerifyVersionInfoA, VerifyVersionInfoW, GetPhysicallyInstalledSystemMemory, GlobalMemoryStatusEx,
+        GetSystemInfo, GetNativeSystemInfo = GetSystemInfo, IsProcessorFeaturePresent, GetVersionExW, GetVersionExA, GetProductInfo, GetVersion,
+        VerSetConditionMask, VerifyVersionInfoA, VerifyVersionInfoW, GetPhysicallyInstalledSystemMemory, GlobalMemoryStatus, GlobalMemoryStatusEx,
         OpenProcess, ExitProcess, GetPriorityClass, IsDebuggerPresent, CheckRemoteDebuggerPresent, IsWow64Process, GetComputerNameA,
         GetComputerNameW,
         GetSystemDirectoryW, GetSystemDirectoryA, GetWindowsDirectoryW, GetSystemWindowsDirectoryW = GetWindowsDirectoryW,
         GetWindowsDirectoryA, GetSystemWindowsDirectoryA = GetWindowsDirectoryA, SetErrorMode, GetErrorMode, GetSystemTimes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGITS: u32 = 0x33; // minor, major, and both of the service pack
+    const GREATER_EQUAL: u8 = 3;
+    const LESS: u8 = 4;
+    const LESS_EQUAL: u8 = 5;
+
+    fn mask(conditions: &[(u32, u8)]) -> u64 {
+        conditions.iter().fold(0, |mask, &(kind, condition)| VerSetConditionMask(mask, 1 << kind, condition))
+    }
+
+    /// This version with that much more of some parts.
+    fn wanted(major: u32, minor: u32, pack: u16) -> VersionInfo {
+        let (ours, _, build) = VERSION;
+        VersionInfo {
+            size: 0,
+            major: ours + major,
+            minor: VERSION.1 + minor,
+            build,
+            platform: 2,
+            service_pack: [0; 128],
+            service_pack_major: pack,
+            service_pack_minor: 0,
+            suite: 0,
+            product: 1,
+            reserved: 0,
+        }
+    }
+
+    /// The lines are what Windows answers.
+    #[test]
+    fn the_leading_part_says_how_versions_are_compared() {
+        let holds =
+            |kinds, wanted: VersionInfo, conditions: &[_]| version_holds(&wanted, kinds, mask(conditions));
+        let (higher_minor, higher_pack) = (wanted(0, 1, 0), wanted(0, 0, 1));
+        assert!(holds(DIGITS, higher_minor, &[(VER_MAJOR, EQUAL), (VER_MINOR, LESS)]));
+        assert!(!holds(DIGITS, higher_minor, &[(VER_MAJOR, GREATER_EQUAL), (VER_MINOR, LESS)]));
+        assert!(holds(DIGITS, wanted(0, 0, 0), &[(VER_MAJOR, GREATER_EQUAL), (VER_MINOR, LESS)]));
+        // A part between them without a condition keeps the first one's.
+        assert!(!holds(DIGITS, higher_pack, &[(VER_MAJOR, EQUAL), (VER_PACK_MAJOR, LESS)]));
+        assert!(holds(DIGITS, higher_pack, &[(VER_MAJOR, LESS_EQUAL), (VER_PACK_MAJOR, GREATER_EQUAL)]));
+        assert!(!holds(DIGITS, higher_pack, &[(VER_PACK_MAJOR, LESS)]));
+        // What is asked for without a condition does not hold; of suites that nobody wants there are enough.
+        assert!(!holds(1 << VER_BUILD, wanted(0, 0, 0), &[(VER_MAJOR, EQUAL)]));
+        assert!(holds(1 << VER_SUITE, wanted(0, 0, 0), &[(VER_SUITE, 7)]));
+    }
 }

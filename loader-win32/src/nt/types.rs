@@ -31,7 +31,7 @@ pub(crate) fn of(kind: &Kind) -> Type {
         Kind::Thread(_) => ("Thread", [0x2_0048, 0x2_0437, 0x12_1800, 0x1f_ffff]),
         Kind::Process { .. } => ("Process", [0x2_0410, 0x2_0bea, 0x12_1001, 0x1f_ffff]),
         Kind::File(_) | Kind::Find(_) => ("File", [0x12_0089, 0x12_0116, 0x12_00a0, 0x1f_01ff]),
-        Kind::Section(_) => ("Section", [0x2_0005, 0x2_0002, 0x2_0008, 0xf_001f]),
+        Kind::Section(_) | Kind::Snapshot(_) => ("Section", [0x2_0005, 0x2_0002, 0x2_0008, 0xf_001f]),
         Kind::Port(_) => ("IoCompletion", [0x2_0001, 0x2_0002, 0x12_0000, 0x1f_0003]),
         Kind::Job(_) => ("Job", [0x2_0004, 0x2_000b, 0x12_0000, 0x1f_001f]),
         Kind::Token => ("Token", [0x2_001a, 0x2_01e0, 0x2_0005, 0xf_01ff]),
