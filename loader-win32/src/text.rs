@@ -110,7 +110,7 @@ pub(crate) fn wide_z(text: &str) -> Vec<u16> {
 /// Copies `text` and a zero into `room` elements; where it does not fit, writes nothing and returns the room needed.
 /// This is how `GetEnvironmentVariable`, `GetCurrentDirectory`, `GetTempPath` and others answer.
 pub(crate) fn answer<T: Copy + Default>(text: &[T], to: Ptr<T>, room: u32) -> u32 {
-    if text.len() < room as usize {
+    if text.len() < room as usize && !to.is_null() {
         to.fill(text);
         to.at(text.len()).put(T::default());
         length(text.len())

@@ -39,6 +39,11 @@ impl Environment {
         };
     }
 
+    /// Other variables instead of all that there are.
+    pub(crate) fn replace(&self, pairs: impl Iterator<Item = (String, String)>) {
+        *lock(&self.0) = pairs.map(|(name, value)| (name.to_uppercase(), (name, value))).collect();
+    }
+
     /// `NAME=value` of each, in order.
     pub(crate) fn lines(&self) -> Vec<String> {
         lock(&self.0).values().map(|(n, v)| format!("{n}={v}")).collect()
@@ -57,10 +62,7 @@ fn variable<T: Copy + Default>(
     encode: impl FnOnce(&str) -> Vec<T>,
 ) -> u32 {
     match teb::process().environment.get(name) {
-        Some(value) => {
-            teb::set_last_error(0);
-            text::answer(&encode(&value), to, room)
-        }
+        Some(value) => text::answer(&encode(&value), to, room),
         None => fail(code::ENVVAR_NOT_FOUND) as u32,
     }
 }
@@ -113,12 +115,17 @@ extern "win64" fn FreeEnvironmentStringsW(block: heap::Block) -> Bool {
 
 /// A text with `%NAME%` replaced by values; what is not set stays.
 pub(crate) fn expand(text: &str) -> String {
-    let environment = teb::process();
+    let process = teb::process();
+    expand_with(text, |name| process.environment.get(name))
+}
+
+/// The same, with the values of names from somewhere.
+pub(crate) fn expand_with(text: &str, get: impl Fn(&str) -> Option<String>) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('%') {
         out.push_str(before);
-        let value = after.split_once('%').and_then(|(n, r)| Some((environment.environment.get(n)?, r)));
+        let value = after.split_once('%').and_then(|(n, r)| Some((get(n)?, r)));
         match value {
             Some((v, r)) => {
                 out.push_str(&v);

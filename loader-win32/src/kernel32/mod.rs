@@ -32,6 +32,7 @@ pub(crate) mod pipe;
 pub(crate) mod pool;
 pub(crate) mod port;
 pub(crate) mod processors;
+pub(crate) mod profile;
 pub(crate) mod psapi;
 pub(crate) mod queues;
 pub(crate) mod resource;
@@ -92,6 +93,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     memory::TABLE,
     message::TABLE,
     module::TABLE,
+    profile::TABLE,
     psapi::TABLE,
     queues::TABLE,
     pictures::TABLE,

@@ -14,7 +14,7 @@ use crate::{
     },
     rtl::counted::{Bytes, Text},
     teb,
-    text::{length, wide, wide_z},
+    text::{length, wide_z},
 };
 use loader_core::Symbol;
 
@@ -120,18 +120,6 @@ extern "win64" fn RtlSetCurrentDirectory_U(name: Ptr<Text>) -> u32 {
     set_current(&name.get().string()).map_or_else(status::of, |()| SUCCESS)
 }
 
-extern "win64" fn RtlGetFullPathName_U(name: Ptr<u16>, room: u32, to: Ptr<u16>, part: Ptr<usize>) -> u32 {
-    let name = name.string();
-    if name.is_empty() {
-        return 0;
-    }
-    let full = teb::process().drives.absolute(&name);
-    let done = give(&full, room, to);
-    let last = full.rfind('\\').map(|at| wide(&full[..=at]).len()).filter(|&n| n < wide(&full).len());
-    part.put(last.filter(|_| done < room).map_or(0, |n| to.at(n).addr()));
-    done
-}
-
 /// The folders to look in are those that KERNEL32 looks in.
 extern "win64" fn LdrLoadDll(_folders: usize, _kind: Ptr<u32>, name: Ptr<Text>, out: Ptr<usize>) -> u32 {
     if name.is_null() || out.is_null() {
@@ -179,6 +167,6 @@ table! {
         NtWaitForSingleObject, ZwWaitForSingleObject = NtWaitForSingleObject, RtlGetSystemTimePrecise,
         RtlQueryPerformanceCounter = QueryPerformanceCounter, RtlQueryPerformanceFrequency = QueryPerformanceFrequency,
         RtlExitUserProcess = ExitProcess,
-        RtlGetCurrentDirectory_U, RtlSetCurrentDirectory_U, RtlGetFullPathName_U, LdrLoadDll, LdrUnloadDll,
+        RtlGetCurrentDirectory_U, RtlSetCurrentDirectory_U, LdrLoadDll, LdrUnloadDll,
         LdrGetProcedureAddress
 }

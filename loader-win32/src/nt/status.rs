@@ -119,6 +119,8 @@ pub(crate) const INVALID_INFO_CLASS: u32 = 0xc000_0003;
 pub(crate) const INFO_LENGTH_MISMATCH: u32 = 0xc000_0004;
 pub(crate) const OBJECT_NAME_INVALID: u32 = 0xc000_0033;
 pub(crate) const OBJECT_NAME_NOT_FOUND: u32 = 0xc000_0034;
+pub(crate) const VARIABLE_NOT_FOUND: u32 = 0xc000_0100;
+pub(crate) const TIMER_RESOLUTION_NOT_SET: u32 = 0xc000_0245;
 /// `ERROR_MR_MID_NOT_FOUND`, as for every status without a number.
 pub(super) const NO_NUMBER: u32 = 317;
 const UNSUCCESSFUL: u32 = 0xc000_0001;

@@ -7,13 +7,16 @@ pub(crate) mod bitmap;
 pub(crate) mod compare;
 pub(crate) mod convert;
 pub(crate) mod counted;
+pub(crate) mod environment;
 pub(crate) mod error;
 pub(crate) mod guid;
 pub(crate) mod integer;
 pub(crate) mod letters;
 pub(crate) mod memory;
 pub(crate) mod message;
+pub(crate) mod path;
 pub(crate) mod runtime;
+pub(crate) mod time;
 pub(crate) mod unicode;
 
 use loader_core::HostTable;
@@ -25,12 +28,15 @@ pub(crate) const TABLES: &[HostTable] = &[
     compare::TABLE,
     convert::TABLE,
     counted::TABLE,
+    environment::TABLE,
     error::TABLE,
     guid::TABLE,
     integer::TABLE,
     letters::TABLE,
     memory::TABLE,
     message::TABLE,
+    path::TABLE,
     runtime::TABLE,
+    time::TABLE,
     unicode::TABLE,
 ];
