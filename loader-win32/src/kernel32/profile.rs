@@ -61,6 +61,7 @@ impl Ini {
             let bytes = if marked { &bytes[MARK.len()..] } else { bytes };
             (String::from_utf16_lossy(&from_ansi(bytes)), false, marked)
         };
+        let text = text.trim_end_matches('\0');
         Self { lines: text.lines().map(|line| line.trim_end_matches('\r').into()).collect(), wide, marked }
     }
 
@@ -180,20 +181,18 @@ fn list<T: Text>(texts: &[String], to: Ptr<T>, room: u32) -> u32 {
     let room = room as usize;
     let all: Vec<T> = texts.iter().flat_map(|text| T::of(text).into_iter().chain([T::default()])).collect();
     match room {
-        _ if to.is_null() => 0,
-        0 => 0,
-        1 => {
+        _ if to.is_null() || room == 0 => 0,
+        _ if all.is_empty() || room == 1 => {
             to.set(T::default());
             0
         }
-        _ if all.len() < room => {
-            let all = if all.is_empty() { vec![T::default()] } else { all };
+        _ if all.len() + 1 < room => {
             to.fill(&all);
             to.at(all.len()).set(T::default());
-            if texts.is_empty() { 0 } else { text::length(all.len()) }
+            text::length(all.len())
         }
         _ => {
-            to.fill(&all[..room - 2]);
+            to.fill(&all[..all.len().min(room - 2)]);
             to.at(room - 2).fill(&[T::default(); 2]);
             text::length(room - 2)
         }
@@ -226,7 +225,11 @@ fn string<T: Text>(
     }
     let section = T::string(section);
     if key.is_null() {
-        let keys = ini_or.pairs(&section).map(|(key, _)| key.to_owned()).collect::<Vec<_>>();
+        let keys = ini_or
+            .pairs(&section)
+            .filter(|pair| pair.1.is_some())
+            .map(|(key, _)| key.to_owned())
+            .collect::<Vec<_>>();
         return list(&keys, to, room);
     }
     let found = ini_or.value(&section, &T::string(key)).map(|value| unquoted(value).to_owned());
@@ -252,7 +255,7 @@ fn number<T: Text>(section: Ptr<T>, key: Ptr<T>, default: i32, file: Ptr<T>) -> 
 
 /// The lines of a section that are keys, with their values.
 fn section<T: Text>(section: Ptr<T>, to: Ptr<T>, room: u32, file: Ptr<T>) -> u32 {
-    if section.is_null() {
+    if section.is_null() || to.is_null() {
         return fail(INVALID_PARAMETER) as u32;
     }
     let ini = match read(&T::string(file)) {
@@ -267,9 +270,7 @@ fn section<T: Text>(section: Ptr<T>, to: Ptr<T>, room: u32, file: Ptr<T>) -> u32
         None => key.to_owned(),
     };
     let name = T::string(section);
-    if ini.section(&name).is_none() {
-        fail(FILE_NOT_FOUND);
-    }
+    fail(if ini.section(&name).is_none() { FILE_NOT_FOUND } else { 0 });
     list(&ini.pairs(&name).map(line).collect::<Vec<_>>(), to, room)
 }
 

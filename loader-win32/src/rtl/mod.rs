@@ -2,6 +2,7 @@
 //! for each subject, as in `kernel32`, which has the same under other names where both have it.
 #![allow(non_snake_case)]
 
+pub(crate) mod address;
 pub(crate) mod atom;
 pub(crate) mod bitmap;
 pub(crate) mod compare;
@@ -23,6 +24,7 @@ use loader_core::HostTable;
 
 /// All of it.
 pub(crate) const TABLES: &[HostTable] = &[
+    address::TABLE,
     atom::TABLE,
     bitmap::TABLE,
     compare::TABLE,
