@@ -9,11 +9,16 @@ use crate::{
 use std::{
     collections::BTreeMap,
     ffi::CString,
-    sync::{Mutex, OnceLock},
+    sync::{Mutex, OnceLock, atomic::AtomicUsize},
 };
 
 /// The process's own variables. Names are compared without regard to case, as Windows does.
-pub(crate) struct Environment(Mutex<BTreeMap<String, (String, String)>>); // by upper-case name: name, value
+pub(crate) struct Environment {
+    /// By upper-case name: name and value.
+    variables: Mutex<BTreeMap<String, (String, String)>>,
+    /// The block that the program made them of last, which it may want back.
+    pub made_of: AtomicUsize,
+}
 
 impl Environment {
     /// A copy of the host's.
@@ -22,17 +27,17 @@ impl Environment {
             let (n, v) = (n.to_string_lossy().into_owned(), v.to_string_lossy().into_owned());
             (n.to_uppercase(), (n, v))
         };
-        Self(Mutex::new(std::env::vars_os().map(pair).collect()))
+        Self { variables: Mutex::new(std::env::vars_os().map(pair).collect()), made_of: AtomicUsize::new(0) }
     }
 
     /// A variable's value.
     pub(crate) fn get(&self, name: &str) -> Option<String> {
-        lock(&self.0).get(&name.to_uppercase()).map(|v| v.1.clone())
+        lock(&self.variables).get(&name.to_uppercase()).map(|v| v.1.clone())
     }
 
     /// Sets a variable, or removes it.
     pub(crate) fn set(&self, name: &str, value: Option<String>) {
-        let mut vars = lock(&self.0);
+        let mut vars = lock(&self.variables);
         match value {
             Some(v) => vars.insert(name.to_uppercase(), (name.into(), v)),
             None => vars.remove(&name.to_uppercase()),
@@ -41,12 +46,12 @@ impl Environment {
 
     /// Other variables instead of all that there are.
     pub(crate) fn replace(&self, pairs: impl Iterator<Item = (String, String)>) {
-        *lock(&self.0) = pairs.map(|(name, value)| (name.to_uppercase(), (name, value))).collect();
+        *lock(&self.variables) = pairs.map(|(name, value)| (name.to_uppercase(), (name, value))).collect();
     }
 
     /// `NAME=value` of each, in order.
     pub(crate) fn lines(&self) -> Vec<String> {
-        lock(&self.0).values().map(|(n, v)| format!("{n}={v}")).collect()
+        lock(&self.variables).values().map(|(n, v)| format!("{n}={v}")).collect()
     }
 
     /// All of them as one wide block: each with a zero, and another one at the end.

@@ -109,6 +109,7 @@ pub(crate) const NO_MEMORY: u32 = 0xc000_0017;
 pub(crate) const BUFFER_TOO_SMALL: u32 = 0xc000_0023;
 pub(crate) const BUFFER_OVERFLOW: u32 = 0x8000_0005;
 pub(crate) const SOME_NOT_MAPPED: u32 = 0x0000_0107;
+pub(crate) const INVALID_PARAMETER_1: u32 = 0xc000_00ef;
 pub(crate) const INVALID_PARAMETER_2: u32 = 0xc000_00f0;
 pub(crate) const INVALID_PARAMETER_4: u32 = 0xc000_00f2;
 pub(crate) const INVALID_PARAMETER_5: u32 = 0xc000_00f3;

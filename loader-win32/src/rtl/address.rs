@@ -7,35 +7,42 @@ use crate::{
 };
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// A number at the start of a text, by a prefix of base eight, ten or sixteen, and how long it is; `None` where there is
-/// none, or it has more than 32 bits.
-fn number(text: &str) -> Option<(u32, usize)> {
+/// A number at the start of a text and how long it is, or where it is none: a prefix names base eight or sixteen, unless
+/// it is strictly to be ten, and it has no more than 32 bits.
+fn number(text: &str, strict: bool) -> Result<(u32, usize), usize> {
     let (base, start) = match text.as_bytes() {
         [b'0', b'x' | b'X', ..] => (16, 2),
         [b'0', digit, ..] if digit.is_ascii_digit() => (8, 1),
         _ => (10, 0),
     };
-    let digits = text[start..].bytes().take_while(|b| char::from(*b).is_digit(base)).count();
-    let value = u32::from_str_radix(&text[start..start + digits], base).ok()?;
-    Some((value, start + digits))
+    if strict && start > 0 {
+        return Err(start);
+    }
+    let (mut value, mut len) = (0u32, start);
+    for digit in text[start..].bytes().map_while(|b| char::from(b).to_digit(base)) {
+        value = value.checked_mul(base).and_then(|v| v.checked_add(digit)).ok_or(len)?;
+        len += 1;
+    }
+    match len == start {
+        // A dot with nothing before it is passed over.
+        true => Err(start + usize::from(text[start..].starts_with('.'))),
+        false => Ok((value, len)),
+    }
 }
 
-/// An address of four bytes, and how much of the text it is. A strict one has four decimal parts; another may have fewer,
-/// of which the last fills what is left, in any base.
+/// An address of four bytes, and how much of the text it is, or as far as it was one. A strict one has four decimal parts;
+/// another may have fewer, of which the last fills what is left, in any base.
 fn v4(text: &str, strict: bool) -> Result<(u32, usize), usize> {
     let (mut parts, mut at) = (Vec::new(), 0);
     loop {
-        let Some((value, len)) = number(&text[at..]) else { return Err(at) };
-        let decimal = !text[at..].starts_with('0') || len == 1;
-        if strict && (!decimal || value > 255) {
-            return Err(at);
-        }
+        let (value, len) = number(&text[at..], strict).map_err(|len| at + len)?;
         parts.push(value);
         at += len;
-        if parts.len() == 4 || !text[at..].starts_with('.') {
-            break;
+        match text[at..].starts_with('.') {
+            false => break,
+            true if parts.len() == 4 => return Err(at),
+            true => at += 1,
         }
-        at += 1;
     }
     let (last, heads) = parts.split_last().ok_or(at)?;
     let left = 32 - 8 * heads.len() as u32;
@@ -51,11 +58,17 @@ fn v4(text: &str, strict: bool) -> Result<(u32, usize), usize> {
 fn v6(text: &str) -> Option<([u8; 16], usize)> {
     let shaped = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
     let longest = text.bytes().take_while(|b| shaped(b)).count();
-    (2..=longest).rev().find_map(|len| Some((text[..len].parse::<Ipv6Addr>().ok()?.octets(), len)))
+    let found = (2..=longest).rev().find_map(|len| Some((text[..len].parse::<Ipv6Addr>().ok()?, len)));
+    // A part with too many digits is none.
+    let found = found.filter(|&(_, len)| !text[len..].starts_with(|c: char| c.is_ascii_hexdigit()));
+    found.map(|(address, len)| (address.octets(), len))
 }
 
-/// A text with its zero at a place that has room for it; where it ends.
+/// A text with its zero at a place that has room for it; where it ends. Nowhere ends at the last address.
 fn write<T: Text>(text: &str, to: Ptr<T>) -> Ptr<T> {
+    if to.is_null() {
+        return Ptr::from_guest(u64::MAX);
+    }
     let units = T::of(text);
     to.fill(&units);
     to.at(units.len()).put(T::default());
@@ -86,8 +99,10 @@ fn text_of_v6(address: Ptr<[u8; 16]>) -> String {
     let last = Ipv4Addr::new(a, b, c, d);
     match bytes {
         [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, x, y, ..] if x != 0 || y != 0 => format!("::{last}"),
-        [0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, ..] => format!("::ffff:0:{last}"),
-        [.., 0, 0, 0x5e, 0xfe, _, _, _, _] => {
+        [0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, x, y, ..] if x != 0 || y != 0 => {
+            format!("::ffff:0:{last}")
+        }
+        [.., 0 | 2, 0, 0x5e, 0xfe, _, _, _, _] => {
             let mut head = bytes;
             head[12..].copy_from_slice(&[0xff; 4]); // eight digits that are cut off again
             let text = Ipv6Addr::from(head).to_string();
@@ -106,7 +121,7 @@ fn with_scope_and_port(address: Ptr<[u8; 16]>, scope: u32, port: u16) -> String 
 
 /// A port behind a colon, to the end of the text.
 fn port(text: &str) -> Option<u16> {
-    let (value, len) = number(text)?;
+    let (value, len) = number(text, false).ok()?;
     u16::try_from(value).ok().filter(|&port| port != 0 && len == text.len())
 }
 
@@ -244,13 +259,15 @@ mod tests {
     fn four_bytes() {
         for (text, strict, expected) in [
             ("1.2.3.4", true, Ok((0x0102_0304, 7))),
-            ("1.2.3.4.5", true, Ok((0x0102_0304, 7))),
+            ("1.2.3.4.5", true, Err(7)),
             ("127.1", false, Ok((0x7f00_0001, 5))),
             ("0x10.010.1", false, Ok((0x1008_0001, 10))),
             ("4294967295", false, Ok((u32::MAX, 10))),
-            ("4294967296", false, Err(0)),
+            ("4294967296", false, Err(9)),
+            ("1..2", false, Err(3)),
+            ("1.2.3.0x4", true, Err(8)),
             ("127.1", true, Err(5)),
-            ("1.2.3.256", true, Err(6)),
+            ("1.2.3.256", true, Err(9)),
             ("", true, Err(0)),
         ] {
             assert_eq!(v4(text, strict), expected, "{text}");
@@ -261,7 +278,7 @@ mod tests {
     fn sixteen_bytes() {
         assert_eq!(v6("::1%3").map(|(address, len)| (address[15], len)), Some((1, 3)));
         assert_eq!(v6("1:2:3:4:5:6:7:8:9").map(|found| found.1), Some(15));
-        assert_eq!(v6("ä"), None);
+        assert_eq!([v6("ä"), v6("::fffff"), v6("::01234")], [None; 3]);
         assert_eq!([port("80"), port("0x50"), port("65536"), port("")], [Some(80), Some(80), None, None]);
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     nt::status::{BUFFER_TOO_SMALL, INVALID_PARAMETER, NO_MEMORY, SUCCESS, VARIABLE_NOT_FOUND},
     teb,
 };
+use std::sync::atomic::Ordering::SeqCst;
 
 const EQUALS: u16 = b'=' as u16;
 
@@ -121,9 +122,8 @@ extern "win64" fn RtlSetEnvironmentVariable(block: Ptr<Ptr<u16>>, name: Ptr<Text
     let value = (!value.is_null()).then(|| value.get().units());
     if block.is_null() || block.get().is_null() {
         let of = |units: &[u16]| String::from_utf16_lossy(units);
-        let known = find(Ptr::NULL, &name).is_some();
         teb::process().environment.set(&of(&name), value.as_deref().map(of));
-        return if value.is_none() && !known { VARIABLE_NOT_FOUND } else { SUCCESS };
+        return SUCCESS;
     }
     let old = block.get();
     let wanted = capitals(&name);
@@ -136,7 +136,7 @@ extern "win64" fn RtlSetEnvironmentVariable(block: Ptr<Ptr<u16>>, name: Ptr<Text
     });
     let line = value.map(|value| [&name[..], &[EQUALS], &value].concat());
     if before.is_none() && line.is_none() {
-        return VARIABLE_NOT_FOUND;
+        return SUCCESS;
     }
     all.splice(place..place + usize::from(before.is_some()), line);
     match block_of(&all) {
@@ -149,19 +149,28 @@ extern "win64" fn RtlSetEnvironmentVariable(block: Ptr<Ptr<u16>>, name: Ptr<Text
     }
 }
 
-/// The process takes over a block's variables. The old ones come back as a block, or go.
+/// The process takes over a block and its variables. The one before comes back, or goes.
 extern "win64" fn RtlSetCurrentEnvironment(new: Ptr<u16>, old: Ptr<Ptr<u16>>) -> u32 {
-    if !old.is_null() {
-        match block_of(&lines(Ptr::NULL)) {
-            Ok(block) => old.set(block),
+    let process = teb::process();
+    let fresh = match old.is_null() || process.environment.made_of.load(SeqCst) != 0 {
+        true => Ptr::NULL,
+        false => match block_of(&lines(Ptr::NULL)) {
+            Ok(block) => block,
             Err(status) => return status,
-        }
-    }
+        },
+    };
     let of = |units: &[u16]| String::from_utf16_lossy(units);
-    let pairs = lines(new);
+    let pairs = if new.is_null() { Vec::new() } else { lines(new) };
     let pairs = pairs.iter().filter_map(|line| parts(line)).map(|(name, value)| (of(name), of(value)));
-    teb::process().environment.replace(pairs);
-    heap::free(new.cast());
+    process.environment.replace(pairs);
+    let before = match process.environment.made_of.swap(new.addr(), SeqCst) {
+        0 => fresh,
+        block => Ptr::from_guest(block as u64),
+    };
+    match old.is_null() {
+        true => heap::free(before.cast()),
+        false => old.set(before),
+    }
     SUCCESS
 }
 
