@@ -11,6 +11,7 @@ use crate::{
     lock,
     object::Kind,
     path::{self, Drives},
+    rtl::path::{Full, full},
     teb, text,
 };
 use std::{
@@ -534,21 +535,16 @@ extern "win64" fn GetTempPath<T: text::Text>(room: u32, to: Ptr<T>) -> u32 {
     len
 }
 
-/// Where the last part of a full path begins, in elements; `None` where it ends with a separator.
-fn last_part(full: &str) -> Option<usize> {
-    full.rfind('\\')
-        .map(|at| full[..=at].encode_utf16().count())
-        .filter(|&at| at < full.encode_utf16().count())
-}
-
 extern "win64" fn GetFullPathNameW(name: Ptr<u16>, room: u32, to: Ptr<u16>, part: Ptr<usize>) -> u32 {
     let name = name.string();
     if name.is_empty() {
         return 0;
     }
-    let full = teb::process().drives.absolute(&name);
-    part.put(last_part(&full).map_or(0, |n| to.at(n).addr()));
-    text::answer(&text::wide(&full), to, room)
+    let Full { path, name } = full(&name, &teb::process().drives.current());
+    let path = text::wide(&path);
+    let fits = path.len() < room as usize;
+    part.put(name.filter(|_| fits).map_or(0, |n| to.at(n).addr()));
+    text::answer(&path, to, room)
 }
 
 extern "win64" fn GetFullPathNameA(name: Ptr<u8>, room: u32, to: Ptr<u8>, part: Ptr<usize>) -> u32 {
@@ -556,9 +552,10 @@ extern "win64" fn GetFullPathNameA(name: Ptr<u8>, room: u32, to: Ptr<u8>, part: 
     if name.is_empty() {
         return 0;
     }
-    let full = teb::process().drives.absolute(&name);
-    part.put(full.rfind('\\').filter(|&n| n + 1 < full.len()).map_or(0, |n| to.at(n + 1).addr()));
-    text::answer(full.as_bytes(), to, room)
+    let Full { path, name } = full(&name, &teb::process().drives.current());
+    let last = name.and(path.rfind('\\')).filter(|_| path.len() < room as usize);
+    part.put(last.map_or(0, |n| to.at(n + 1).addr()));
+    text::answer(path.as_bytes(), to, room)
 }
 
 extern "win64" fn AreFileApisANSI() -> Bool {

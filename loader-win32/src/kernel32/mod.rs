@@ -37,6 +37,7 @@ pub(crate) mod pool;
 pub(crate) mod pool_functions;
 pub(crate) mod port;
 pub(crate) mod processors;
+pub(crate) mod profile;
 pub(crate) mod psapi;
 pub(crate) mod queues;
 pub(crate) mod resource;
@@ -104,6 +105,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     module::TABLE,
     named::TABLE,
     old_files::TABLE,
+    profile::TABLE,
     psapi::TABLE,
     queues::TABLE,
     pictures::TABLE,

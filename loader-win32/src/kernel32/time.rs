@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Seconds from 1601, where Windows' time begins, to 1970.
 const FROM_1601: i64 = 11_644_473_600;
 /// Windows counts in hundreds of nanoseconds.
-const PER_SECOND: i64 = 10_000_000;
+pub(crate) const PER_SECOND: i64 = 10_000_000;
 const PER_DAY: i64 = 86_400 * PER_SECOND;
 
 /// Now, as Windows counts it.
@@ -68,11 +68,14 @@ extern "win64" fn GetTickCount64() -> u64 {
     ticks() / 10_000
 }
 
-extern "win64" fn GetTickCount() -> u32 {
+pub(crate) extern "win64" fn GetTickCount() -> u32 {
     GetTickCount64() as u32 // wraps after 49.7 days, as documented
 }
 
-extern "win64" fn QueryUnbiasedInterruptTime(out: Ptr<u64>) -> Bool {
+pub(crate) extern "win64" fn QueryUnbiasedInterruptTime(out: Ptr<u64>) -> Bool {
+    if out.is_null() {
+        return fail(code::INVALID_PARAMETER);
+    }
     out.put(ticks());
     TRUE
 }
@@ -151,7 +154,7 @@ extern "win64" fn GetSystemTime(out: Ptr<SystemTime>) {
 }
 
 /// How many seconds local time is ahead of universal time, at a moment.
-fn offset(time: i64) -> i64 {
+pub(crate) fn offset(time: i64) -> i64 {
     crate::crt::time::offset(to_unix(time).0)
 }
 
