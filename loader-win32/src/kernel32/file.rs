@@ -45,10 +45,17 @@ pub(crate) fn host(path: &str) -> Result<String, u32> {
     path::to_host(path).filter(|p| !path.is_empty() && !p.contains('\0')).ok_or(code::PATH_NOT_FOUND)
 }
 
+const INVALID_NAME: u32 = 123;
+
+/// Whether no file can be called so.
+fn is_no_name(path: &str) -> bool {
+    path.trim_start_matches(r"\\?\").contains(['*', '?', '"', '<', '>', '|'])
+}
+
 /// Runs a host call on the host path of a guest path.
 pub(crate) fn on_path<R>(path: &str, f: impl FnOnce(String) -> std::io::Result<R>) -> Result<R, u32> {
-    if path.trim_start_matches(r"\\?\").contains(['*', '?', '"', '<', '>', '|']) {
-        return Err(123); // ERROR_INVALID_NAME
+    if is_no_name(path) {
+        return Err(INVALID_NAME);
     }
     let host = host(path)?;
     f(host.clone()).map_err(|e| match from_io(&e) {
@@ -114,7 +121,7 @@ pub(crate) fn open(name: &str, request: Request) -> Result<usize, u32> {
     }
     let place = host(name)?;
     if name.ends_with(['\\', '/']) && [1, 2, 4].contains(&disposition) && !Path::new(&place).is_dir() {
-        return Err(123); // ERROR_INVALID_NAME: no file is called so
+        return Err(INVALID_NAME); // no file is called so
     }
     let link = flags & OPEN_REPARSE_POINT != 0 && Path::new(&place).is_symlink();
     if flags & BACKUP_SEMANTICS == 0 && !link && Path::new(&place).is_dir() {
@@ -137,6 +144,12 @@ pub(crate) fn open(name: &str, request: Request) -> Result<usize, u32> {
     if existed && let Ok(m) = fs::metadata(&place) {
         sharing::check(&m, access, share)?;
     }
+    // A folder is opened to be looked at, whatever may be done to what is in it.
+    let folder = Path::new(&place).is_dir() && !link;
+    if folder && ![3, 4].contains(&disposition) {
+        return Err(if disposition == 1 { code::FILE_EXISTS } else { code::ACCESS_DENIED });
+    }
+    let options = if folder { OpenOptions::new().read(true).clone() } else { options };
     let file = if link { open_link(name) } else { on_path(name, |p| options.open(p)) };
     let file = file.map_err(|e| if e == code::ALREADY_EXISTS { code::FILE_EXISTS } else { e })?;
     if !existed && flags & READONLY != 0 {
@@ -187,6 +200,11 @@ pub(crate) fn or_invalid(result: Result<usize, u32>) -> usize {
     })
 }
 
+/// Who deletes a file when it is closed may delete it.
+fn with_delete(access: u32, flags: u32) -> u32 {
+    if flags & DELETE_ON_CLOSE == 0 { access } else { access | DELETE }
+}
+
 pub(crate) extern "win64" fn CreateFileW(
     name: Ptr<u16>,
     access: u32,
@@ -196,7 +214,10 @@ pub(crate) extern "win64" fn CreateFileW(
     flags: u32,
     _template: usize,
 ) -> usize {
-    or_invalid(open(&name.string(), Request { access, share, disposition, flags }))
+    or_invalid(open(
+        &name.string(),
+        Request { access: with_delete(access, flags), share, disposition, flags },
+    ))
 }
 
 extern "win64" fn CreateFileA(
@@ -208,7 +229,10 @@ extern "win64" fn CreateFileA(
     flags: u32,
     _template: usize,
 ) -> usize {
-    or_invalid(open(&name.string(), Request { access, share, disposition, flags }))
+    or_invalid(open(
+        &name.string(),
+        Request { access: with_delete(access, flags), share, disposition, flags },
+    ))
 }
 
 extern "win64" fn FlushFileBuffers(handle: usize) -> Bool {
@@ -454,17 +478,36 @@ fn remove_folder(name: &str) -> Bool {
 
 const REPLACE_EXISTING: u32 = 1;
 
+/// A file gets the name as it is spelled, even where one has it that differs in case only; that may be the file itself.
 pub(crate) fn rename(from: &str, to: &str, flags: u32) -> Bool {
-    answer(host(to).and_then(|to| {
-        if flags & REPLACE_EXISTING == 0 && Path::new(&to).exists() {
+    if is_no_name(to) {
+        return fail(INVALID_NAME);
+    }
+    answer(host(to).and_then(|there| {
+        let there = Path::new(&there);
+        let spelled = path::without_dots(to).rsplit(['\\', '/', ':']).next().filter(|name| !name.is_empty());
+        let wanted = spelled.map_or(there.into(), |name| there.with_file_name(name));
+        let whole = |path: &Path| path.canonicalize().ok();
+        let own = host(from).ok().and_then(|from| whole(Path::new(&from)));
+        let itself = own.is_some() && own == whole(there);
+        if flags & REPLACE_EXISTING == 0 && !itself && there.exists() {
             return Err(code::ALREADY_EXISTS);
         }
-        for place in [host(from).ok().as_deref(), Some(&*to)].into_iter().flatten() {
+        for place in [own.as_deref(), Some(there)].into_iter().flatten() {
             if let Ok(m) = fs::metadata(place) {
                 sharing::check(&m, DELETE, sharing::SHARE_ALL)?;
             }
         }
-        on_path(from, |from| changes::rename(from, to))
+        on_path(from, |from| {
+            if !itself {
+                changes::rename(&from, there)?;
+            }
+            if there == wanted {
+                Ok(())
+            } else {
+                changes::rename(if itself { Path::new(&from) } else { there }, wanted)
+            }
+        })
     }))
 }
 

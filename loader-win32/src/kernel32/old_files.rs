@@ -175,7 +175,7 @@ fn pages(
     overlapped: Ptr<Overlapped>,
     one: impl Fn(Ptr<u8>, u32, u64) -> Result<usize, u32>,
 ) -> Result<usize, u32> {
-    if overlapped.is_null() || segments.is_null() || len % PAGE != 0 {
+    if overlapped.is_null() || segments.is_null() || !len.is_multiple_of(PAGE) {
         return Err(code::INVALID_PARAMETER);
     }
     let start = overlapped.get().offset();

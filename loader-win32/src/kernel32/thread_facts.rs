@@ -97,7 +97,9 @@ extern "win64" fn SetThreadDescription(handle: usize, text: Ptr<u16>) -> u32 {
         if text.len() * 2 > usize::from(u16::MAX) {
             return Err(status::NAME_TOO_LONG);
         }
-        object.thread().map(|t| *lock(&t.facts.description) = text);
+        if let Some(thread) = object.thread() {
+            *lock(&thread.facts.description) = text;
+        }
         Ok(())
     }))
 }

@@ -39,7 +39,7 @@ extern "win64" fn CreateFile2(
         fail(code::INVALID_PARAMETER);
         return usize::MAX;
     }
-    let flags = extended.map_or(0, |extended| extended.attributes | extended.flags);
+    let flags = extended.map_or(0, |extended| extended.attributes & 0x7_ffff | extended.flags);
     CreateFileW(name, access, share, 0, disposition, flags, 0)
 }
 
