@@ -97,6 +97,8 @@ pub(crate) struct Own {
     pub fibers: Fibers,
     /// The thread's next fault is not Windows code's: it was offered, and is made again for whoever else wants it.
     pub foreign: Cell<bool>,
+    /// The thread reads the page that Windows shares with all, in one step; and whether it wanted to be told of steps anyway.
+    pub lent: Cell<Option<bool>>,
     /// The C library's `errno`.
     pub errno: Cell<i32>,
     /// The C library's `_doserrno`.

@@ -266,3 +266,36 @@ EXPORT int snapshots(void)
     CHECK(CreateToolhelp32Snapshot(TH32CS_SNAPMODULE, 0xfffffff0) == INVALID_HANDLE_VALUE)
     return 0;
 }
+
+/* A time of the shared page: the upper half is read before and after the lower one. */
+static ULONGLONG shared_time(SIZE_T at)
+{
+    volatile LONG *t = (LONG *)(0x7ffe0000 + at);
+    LONG high, low;
+    do
+        high = t[1], low = t[0];
+    while (high != t[2]);
+    return (ULONGLONG)high << 32 | (ULONG)low;
+}
+
+/* The page that Windows shares with all processes, which some compilers' code reads without asking anyone. */
+EXPORT int shared_page(void)
+{
+    volatile ULONG *words = (ULONG *)0x7ffe0000;
+    OSVERSIONINFOA version = { sizeof version };
+    WCHAR folder[MAX_PATH];
+    ULONGLONG now, before = shared_time(0x14), up = GetTickCount64(), then = shared_time(0x8);
+    CHECK(GetVersionExA(&version) && words[0x260 / 4] == version.dwBuildNumber)
+    CHECK(words[0x26c / 4] == version.dwMajorVersion && words[0x270 / 4] == version.dwMinorVersion)
+    CHECK(GetWindowsDirectoryW(folder, MAX_PATH))
+    for (int i = 0; i == 0 || folder[i - 1]; i++)
+        CHECK(((volatile WCHAR *)0x7ffe0030)[i] == folder[i])
+    for (int i = 0; i < 42; i++)
+        CHECK(((volatile BYTE *)0x7ffe0274)[i] == IsProcessorFeaturePresent(i))
+    GetSystemTimeAsFileTime((FILETIME *)&now);
+    CHECK(before <= now && now - before < 10000000)
+    CHECK(shared_time(0x320) * words[1] >> 24 <= up + 1000 && shared_time(0x320) * words[1] >> 24 >= up - 1000)
+    Sleep(40);
+    CHECK(shared_time(0x14) - now >= 200000 && shared_time(0x8) - then >= 200000)
+    return 0;
+}

@@ -25,7 +25,7 @@
 use super::{
     ContextRecord, Record, WHOLE, functions, host, local, peek,
     registers::restore,
-    saved,
+    saved, shared_data,
     trap::{self, Trap},
     walk,
 };
@@ -196,6 +196,10 @@ extern "C" fn faulted(fault: Ptr<Fault>) {
 
 /// Has the guest's fault handled; if nobody does, the call of the guest that led to it fails.
 fn handle(fault: &mut Fault) {
+    let (trap, context) = (&fault.trap, &mut fault.context);
+    if shared_data::take_back(trap, context) || shared_data::lend(trap, context) {
+        return;
+    }
     if trap::passes_over(&fault.trap, &mut fault.context) {
         return;
     }

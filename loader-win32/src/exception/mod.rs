@@ -33,6 +33,7 @@ mod host;
 pub(crate) mod registers;
 pub(crate) mod saved;
 pub(crate) mod scope;
+mod shared_data;
 mod trap;
 pub(crate) mod vectored;
 pub(crate) mod walk;

@@ -61,7 +61,7 @@ extern "win64" fn GetSystemInfo(out: Ptr<SystemInfo>) {
 }
 
 /// Which of Windows' processor features this processor has; unknown numbers are absent features.
-extern "win64" fn IsProcessorFeaturePresent(feature: u32) -> Bool {
+pub(crate) extern "win64" fn IsProcessorFeaturePresent(feature: u32) -> Bool {
     let one = __cpuid(1);
     let seven = __cpuid_count(7, 0);
     let bit = |register: u32, n: u32| register >> n & 1 != 0;
@@ -263,7 +263,7 @@ extern "win64" fn VerifyVersionInfoA(wanted: Ptr<u8>, kinds: u32, mask: u64) -> 
 }
 
 /// Bytes of memory: all of it, and what is free.
-fn memory() -> (u64, u64) {
+pub(crate) fn memory() -> (u64, u64) {
     let info = rustix::system::sysinfo();
     let unit = u64::from(info.mem_unit.max(1));
     (info.totalram * unit, info.freeram * unit)

@@ -49,7 +49,7 @@ fn ticks() -> u64 {
     hundreds(uptime())
 }
 
-fn hundreds(t: Duration) -> u64 {
+pub(crate) fn hundreds(t: Duration) -> u64 {
     u64::try_from(t.as_nanos() / 100).unwrap_or(u64::MAX)
 }
 

@@ -58,7 +58,7 @@ extern "win64" fn RtlImageNtHeaderEx(flags: u32, base: u64, len: u64, out: Ptr<u
 
 /// Where directories are in the optional header, which differs between 32 and 64 bits, and how many there are.
 fn directories(nt: u64) -> Option<(u64, u32)> {
-    let at = match word(nt + 24)? {
+    let at = match word(nt.wrapping_add(24))? {
         0x20b => nt + 24 + 112,
         0x10b => nt + 24 + 96,
         _ => return None,
@@ -68,7 +68,7 @@ fn directories(nt: u64) -> Option<(u64, u32)> {
 
 /// The header of the section that holds a position.
 fn section(nt: u64, rva: u32) -> Option<u64> {
-    let first = nt + 24 + u64::from(word(nt + 20)?);
+    let first = nt.wrapping_add(24).wrapping_add(word(nt.wrapping_add(20))?.into());
     (0..u64::from(word(nt + 6)?)).map(|nth| first + nth * SECTION).find(|&section| {
         let holds = || Some(rva.checked_sub(dword(section + 12)?)? < dword(section + 16)?);
         holds() == Some(true)
@@ -82,7 +82,8 @@ extern "win64" fn RtlImageRvaToSection(nt: u64, _base: u64, rva: u32) -> u64 {
 /// Where a position is in a file that lies in memory as it does on a disk.
 fn in_file(nt: u64, base: u64, rva: u32) -> Option<u64> {
     let section = section(nt, rva)?;
-    Some(base + u64::from(dword(section + 20)?) + u64::from(rva - dword(section + 12)?))
+    let distance = u64::from(dword(section + 20)?) + u64::from(rva - dword(section + 12)?);
+    Some(base.wrapping_add(distance))
 }
 
 /// The last section is kept for the next question.

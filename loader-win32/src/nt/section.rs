@@ -86,8 +86,7 @@ fn view(
     process: usize,
     at: Ptr<u64>,
     zero_bits: u64,
-    offset: Ptr<u64>,
-    len: Ptr<u64>,
+    (offset, len): (Ptr<u64>, Ptr<u64>),
     kind: u32,
     protect: u32,
 ) -> Result<(), u32> {
@@ -130,7 +129,7 @@ extern "win64" fn NtMapViewOfSection(
     kind: u32,
     protect: u32,
 ) -> u32 {
-    done(view(section, process, at, zero_bits, offset, len, kind, protect))
+    done(view(section, process, at, zero_bits, (offset, len), kind, protect))
 }
 
 extern "win64" fn NtUnmapViewOfSection(process: usize, at: u64) -> u32 {
