@@ -368,7 +368,7 @@ fn name_of_kind<T: text::Text>(kind: u32, to: Ptr<T>, len: Ptr<u32>) -> Bool {
         return fail(code::INVALID_PARAMETER);
     }
     if text.len() >= len.get() as usize {
-        len.set(text::length(text.len() + 1));
+        len.set(length(text.len() + 1));
         return fail(code::MORE_DATA);
     }
     len.set(text::answer(&text, to, len.get()));
