@@ -61,6 +61,7 @@ pub(crate) mod transfer;
 pub(crate) mod tree;
 pub(crate) mod volume;
 pub(crate) mod wait;
+pub(crate) mod zones;
 
 use loader_core::HostTable;
 
@@ -133,6 +134,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     tree::TABLE,
     volume::TABLE,
     wait::TABLE,
+    zones::TABLE,
 ];
 
 /// Fails with an error number.

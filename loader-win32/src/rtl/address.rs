@@ -32,7 +32,7 @@ fn number(text: &str, strict: bool) -> Result<(u32, usize), usize> {
 
 /// An address of four bytes, and how much of the text it is, or as far as it was one. A strict one has four decimal parts;
 /// another may have fewer, of which the last fills what is left, in any base.
-fn v4(text: &str, strict: bool) -> Result<(u32, usize), usize> {
+pub(crate) fn v4(text: &str, strict: bool) -> Result<(u32, usize), usize> {
     let (mut parts, mut at) = (Vec::new(), 0);
     loop {
         let (value, len) = number(&text[at..], strict).map_err(|len| at + len)?;

@@ -41,4 +41,5 @@ pub(crate) const TABLES: &[HostTable] = &[
     runtime::TABLE,
     time::TABLE,
     unicode::TABLE,
+    crate::kernel32::zones::NTDLL,
 ];
