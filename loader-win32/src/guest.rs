@@ -106,8 +106,8 @@ impl<T: Copy> Ptr<T> {
     /// Copies elements there.
     pub(crate) fn fill(self, from: &[T]) {
         if !self.is_null() {
-            // SAFETY: the caller passed room for that many, as the function's contract says. What is copied may be the
-            // caller's too, and the same place. Bytes are copied, for the place may be an odd one.
+            // SAFETY: the caller passed room for that many, as the function's contract says; what is copied may be the
+            // caller's too. Bytes are copied, for the place may be an odd one.
             unsafe { std::ptr::copy(from.as_ptr().cast(), self.0.cast::<u8>(), size_of_val(from)) }
         }
     }

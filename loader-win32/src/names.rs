@@ -253,7 +253,8 @@ mod tests {
         let objects = Objects::new();
         let (made, existed) = objects.create_named(&Name::of_program("x"), Kind::KeyedEvent).unwrap();
         assert!(!existed && made.path.get().is_some_and(|path| path == r"\Sessions\1\BaseNamedObjects\x"));
-        let open = |path: &str| objects.open_named(&name(path), |_| true).map(|o| Arc::ptr_eq(&o, &made));
+        let at = Arc::as_ptr(&made);
+        let open = |path: &str| objects.open_named(&name(path), |_| true).map(|o| Arc::as_ptr(&o) == at);
         for path in [
             r"\Sessions\1\BaseNamedObjects\x",
             r"\Sessions\1\BaseNamedObjects\Local\x",

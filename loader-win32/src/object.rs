@@ -8,6 +8,7 @@ use crate::{
     kernel32::{child::Child, job::Job, opened::Opened, port::Port, time::file_time},
     lock,
     names::Names,
+    nt::types,
     teb,
 };
 use std::{
@@ -408,6 +409,8 @@ impl Objects {
             dispatcher: Arc::clone(&self.dispatcher),
             waiters: Mutex::default(),
         };
+        // Who opens it says otherwise.
+        new.opened.access.store(types::of(&new.kind).all(), Relaxed);
         let new = Arc::new(new);
         if let Kind::Mutex { .. } = new.kind {
             let mut mutexes = lock(&self.mutexes);

@@ -113,7 +113,7 @@ pub(crate) fn to_guest(path: &str) -> String {
 }
 
 /// The last name of a path has no dots and spaces at its end, unless it has nothing else.
-fn without_dots(path: &str) -> &str {
+pub(crate) fn without_dots(path: &str) -> &str {
     let ends = ['.', ' '];
     let name = path.rfind(['\\', '/', ':']).map_or(0, |at| at + 1);
     let kept = path.trim_end_matches(ends);

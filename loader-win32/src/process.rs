@@ -14,6 +14,7 @@ use crate::{
         fiber,
         pool::Pool,
         search::DllSearch,
+        sharing::Openings,
     },
     ldr::{Listed, Lists},
     memory::{Memory, book::MemoryUse},
@@ -56,6 +57,7 @@ pub struct Process {
     pub(crate) symbols: dbghelp::Sessions,
     pub(crate) fibers: fiber::Known,
     pub(crate) meetings: nt::keyed::Meetings,
+    pub(crate) openings: Openings,
     pub(crate) registry: Registry,
     pub(crate) control: Control,
 }
@@ -104,6 +106,7 @@ impl Process {
             symbols: dbghelp::Sessions::default(),
             fibers: fiber::Known::default(),
             meetings: nt::keyed::Meetings::default(),
+            openings: Openings::default(),
             registry: Registry::default(),
             control: Control::default(),
         }))

@@ -1,7 +1,7 @@
 //! ws2_32: the start, the end, numbers in network order, addresses as text. The sockets themselves are still to come.
 #![allow(non_snake_case)]
 
-use crate::{Advice, guest::Ptr, teb};
+use crate::{Advice, guest::Ptr, rtl::address::v4, teb};
 use std::{
     cell::Cell,
     net::{Ipv4Addr, Ipv6Addr},
@@ -72,25 +72,9 @@ const WSAEFAULT: u32 = 10014;
 const WSAEAFNOSUPPORT: u32 = 10047;
 const INVALID_PARAMETER: u32 = 87;
 
-/// A number as C has them: octal after a zero, hexadecimal after `0x`.
-fn number(text: &str) -> Option<u32> {
-    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
-    let (digits, radix) = match (hex, text.strip_prefix('0')) {
-        (Some(hex), _) => (hex, 16),
-        (None, Some(octal)) if !octal.is_empty() => (octal, 8),
-        _ => (text, 10),
-    };
-    u32::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with('+'))
-}
-
-/// One to four numbers, of which the last fills what the others leave.
+/// One to four numbers, of which the last fills what the others leave, and nothing else.
 fn address(text: &str) -> Option<u32> {
-    let numbers: Option<Vec<u32>> = text.split('.').map(number).collect();
-    let numbers = numbers.filter(|n| n.len() <= 4)?;
-    let (&last, bytes) = numbers.split_last()?;
-    let left = 32 - 8 * bytes.len() as u32;
-    let high = bytes.iter().try_fold(0, |all, &n| (n < 256).then_some(all << 8 | u64::from(n)))?;
-    (u64::from(last) >> left == 0).then_some((high << left) as u32 | last)
+    v4(text, false).ok().filter(|found| found.1 == text.len()).map(|found| found.0)
 }
 
 extern "win64" fn inet_addr(text: Ptr<u8>) -> u32 {

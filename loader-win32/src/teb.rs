@@ -69,7 +69,9 @@ pub(crate) struct Teb {
     _1254: [u8; 0x1478 - 0x1254],
     pub deallocation_stack: Cell<usize>,
     pub tls_slots: [AtomicUsize; TLS_SLOTS],
-    _1680: [u8; 0x1748 - 0x1680],
+    _1680: [u8; 0x16b0 - 0x1680],
+    pub error_mode: Cell<u32>,
+    _16b4: [u8; 0x1748 - 0x16b4],
     pub guaranteed_stack: Cell<u32>,
     _174c: [u8; 0x1780 - 0x174c],
     pub tls_expansion: AtomicPtr<[AtomicUsize; TLS_EXPANSION]>,
@@ -121,8 +123,6 @@ pub(crate) struct Own {
     pub wide_date: Cell<[u16; 32]>,
     /// Where `wcstok` goes on.
     pub wide_token: Cell<usize>,
-    /// What `RtlSetThreadErrorMode` said.
-    pub error_mode: Cell<u32>,
     /// Timers that this thread makes calls for.
     timers: RefCell<Vec<Weak<Object>>>,
 }
@@ -159,6 +159,7 @@ const _: () = {
     assert!(offset_of!(Teb, peb) == 0x60);
     assert!(offset_of!(Teb, last_error) == 0x68);
     assert!(offset_of!(Teb, last_status) == 0x1250);
+    assert!(offset_of!(Teb, error_mode) == 0x16b0);
     assert!(offset_of!(Teb, deallocation_stack) == 0x1478);
     assert!(offset_of!(Teb, tls_slots) == 0x1480);
     assert!(offset_of!(Teb, tls_expansion) == 0x1780);

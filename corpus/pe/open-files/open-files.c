@@ -458,3 +458,90 @@ EXPORT int machine(void)
     FAILS(GetBinaryTypeW(in_temp(path, L"corpus-not-there"), &n), ERROR_FILE_NOT_FOUND)
     return 0;
 }
+
+static DWORD WINAPI stops(LARGE_INTEGER all, LARGE_INTEGER done, LARGE_INTEGER of_stream, LARGE_INTEGER stream_done, DWORD stream,
+                          DWORD reason, HANDLE from, HANDLE to, void *first)
+{
+    *(DWORD *)first = reason;
+    return PROGRESS_CANCEL;
+}
+
+/* What one opening lets the others do. */
+EXPORT int shares(void)
+{
+    WCHAR path[MAX_PATH], other[MAX_PATH];
+    DWORD n, reason = 7;
+    FILETIME written = {0, 30000000}, same_time;
+    in_temp(path, L"corpus-shares.tmp"), in_temp(other, L"corpus-shares-2.tmp");
+    HANDLE f = CreateFileW(path, GENERIC_READ | GENERIC_WRITE, FILE_SHARE_READ, NULL, CREATE_ALWAYS, 0, NULL), g;
+    CHECK(f != INVALID_HANDLE_VALUE && WriteFile(f, "abc", 3, &n, NULL) && SetFileTime(f, NULL, NULL, &written))
+    CHECK(CreateFileW(path, GENERIC_WRITE, 7, NULL, OPEN_EXISTING, 0, NULL) == INVALID_HANDLE_VALUE && GetLastError() == ERROR_SHARING_VIOLATION)
+    CHECK(CreateFileW(path, GENERIC_READ, FILE_SHARE_READ, NULL, OPEN_EXISTING, 0, NULL) == INVALID_HANDLE_VALUE && GetLastError() == ERROR_SHARING_VIOLATION)
+    CHECK((g = CreateFileW(path, GENERIC_READ, 7, NULL, OPEN_EXISTING, 0, NULL)) != INVALID_HANDLE_VALUE)
+    /* What it was not opened for. */
+    FAILS(WriteFile(g, "x", 1, &n, NULL), ERROR_ACCESS_DENIED)
+    CHECK(!SetEndOfFile(g) && (GetLastError() == ERROR_ACCESS_DENIED || on_wine())) /* which says something else */
+    CHECK(on_wine() || !SetFileTime(g, NULL, NULL, &written) && GetLastError() == ERROR_ACCESS_DENIED) /* which lets it */
+    CHECK(CloseHandle(g) && (g = CreateFileW(path, 0, 0, NULL, OPEN_EXISTING, 0, NULL)) != INVALID_HANDLE_VALUE) /* looks only */
+    FAILS(ReadFile(g, other, 1, &n, NULL), ERROR_ACCESS_DENIED)
+    FAILS(DeleteFileW(path), ERROR_SHARING_VIOLATION)
+    FAILS(MoveFileExW(path, other, 0), ERROR_SHARING_VIOLATION)
+    CHECK(CloseHandle(g) && CloseHandle(f))
+    /* Copies are openings too. */
+    FAILS(CopyFileW(path, path, FALSE), ERROR_SHARING_VIOLATION)
+    CHECK(CopyFileW(path, in_temp(other, L"corpus-shares-2.tmp"), TRUE))
+    FAILS(CopyFileW(path, other, TRUE), ERROR_FILE_EXISTS)
+    f = CreateFileW(other, GENERIC_READ, FILE_SHARE_READ, NULL, OPEN_EXISTING, 0, NULL);
+    CHECK(GetFileTime(f, NULL, NULL, &same_time) && same_time.dwHighDateTime == written.dwHighDateTime)
+    FAILS(CopyFileW(path, other, FALSE), ERROR_SHARING_VIOLATION)
+    CHECK(CloseHandle(f) && DeleteFileW(other))
+    /* Wine calls nobody. */
+    CHECK(on_wine() || !CopyFileExW(path, other, stops, &reason, NULL, 0) && GetLastError() == ERROR_REQUEST_ABORTED)
+    CHECK(on_wine() || reason == CALLBACK_STREAM_SWITCH && !exists(other))
+    return DeleteFileW(path) ? 0 : __LINE__;
+}
+
+/* What programs seldom use, or used long ago; and names. */
+EXPORT int old_and_seldom(void)
+{
+    WCHAR path[MAX_PATH], other[MAX_PATH], wide[MAX_PATH];
+    char narrow[MAX_PATH], bytes[4] = "";
+    OFSTRUCT opened;
+    WIN32_FIND_STREAM_DATA stream;
+    Text text;
+    WCHAR *part;
+    in_temp(path, L"corpus-old.tmp"), in_temp(other, L"corpus-old-2.tmp");
+    WideCharToMultiByte(CP_ACP, 0, path, -1, narrow, MAX_PATH, NULL, NULL);
+    HFILE f = _lcreat(narrow, 0);
+    CHECK(f != HFILE_ERROR && _hwrite(f, "abcd", 4) == 4 && _llseek(f, 2, 0) == 2 && _lwrite(f, "", 0) == 0) /* ends here */
+    CHECK(_lclose(f) == 0 && (f = _lopen(narrow, OF_READ)) != HFILE_ERROR && _lread(f, bytes, 4) == 2 && bytes[1] == 'b')
+    CHECK(_lwrite(f, "x", 1) == HFILE_ERROR && _lclose(f) == 0 && _lclose(f) == HFILE_ERROR)
+    CHECK(OpenFile(narrow, &opened, OF_EXIST) == 1 && !lstrcmpiA(opened.szPathName, narrow) && opened.nErrCode == 0)
+    if (!on_wine()) { /* which knows no streams */
+        HANDLE find = FindFirstStreamW(path, FindStreamInfoStandard, &stream, 0);
+        CHECK(find != INVALID_HANDLE_VALUE && stream.StreamSize.QuadPart == 2 && same(stream.cStreamName, L"::$DATA"))
+        FAILS(FindNextStreamW(find, &stream), ERROR_HANDLE_EOF)
+        CHECK(FindClose(find))
+    }
+    /* One file takes the name of another, which keeps its own contents under a third. */
+    HANDLE new = make(other, GENERIC_WRITE, 0);
+    CHECK(CloseHandle(new) && ReplaceFileW(path, other, in_temp(wide, L"corpus-old-3.tmp"), 0, NULL, NULL))
+    CHECK(!exists(other) && exists(path) && DeleteFileW(wide))
+    FAILS(ReplaceFileW(path, other, NULL, 0, NULL, NULL), ERROR_FILE_NOT_FOUND)
+    /* Dots and spaces at the end of a name are not part of it, and nobody writes to what is read-only. */
+    CHECK(exists(lstrcatW(lstrcpyW(wide, path), L". .")) && SetFileAttributesW(path, FILE_ATTRIBUTE_READONLY))
+    /* Wine asks the host, which lets its administrator. */
+    CHECK(on_wine() || make(path, GENERIC_WRITE, 0) == INVALID_HANDLE_VALUE && GetLastError() == ERROR_ACCESS_DENIED)
+    FAILS(DeleteFileW(path), ERROR_ACCESS_DENIED)
+    CHECK(SetFileAttributesW(path, FILE_ATTRIBUTE_NORMAL) && DeleteFileW(path))
+    /* Devices are nobody's to remove. */
+    CHECK(!DeleteFileW(L"NUL") && !MoveFileW(L"NUL", path))
+    CHECK((new = CreateFileW(L"NUL", GENERIC_WRITE, 0, NULL, OPEN_EXISTING, 0, NULL)) != INVALID_HANDLE_VALUE && CloseHandle(new))
+    /* NT's names for paths. */
+    BOOLEAN(WINAPI * to_nt)(const WCHAR *, Text *, WCHAR **, void *) = of("ntdll.dll", "RtlDosPathNameToNtPathName_U");
+    void(WINAPI * gives_back)(Text *) = of("ntdll.dll", "RtlFreeUnicodeString");
+    CHECK(to_nt(path, &text, &part, NULL) && text.units[0] == '\\' && same(text.units + 4, path) && ends_with(path, part))
+    gives_back(&text);
+    CHECK(to_nt(L"\\\\server/a", &text, NULL, NULL) && same(text.units, L"\\??\\UNC\\server\\a") && !to_nt(L"", &text, NULL, NULL))
+    return 0;
+}

@@ -2,7 +2,10 @@
 #![allow(unsafe_code)] // the host's functions do to guest memory what the guest asks for
 
 use super::{keep_errno, set_errno, stdio::host};
-use crate::{guest::Ptr, kernel32::file::delete};
+use crate::{
+    guest::Ptr,
+    kernel32::{changes, file::delete},
+};
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 /// Keeps `errno` where a call failed.
@@ -294,7 +297,7 @@ fn change_rights(name: &str, mode: i32) -> i32 {
     on_path(name, |path| {
         let mut rights = std::fs::metadata(&path)?.permissions();
         rights.set_readonly(mode & 0x80 == 0);
-        std::fs::set_permissions(path, rights)
+        changes::set_permissions(path, rights)
     })
 }
 
@@ -509,7 +512,7 @@ fn move_file(from: &str, to: &str) -> i32 {
         if std::path::Path::new(&to).exists() {
             return Err(std::io::Error::from_raw_os_error(libc::EEXIST)); // unlike the host, Windows does not replace
         }
-        std::fs::rename(from, to)
+        changes::rename(from, to)
     })
 }
 

@@ -9,11 +9,16 @@ use crate::{
 use std::{
     collections::BTreeMap,
     ffi::CString,
-    sync::{Mutex, OnceLock},
+    sync::{Mutex, OnceLock, atomic::AtomicUsize},
 };
 
 /// The process's own variables. Names are compared without regard to case, as Windows does.
-pub(crate) struct Environment(Mutex<BTreeMap<String, (String, String)>>); // by upper-case name: name, value
+pub(crate) struct Environment {
+    /// By upper-case name: name and value.
+    variables: Mutex<BTreeMap<String, (String, String)>>,
+    /// The block that the program made them of last, which it may want back.
+    pub made_of: AtomicUsize,
+}
 
 impl Environment {
     /// A copy of the host's.
@@ -22,26 +27,31 @@ impl Environment {
             let (n, v) = (n.to_string_lossy().into_owned(), v.to_string_lossy().into_owned());
             (n.to_uppercase(), (n, v))
         };
-        Self(Mutex::new(std::env::vars_os().map(pair).collect()))
+        Self { variables: Mutex::new(std::env::vars_os().map(pair).collect()), made_of: AtomicUsize::new(0) }
     }
 
     /// A variable's value.
     pub(crate) fn get(&self, name: &str) -> Option<String> {
-        lock(&self.0).get(&name.to_uppercase()).map(|v| v.1.clone())
+        lock(&self.variables).get(&name.to_uppercase()).map(|v| v.1.clone())
     }
 
     /// Sets a variable, or removes it.
     pub(crate) fn set(&self, name: &str, value: Option<String>) {
-        let mut vars = lock(&self.0);
+        let mut vars = lock(&self.variables);
         match value {
             Some(v) => vars.insert(name.to_uppercase(), (name.into(), v)),
             None => vars.remove(&name.to_uppercase()),
         };
     }
 
+    /// Other variables instead of all that there are.
+    pub(crate) fn replace(&self, pairs: impl Iterator<Item = (String, String)>) {
+        *lock(&self.variables) = pairs.map(|(name, value)| (name.to_uppercase(), (name, value))).collect();
+    }
+
     /// `NAME=value` of each, in order.
     pub(crate) fn lines(&self) -> Vec<String> {
-        lock(&self.0).values().map(|(n, v)| format!("{n}={v}")).collect()
+        lock(&self.variables).values().map(|(n, v)| format!("{n}={v}")).collect()
     }
 
     /// All of them as one wide block: each with a zero, and another one at the end.
@@ -57,10 +67,7 @@ fn variable<T: Copy + Default>(
     encode: impl FnOnce(&str) -> Vec<T>,
 ) -> u32 {
     match teb::process().environment.get(name) {
-        Some(value) => {
-            teb::set_last_error(0);
-            text::answer(&encode(&value), to, room)
-        }
+        Some(value) => text::answer(&encode(&value), to, room),
         None => fail(code::ENVVAR_NOT_FOUND) as u32,
     }
 }
@@ -113,12 +120,17 @@ extern "win64" fn FreeEnvironmentStringsW(block: heap::Block) -> Bool {
 
 /// A text with `%NAME%` replaced by values; what is not set stays.
 pub(crate) fn expand(text: &str) -> String {
-    let environment = teb::process();
+    let process = teb::process();
+    expand_with(text, |name| process.environment.get(name))
+}
+
+/// The same, with the values of names from somewhere.
+pub(crate) fn expand_with(text: &str, get: impl Fn(&str) -> Option<String>) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('%') {
         out.push_str(before);
-        let value = after.split_once('%').and_then(|(n, r)| Some((environment.environment.get(n)?, r)));
+        let value = after.split_once('%').and_then(|(n, r)| Some((get(n)?, r)));
         match value {
             Some((v, r)) => {
                 out.push_str(&v);

@@ -60,6 +60,7 @@ pub(crate) fn from_os(errno: i32) -> u32 {
         libc::EEXIST => code::ALREADY_EXISTS,
         libc::ENOSPC => 112, // ERROR_DISK_FULL
         libc::EPIPE => code::BROKEN_PIPE,
+        libc::EBUSY => 32,         // ERROR_SHARING_VIOLATION
         libc::ENOTEMPTY => 145,    // ERROR_DIR_NOT_EMPTY
         libc::ENAMETOOLONG => 206, // ERROR_FILENAME_EXCED_RANGE
         libc::EXDEV => 17,         // ERROR_NOT_SAME_DEVICE

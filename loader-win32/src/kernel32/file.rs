@@ -1,9 +1,9 @@
 //! Files and folders, over the host's.
 
 use super::{
-    Bool, TRUE, answer,
+    Bool, TRUE, answer, changes,
     error::{code, from_io},
-    fail, opened, time,
+    fail, opened, sharing, time,
     wait::object,
 };
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     lock,
     object::Kind,
     path::{self, Drives},
+    rtl::path::{Full, full},
     teb, text,
 };
 use std::{
@@ -26,8 +27,6 @@ pub(crate) const INVALID_HANDLE_VALUE: usize = usize::MAX;
 const GENERIC_READ: u32 = 0x8000_0000;
 pub(crate) const GENERIC_WRITE: u32 = 0x4000_0000;
 pub(crate) const GENERIC_ALL: u32 = 0x1000_0000;
-const WRITE_DATA: u32 = 2;
-const APPEND_DATA: u32 = 4;
 const DIRECTORY: u32 = 0x10;
 pub(crate) const READONLY: u32 = 1;
 const ARCHIVE: u32 = 0x20;
@@ -46,10 +45,17 @@ pub(crate) fn host(path: &str) -> Result<String, u32> {
     path::to_host(path).filter(|p| !path.is_empty() && !p.contains('\0')).ok_or(code::PATH_NOT_FOUND)
 }
 
+const INVALID_NAME: u32 = 123;
+
+/// Whether no file can be called so.
+fn is_no_name(path: &str) -> bool {
+    path.trim_start_matches(r"\\?\").contains(['*', '?', '"', '<', '>', '|'])
+}
+
 /// Runs a host call on the host path of a guest path.
 pub(crate) fn on_path<R>(path: &str, f: impl FnOnce(String) -> std::io::Result<R>) -> Result<R, u32> {
-    if path.trim_start_matches(r"\\?\").contains(['*', '?', '"', '<', '>', '|']) {
-        return Err(123); // ERROR_INVALID_NAME
+    if is_no_name(path) {
+        return Err(INVALID_NAME);
     }
     let host = host(path)?;
     f(host.clone()).map_err(|e| match from_io(&e) {
@@ -84,7 +90,7 @@ fn options(access: u32, disposition: u32) -> Option<OpenOptions> {
         2 if creates => o.create(true).truncate(write),
         3 => &mut o,
         4 if creates => o.create(true),
-        5 if write => o.truncate(true),
+        5 if access & (GENERIC_WRITE | GENERIC_ALL) != 0 => o.truncate(true),
         1 | 2 | 4 => o.write(true).create(true).create_new(disposition == 1).truncate(disposition == 2),
         _ => return None,
     };
@@ -95,6 +101,7 @@ fn options(access: u32, disposition: u32) -> Option<OpenOptions> {
 #[derive(Clone, Copy)]
 pub(crate) struct Request {
     pub access: u32,
+    pub share: u32,
     pub disposition: u32,
     pub flags: u32,
 }
@@ -108,8 +115,14 @@ fn open_link(name: &str) -> Result<File, u32> {
 }
 
 pub(crate) fn open(name: &str, request: Request) -> Result<usize, u32> {
-    let Request { access, disposition, flags } = request;
+    let Request { access, share, disposition, flags } = request;
+    if options(access, disposition).is_none() {
+        return Err(code::INVALID_PARAMETER);
+    }
     let place = host(name)?;
+    if name.ends_with(['\\', '/']) && [1, 2, 4].contains(&disposition) && !Path::new(&place).is_dir() {
+        return Err(INVALID_NAME); // no file is called so
+    }
     let link = flags & OPEN_REPARSE_POINT != 0 && Path::new(&place).is_symlink();
     if flags & BACKUP_SEMANTICS == 0 && !link && Path::new(&place).is_dir() {
         return Err(code::ACCESS_DENIED); // folders are opened by those who say so
@@ -128,19 +141,34 @@ pub(crate) fn open(name: &str, request: Request) -> Result<usize, u32> {
     {
         return Err(code::ACCESS_DENIED);
     }
+    if existed && let Ok(m) = fs::metadata(&place) {
+        sharing::check(&m, access, share)?;
+    }
+    // A folder is opened to be looked at, whatever may be done to what is in it.
+    let folder = Path::new(&place).is_dir() && !link;
+    if folder && ![3, 4].contains(&disposition) {
+        return Err(if disposition == 1 { code::FILE_EXISTS } else { code::ACCESS_DENIED });
+    }
+    let options = if folder { OpenOptions::new().read(true).clone() } else { options };
     let file = if link { open_link(name) } else { on_path(name, |p| options.open(p)) };
     let file = file.map_err(|e| if e == code::ALREADY_EXISTS { code::FILE_EXISTS } else { e })?;
     if !existed && flags & READONLY != 0 {
         let rights = file.metadata().map(|m| m.permissions());
         let _ = rights.and_then(|mut rights| {
             rights.set_readonly(true);
-            file.set_permissions(rights)
+            changes::set_permissions_of(&file, rights)
         });
     }
     teb::set_last_error(if existed && [2, 4].contains(&disposition) { code::ALREADY_EXISTS } else { 0 });
     let objects = &teb::process().objects;
     let object = objects.make(Kind::File(file));
     object.opened.access.store(access, Relaxed);
+    object.opened.share.store(share, Relaxed);
+    if let Kind::File(file) = &object.kind
+        && let Ok(m) = file.metadata()
+    {
+        sharing::note(&m, &object);
+    }
     object.opened.overlapped.store(flags & OVERLAPPED != 0, Relaxed);
     object.opened.input.store(name.to_ascii_uppercase().ends_with("CONIN$"), Relaxed);
     if flags & DELETE_ON_CLOSE != 0 {
@@ -149,6 +177,22 @@ pub(crate) fn open(name: &str, request: Request) -> Result<usize, u32> {
     Ok(objects.add(object))
 }
 
+/// That the file behind a handle was opened for one of these.
+pub(crate) fn needs(handle: usize, any: u32) -> Result<(), u32> {
+    let object = object(handle)?;
+    match &object.kind {
+        Kind::File(_) if !object.opened.grants(&object.kind, any) => Err(code::ACCESS_DENIED),
+        Kind::File(_) => Ok(()),
+        _ => Err(code::INVALID_HANDLE),
+    }
+}
+
+/// What a file is opened for: its contents, more of them, what is said of it.
+pub(crate) const READ_DATA: u32 = 1;
+pub(crate) const WRITE_DATA: u32 = 2;
+pub(crate) const APPEND_DATA: u32 = 4;
+pub(crate) const WRITE_ATTRIBUTES: u32 = 0x100;
+
 pub(crate) fn or_invalid(result: Result<usize, u32>) -> usize {
     result.unwrap_or_else(|e| {
         fail(e);
@@ -156,32 +200,43 @@ pub(crate) fn or_invalid(result: Result<usize, u32>) -> usize {
     })
 }
 
+/// Who deletes a file when it is closed may delete it.
+fn with_delete(access: u32, flags: u32) -> u32 {
+    if flags & DELETE_ON_CLOSE == 0 { access } else { access | DELETE }
+}
+
 pub(crate) extern "win64" fn CreateFileW(
     name: Ptr<u16>,
     access: u32,
-    _share: u32,
+    share: u32,
     _security: usize,
     disposition: u32,
     flags: u32,
     _template: usize,
 ) -> usize {
-    or_invalid(open(&name.string(), Request { access, disposition, flags }))
+    or_invalid(open(
+        &name.string(),
+        Request { access: with_delete(access, flags), share, disposition, flags },
+    ))
 }
 
 extern "win64" fn CreateFileA(
     name: Ptr<u8>,
     access: u32,
-    _share: u32,
+    share: u32,
     _security: usize,
     disposition: u32,
     flags: u32,
     _template: usize,
 ) -> usize {
-    or_invalid(open(&name.string(), Request { access, disposition, flags }))
+    or_invalid(open(
+        &name.string(),
+        Request { access: with_delete(access, flags), share, disposition, flags },
+    ))
 }
 
 extern "win64" fn FlushFileBuffers(handle: usize) -> Bool {
-    answer(on_file(handle, File::sync_all))
+    answer(needs(handle, WRITE_DATA | APPEND_DATA).and_then(|()| on_file(handle, File::sync_all)))
 }
 
 /// Moves the place where the next read or write happens.
@@ -223,9 +278,11 @@ pub(crate) extern "win64" fn SetFilePointer(handle: usize, low: i32, high: Ptr<i
 }
 
 extern "win64" fn SetEndOfFile(handle: usize) -> Bool {
-    answer(on_file(handle, |f| {
-        let mut place = f;
-        f.set_len(place.stream_position()?)
+    answer(needs(handle, WRITE_DATA).and_then(|()| {
+        on_file(handle, |f| {
+            let mut place = f;
+            f.set_len(place.stream_position()?)
+        })
     }))
 }
 
@@ -374,7 +431,11 @@ pub(crate) fn delete(path: String) -> std::io::Result<()> {
     if fs::symlink_metadata(&path)?.permissions().readonly() {
         return Err(std::io::Error::from_raw_os_error(libc::EACCES));
     }
-    fs::remove_file(path)
+    let m = fs::metadata(&path);
+    if m.is_ok_and(|m| sharing::check(&m, DELETE, sharing::SHARE_ALL).is_err()) {
+        return Err(std::io::Error::from_raw_os_error(libc::EBUSY)); // somebody has it open who does not share that
+    }
+    changes::remove_file(path)
 }
 
 extern "win64" fn DeleteFileW(name: Ptr<u16>) -> Bool {
@@ -417,12 +478,36 @@ fn remove_folder(name: &str) -> Bool {
 
 const REPLACE_EXISTING: u32 = 1;
 
+/// A file gets the name as it is spelled, even where one has it that differs in case only; that may be the file itself.
 pub(crate) fn rename(from: &str, to: &str, flags: u32) -> Bool {
-    answer(host(to).and_then(|to| {
-        if flags & REPLACE_EXISTING == 0 && Path::new(&to).exists() {
+    if is_no_name(to) {
+        return fail(INVALID_NAME);
+    }
+    answer(host(to).and_then(|there| {
+        let there = Path::new(&there);
+        let spelled = path::without_dots(to).rsplit(['\\', '/', ':']).next().filter(|name| !name.is_empty());
+        let wanted = spelled.map_or(there.into(), |name| there.with_file_name(name));
+        let whole = |path: &Path| path.canonicalize().ok();
+        let own = host(from).ok().and_then(|from| whole(Path::new(&from)));
+        let itself = own.is_some() && own == whole(there);
+        if flags & REPLACE_EXISTING == 0 && !itself && there.exists() {
             return Err(code::ALREADY_EXISTS);
         }
-        on_path(from, |from| fs::rename(from, to))
+        for place in [own.as_deref(), Some(there)].into_iter().flatten() {
+            if let Ok(m) = fs::metadata(place) {
+                sharing::check(&m, DELETE, sharing::SHARE_ALL)?;
+            }
+        }
+        on_path(from, |from| {
+            if !itself {
+                changes::rename(&from, there)?;
+            }
+            if there == wanted {
+                Ok(())
+            } else {
+                changes::rename(if itself { Path::new(&from) } else { there }, wanted)
+            }
+        })
     }))
 }
 
@@ -493,21 +578,16 @@ extern "win64" fn GetTempPath<T: text::Text>(room: u32, to: Ptr<T>) -> u32 {
     len
 }
 
-/// Where the last part of a full path begins, in elements; `None` where it ends with a separator.
-fn last_part(full: &str) -> Option<usize> {
-    full.rfind('\\')
-        .map(|at| full[..=at].encode_utf16().count())
-        .filter(|&at| at < full.encode_utf16().count())
-}
-
 extern "win64" fn GetFullPathNameW(name: Ptr<u16>, room: u32, to: Ptr<u16>, part: Ptr<usize>) -> u32 {
     let name = name.string();
     if name.is_empty() {
         return 0;
     }
-    let full = teb::process().drives.absolute(&name);
-    part.put(last_part(&full).map_or(0, |n| to.at(n).addr()));
-    text::answer(&text::wide(&full), to, room)
+    let Full { path, name } = full(&name, &teb::process().drives.current());
+    let path = text::wide(&path);
+    let fits = path.len() < room as usize;
+    part.put(name.filter(|_| fits).map_or(0, |n| to.at(n).addr()));
+    text::answer(&path, to, room)
 }
 
 extern "win64" fn GetFullPathNameA(name: Ptr<u8>, room: u32, to: Ptr<u8>, part: Ptr<usize>) -> u32 {
@@ -515,9 +595,10 @@ extern "win64" fn GetFullPathNameA(name: Ptr<u8>, room: u32, to: Ptr<u8>, part: 
     if name.is_empty() {
         return 0;
     }
-    let full = teb::process().drives.absolute(&name);
-    part.put(full.rfind('\\').filter(|&n| n + 1 < full.len()).map_or(0, |n| to.at(n + 1).addr()));
-    text::answer(full.as_bytes(), to, room)
+    let Full { path, name } = full(&name, &teb::process().drives.current());
+    let last = name.and(path.rfind('\\')).filter(|_| path.len() < room as usize);
+    part.put(last.map_or(0, |n| to.at(n + 1).addr()));
+    text::answer(path.as_bytes(), to, room)
 }
 
 extern "win64" fn AreFileApisANSI() -> Bool {

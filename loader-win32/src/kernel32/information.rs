@@ -1,7 +1,7 @@
 //! What an open file says of itself, and what may be changed in it, class by class.
 
 use super::{
-    Bool, answer,
+    Bool, answer, changes,
     error::{code, from_io},
     file::{self, DELETE, GENERIC_ALL, attributes, from_windows, times},
     opened::{self, doom},
@@ -250,13 +250,13 @@ fn set_basic(file: &File, from: Ptr<u8>) -> Result<(), u32> {
     if let Some(written) = time(2)? {
         given = given.set_modified(written);
     }
-    file.set_times(given).map_err(|e| from_io(&e))?;
+    changes::set_times(file, given).map_err(|e| from_io(&e))?;
     match from.cast::<u32>().at(8).get() {
         0 => Ok(()),
         attributes => {
             let mut rights = file.metadata().map_err(|e| from_io(&e))?.permissions();
             rights.set_readonly(attributes & file::READONLY != 0);
-            file.set_permissions(rights).map_err(|e| from_io(&e))
+            changes::set_permissions_of(file, rights).map_err(|e| from_io(&e))
         }
     }
 }
@@ -283,7 +283,7 @@ fn dispose(object: &Object, file: &File, flags: u32) -> Result<(), u32> {
         doom(object, Some(path));
         return Ok(());
     }
-    let gone = if m.is_dir() { fs::remove_dir(&path) } else { fs::remove_file(&path) };
+    let gone = if m.is_dir() { fs::remove_dir(&path) } else { changes::remove_file(&path) };
     gone.map_err(|e| from_io(&e))
 }
 
@@ -311,7 +311,7 @@ fn rename(object: &Object, from: Ptr<u8>, len: usize, replaces: bool) -> Result<
     if !replaces && Path::new(&to).exists() {
         return Err(code::ALREADY_EXISTS);
     }
-    fs::rename(&own, to).map_err(|e| from_io(&e))
+    changes::rename(&own, to).map_err(|e| from_io(&e))
 }
 
 /// How long a class's structure is at least; `None` for one that nothing can be set by.

@@ -4,10 +4,12 @@
 
 pub(crate) mod atom;
 pub(crate) mod calls;
+pub(crate) mod changes;
 pub(crate) mod child;
 pub(crate) mod code;
 pub(crate) mod console;
 pub(crate) mod control;
+pub(crate) mod copy;
 pub(crate) mod datafile;
 pub(crate) mod dates;
 pub(crate) mod delay;
@@ -35,12 +37,14 @@ pub(crate) mod pool;
 pub(crate) mod pool_functions;
 pub(crate) mod port;
 pub(crate) mod processors;
+pub(crate) mod profile;
 pub(crate) mod psapi;
 pub(crate) mod queues;
 pub(crate) mod resource;
 pub(crate) mod screen;
 pub(crate) mod search;
 pub(crate) mod section;
+pub(crate) mod sharing;
 pub(crate) mod space;
 pub(crate) mod strings;
 pub(crate) mod suspend;
@@ -57,6 +61,7 @@ pub(crate) mod transfer;
 pub(crate) mod tree;
 pub(crate) mod volume;
 pub(crate) mod wait;
+pub(crate) mod zones;
 
 use loader_core::HostTable;
 
@@ -76,6 +81,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     crate::jump::KERNEL32,
     console::TABLE,
     control::TABLE,
+    copy::TABLE,
     dates::TABLE,
     delay::TABLE,
     environment::TABLE,
@@ -100,6 +106,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     module::TABLE,
     named::TABLE,
     old_files::TABLE,
+    profile::TABLE,
     psapi::TABLE,
     queues::TABLE,
     pictures::TABLE,
@@ -127,6 +134,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     tree::TABLE,
     volume::TABLE,
     wait::TABLE,
+    zones::TABLE,
 ];
 
 /// Fails with an error number.

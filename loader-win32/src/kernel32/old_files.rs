@@ -2,10 +2,11 @@
 //! here and there, replacing a file by another, the streams of a file.
 
 use super::{
-    Bool, FALSE, answer,
+    Bool, FALSE, answer, changes,
     error::code,
     fail,
     file::{CreateFileW, Request, Search, SetFilePointer, host, on_file, on_path, open, or_invalid},
+    sharing::{SHARE_ALL, SHARE_READ, SHARE_WRITE},
     transfer::{Overlapped, finish, read, write},
     wait::{CloseHandle, object},
 };
@@ -28,6 +29,17 @@ fn access(mode: u32) -> Option<u32> {
     [GENERIC_READ, GENERIC_WRITE, GENERIC_READ | GENERIC_WRITE].get(mode as usize & 3).copied()
 }
 
+/// The shares of `OF_SHARE_EXCLUSIVE`, `OF_SHARE_DENY_WRITE` and `OF_SHARE_DENY_READ`; otherwise everything is shared that these
+/// functions can do.
+fn shares(mode: u32) -> u32 {
+    match mode & 0x70 {
+        0x10 => 0,
+        0x20 => SHARE_READ,
+        0x30 => SHARE_WRITE,
+        _ => SHARE_READ | SHARE_WRITE,
+    }
+}
+
 /// A handle as these functions have it.
 fn short(handle: usize) -> i32 {
     handle as i32 // handles are small numbers, and the one that is none is -1
@@ -42,13 +54,14 @@ extern "win64" fn _lopen(name: Ptr<u8>, mode: u32) -> i32 {
         fail(code::INVALID_PARAMETER);
         return HFILE_ERROR;
     };
-    short(or_invalid(open(&u8::string(name), Request { access, disposition: OPEN_EXISTING, flags: 0 })))
+    let request = Request { access, share: shares(mode), disposition: OPEN_EXISTING, flags: 0 };
+    short(or_invalid(open(&u8::string(name), request)))
 }
 
 extern "win64" fn _lcreat(name: Ptr<u8>, attributes: u32) -> i32 {
     const KEPT: u32 = 7; // read only, hidden, of the system
     let access = GENERIC_READ | GENERIC_WRITE;
-    let request = Request { access, disposition: CREATE_ALWAYS, flags: attributes & KEPT };
+    let request = Request { access, share: SHARE_ALL, disposition: CREATE_ALWAYS, flags: attributes & KEPT };
     short(or_invalid(open(&u8::string(name), request)))
 }
 
@@ -127,7 +140,7 @@ extern "win64" fn OpenFile(name: Ptr<u8>, out: Ptr<Description>, mode: u32) -> i
     }
     let opened = |disposition| {
         let access = access(mode).ok_or(code::INVALID_PARAMETER)?;
-        open(&full, Request { access, disposition, flags: 0 })
+        open(&full, Request { access, share: shares(mode), disposition, flags: 0 })
     };
     let done = match () {
         () if !known || name.is_empty() => Err(if known { code::FILE_NOT_FOUND } else { BUFFER_OVERFLOW }),
@@ -162,7 +175,7 @@ fn pages(
     overlapped: Ptr<Overlapped>,
     one: impl Fn(Ptr<u8>, u32, u64) -> Result<usize, u32>,
 ) -> Result<usize, u32> {
-    if overlapped.is_null() || segments.is_null() || len % PAGE != 0 {
+    if overlapped.is_null() || segments.is_null() || !len.is_multiple_of(PAGE) {
         return Err(code::INVALID_PARAMETER);
     }
     let start = overlapped.get().offset();
@@ -220,9 +233,9 @@ fn replace(name: &str, by: &str, backup: Option<&str>) -> Result<(), u32> {
         if Path::new(&backup).metadata().is_ok_and(|m| m.permissions().readonly()) {
             return Err(UNABLE_TO_REMOVE_REPLACED);
         }
-        on_path(name, |path| fs::rename(path, backup)).map_err(|_| UNABLE_TO_REMOVE_REPLACED)?;
+        on_path(name, |path| changes::rename(path, backup)).map_err(|_| UNABLE_TO_REMOVE_REPLACED)?;
     }
-    fs::rename(new, old.0).map_err(|e| super::error::from_io(&e))
+    changes::rename(new, old.0).map_err(|e| super::error::from_io(&e))
 }
 
 extern "win64" fn ReplaceFile<T: Text>(

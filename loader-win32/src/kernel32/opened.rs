@@ -1,8 +1,10 @@
 //! What was said about an open file since it was opened: where its completions go, whether its name goes with it, how far
 //! its folder was read.
 
+use super::changes;
 use crate::{
     lock,
+    nt::types,
     object::{Kind, Object},
     teb,
 };
@@ -30,6 +32,8 @@ pub(crate) enum Told {
 pub(crate) struct Opened {
     /// The rights that it was opened with, as they were asked for.
     pub access: AtomicU32,
+    /// What it lets others do: see `sharing`.
+    pub share: AtomicU32,
     /// It was opened for transfers that may be pending.
     pub overlapped: AtomicBool,
     /// It is a console's input, and not its screen.
@@ -55,8 +59,13 @@ impl Opened {
     /// Nobody has it open any more.
     pub(crate) fn end(&self) {
         if let Some(path) = lock(&self.doomed).take() {
-            let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)); // whoever was quicker
+            let _ = changes::remove_file(&path).or_else(|_| fs::remove_dir(&path)); // whoever was quicker
         }
+    }
+
+    /// Whether it was opened with one of these rights, by whatever name.
+    pub(crate) fn grants(&self, file: &Kind, any: u32) -> bool {
+        types::of(file).granted(self.access.load(Relaxed)) & any != 0
     }
 
     /// Whether it was opened with one of these rights.

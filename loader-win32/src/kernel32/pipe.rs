@@ -148,6 +148,22 @@ extern "win64" fn WaitNamedPipeW() -> Bool {
     fail(code::FILE_NOT_FOUND)
 }
 
+/// Mailslots are pipes of messages by another name: there are none either.
+extern "win64" fn GetMailslotInfo(
+    handle: usize,
+    _most: Ptr<u32>,
+    _next: Ptr<u32>,
+    _count: Ptr<u32>,
+    _time: Ptr<u32>,
+) -> Bool {
+    let _ = handle;
+    fail(code::INVALID_HANDLE)
+}
+
+extern "win64" fn SetMailslotInfo(handle: usize, _time: u32) -> Bool {
+    GetMailslotInfo(handle, Ptr::NULL, Ptr::NULL, Ptr::NULL, Ptr::NULL)
+}
+
 /// Only the end that was made with a name can do this.
 extern "win64" fn not_a_server(handle: usize) -> Bool {
     answer(of_pipe(handle, |_| Ok(())).and(Err(INVALID_FUNCTION)))
@@ -158,6 +174,7 @@ table! {
     pub(crate) TABLE:
         SetNamedPipeHandleState, GetNamedPipeHandleStateA, GetNamedPipeHandleStateW, GetNamedPipeInfo, PeekNamedPipe,
         CreateNamedPipeA = CreateNamedPipeW, CreateNamedPipeW, WaitNamedPipeA = WaitNamedPipeW, WaitNamedPipeW,
+        CreateMailslotA = CreateNamedPipeW, CreateMailslotW = CreateNamedPipeW, GetMailslotInfo, SetMailslotInfo,
         ConnectNamedPipe = not_a_server, DisconnectNamedPipe = not_a_server,
         GetNamedPipeClientProcessId = not_a_server, GetNamedPipeServerProcessId = not_a_server
 }

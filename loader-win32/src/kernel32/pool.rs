@@ -676,6 +676,17 @@ fn make(job: Job) {
     teb::process().pool.finished(job.item, job.pool);
 }
 
+/// Calls a function of the guest's that is told how far a copy came.
+pub(crate) fn call_progress(function: usize, arguments: [usize; 9]) -> u32 {
+    type Progress =
+        unsafe extern "win64" fn(usize, usize, usize, usize, u32, u32, usize, usize, usize) -> u32;
+    // SAFETY: the guest passed a function of these arguments.
+    let function = unsafe { std::mem::transmute::<usize, Progress>(function) };
+    let [a, b, c, d, e, f, g, h, i] = arguments;
+    // SAFETY: as above; the caller holds nothing but handles.
+    unsafe { function(a, b, c, d, e as u32, f as u32, g, h, i) }
+}
+
 /// Calls a function of the guest's.
 pub(crate) fn call(function: usize, [a, b, c, d, e, f]: [usize; 6]) {
     // SAFETY: the guest passed a function of these arguments, or of fewer, and its library is still loaded.

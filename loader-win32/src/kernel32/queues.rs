@@ -55,10 +55,9 @@ extern "win64" fn CreateTimerQueueTimer(
     TRUE
 }
 
-/// A timer of one time that is over stays so.
-extern "win64" fn ChangeTimerQueueTimer(queue: usize, timer: usize, due: u32, period: u32) -> Bool {
+/// A timer of one time that is over stays so. Timers are known by their numbers, whatever queue is named.
+extern "win64" fn ChangeTimerQueueTimer(_queue: usize, timer: usize, due: u32, period: u32) -> Bool {
     let pool = &teb::process().pool;
-    let _ = queue; // timers are known by their numbers
     answer(match pool.has(timer, Style::Timer, 0) {
         false => Err(code::INVALID_HANDLE),
         true if !pool.is_set(timer) => Ok(()),
@@ -71,8 +70,7 @@ fn end(items: &[usize], done: usize) -> Bool {
     if teb::process().pool.end(items, done) { TRUE } else { fail(IO_PENDING) }
 }
 
-extern "win64" fn DeleteTimerQueueTimer(queue: usize, timer: usize, done: usize) -> Bool {
-    let _ = queue; // timers are known by their numbers
+extern "win64" fn DeleteTimerQueueTimer(_queue: usize, timer: usize, done: usize) -> Bool {
     match teb::process().pool.has(timer, Style::Timer, 0) {
         true => end(&[timer], done),
         false => fail(code::INVALID_HANDLE),

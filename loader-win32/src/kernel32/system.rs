@@ -424,6 +424,34 @@ extern "win64" fn GetComputerNameW(to: Ptr<u16>, len: Ptr<u32>) -> Bool {
     name(&text::wide(&computer_name()), to, len)
 }
 
+/// The kinds of names: short, of the host, of its domain, and both; then the same of the machine alone. The machine is in no
+/// domain. How much room is needed comes back with its zero, how long the name is without.
+fn name_of_kind<T: text::Text>(kind: u32, to: Ptr<T>, len: Ptr<u32>) -> Bool {
+    let text = match kind {
+        0 | 4 => T::of(&computer_name().to_uppercase()),
+        1 | 3 | 5 | 7 => T::of(&computer_name()),
+        2 | 6 => Vec::new(),
+        _ => return fail(code::INVALID_PARAMETER),
+    };
+    if len.is_null() || to.is_null() && len.get() != 0 {
+        return fail(code::INVALID_PARAMETER);
+    }
+    if text.len() >= len.get() as usize {
+        len.set(length(text.len() + 1));
+        return fail(code::MORE_DATA);
+    }
+    len.set(text::answer(&text, to, len.get()));
+    TRUE
+}
+
+extern "win64" fn GetComputerNameExA(kind: u32, to: Ptr<u8>, len: Ptr<u32>) -> Bool {
+    name_of_kind(kind, to, len)
+}
+
+extern "win64" fn GetComputerNameExW(kind: u32, to: Ptr<u16>, len: Ptr<u32>) -> Bool {
+    name_of_kind(kind, to, len)
+}
+
 /// A Windows folder that exists nowhere: nothing of Windows is installed here.
 extern "win64" fn GetSystemDirectoryW(to: Ptr<u16>, room: u32) -> u32 {
     text::answer(&text::wide(SYSTEM_FOLDER), to, room)
@@ -481,7 +509,7 @@ table! {
         GetSystemInfo, GetNativeSystemInfo = GetSystemInfo, IsProcessorFeaturePresent, GetVersionExW, GetVersionExA, GetProductInfo, GetVersion,
         VerSetConditionMask, VerifyVersionInfoA, VerifyVersionInfoW, GetPhysicallyInstalledSystemMemory, GlobalMemoryStatus, GlobalMemoryStatusEx,
         OpenProcess, ExitProcess, GetPriorityClass, IsDebuggerPresent, CheckRemoteDebuggerPresent, IsWow64Process, GetComputerNameA,
-        GetComputerNameW,
+        GetComputerNameW, GetComputerNameExA, GetComputerNameExW,
         GetSystemDirectoryW, GetSystemDirectoryA, GetWindowsDirectoryW, GetSystemWindowsDirectoryW = GetWindowsDirectoryW,
         GetWindowsDirectoryA, GetSystemWindowsDirectoryA = GetWindowsDirectoryA, SetErrorMode, GetErrorMode, GetSystemTimes
 }

@@ -97,7 +97,9 @@ extern "win64" fn SetThreadDescription(handle: usize, text: Ptr<u16>) -> u32 {
         if text.len() * 2 > usize::from(u16::MAX) {
             return Err(status::NAME_TOO_LONG);
         }
-        object.thread().map(|t| *lock(&t.facts.description) = text);
+        if let Some(thread) = object.thread() {
+            *lock(&thread.facts.description) = text;
+        }
         Ok(())
     }))
 }
@@ -179,14 +181,14 @@ fn from_nt(mode: u32) -> u32 {
 }
 
 extern "win64" fn GetThreadErrorMode() -> u32 {
-    from_nt(teb::own(|own| own.error_mode.get()))
+    from_nt(teb::with(|t| t.error_mode.get()))
 }
 
 extern "win64" fn SetThreadErrorMode(mode: u32, before: Ptr<u32>) -> Bool {
     if from_nt(to_nt(mode)) != mode {
         return fail(code::INVALID_PARAMETER);
     }
-    before.put(from_nt(teb::own(|own| own.error_mode.replace(to_nt(mode)))));
+    before.put(from_nt(teb::with(|t| t.error_mode.replace(to_nt(mode)))));
     TRUE
 }
 

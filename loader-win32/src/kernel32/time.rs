@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Seconds from 1601, where Windows' time begins, to 1970.
 const FROM_1601: i64 = 11_644_473_600;
 /// Windows counts in hundreds of nanoseconds.
-const PER_SECOND: i64 = 10_000_000;
+pub(crate) const PER_SECOND: i64 = 10_000_000;
 const PER_DAY: i64 = 86_400 * PER_SECOND;
 
 /// Now, as Windows counts it.
@@ -68,11 +68,14 @@ extern "win64" fn GetTickCount64() -> u64 {
     ticks() / 10_000
 }
 
-extern "win64" fn GetTickCount() -> u32 {
+pub(crate) extern "win64" fn GetTickCount() -> u32 {
     GetTickCount64() as u32 // wraps after 49.7 days, as documented
 }
 
-extern "win64" fn QueryUnbiasedInterruptTime(out: Ptr<u64>) -> Bool {
+pub(crate) extern "win64" fn QueryUnbiasedInterruptTime(out: Ptr<u64>) -> Bool {
+    if out.is_null() {
+        return fail(code::INVALID_PARAMETER);
+    }
     out.put(ticks());
     TRUE
 }
@@ -151,7 +154,7 @@ extern "win64" fn GetSystemTime(out: Ptr<SystemTime>) {
 }
 
 /// How many seconds local time is ahead of universal time, at a moment.
-fn offset(time: i64) -> i64 {
+pub(crate) fn offset(time: i64) -> i64 {
     crate::crt::time::offset(to_unix(time).0)
 }
 
@@ -201,66 +204,12 @@ extern "win64" fn CompareFileTime(one: Ptr<i64>, other: Ptr<i64>) -> i32 {
     one.get().cmp(&other.get()) as i32
 }
 
-/// In the host's zone, with the offset that its zone file gives for that moment; a zone of the caller's is not looked at.
-extern "win64" fn SystemTimeToTzSpecificLocalTime(
-    _zone: usize,
-    from: Ptr<SystemTime>,
-    out: Ptr<SystemTime>,
-) -> Bool {
-    let local = from_system_time(&from.get()).and_then(|t| to_system_time(t + offset(t) * PER_SECOND));
-    match local {
-        Some(t) => {
-            out.put(t);
-            TRUE
-        }
-        None => fail(code::INVALID_PARAMETER),
-    }
-}
-
-/// `TIME_ZONE_INFORMATION`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Zone {
-    bias: i32,
-    name: [u16; 32],
-    standard: SystemTime,
-    standard_bias: i32,
-    daylight_name: [u16; 32],
-    daylight: SystemTime,
-    daylight_bias: i32,
-}
-
-/// The offset of now, without rules for daylight saving ("unknown", 0).
-extern "win64" fn GetTimeZoneInformation(out: Ptr<Zone>) -> u32 {
-    let bias = i32::try_from(-offset(file_time()) / 60).unwrap_or(0);
-    let none = SystemTime::default();
-    out.put(Zone {
-        bias,
-        name: [0; 32],
-        standard: none,
-        standard_bias: 0,
-        daylight_name: [0; 32],
-        daylight: none,
-        daylight_bias: 0,
-    });
-    0
-}
-
-/// `DYNAMIC_TIME_ZONE_INFORMATION`: the same, and after it the key under which a registry would have the zone's rules.
-extern "win64" fn GetDynamicTimeZoneInformation(out: Ptr<Zone>) -> u32 {
-    const KEY: usize = 128;
-    out.at(1).cast::<[u16; KEY]>().put([0; KEY]);
-    out.at(1).cast::<u16>().at(KEY).cast::<u32>().put(1); // no rules that change from year to year
-    GetTimeZoneInformation(out)
-}
-
 table! {
     /// Time.
     pub(crate) TABLE:
         GetSystemTimeAsFileTime, GetSystemTimePreciseAsFileTime = GetSystemTimeAsFileTime, QueryPerformanceCounter,
         QueryPerformanceFrequency, GetTickCount64, GetTickCount, QueryUnbiasedInterruptTime, GetSystemTime, GetLocalTime,
-        FileTimeToSystemTime, SystemTimeToFileTime, FileTimeToLocalFileTime, LocalFileTimeToFileTime, CompareFileTime,
-        SystemTimeToTzSpecificLocalTime, GetTimeZoneInformation, GetDynamicTimeZoneInformation
+        FileTimeToSystemTime, SystemTimeToFileTime, FileTimeToLocalFileTime, LocalFileTimeToFileTime, CompareFileTime
 }
 
 #[cfg(test)]

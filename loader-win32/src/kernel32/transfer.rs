@@ -5,7 +5,7 @@ use super::{
     Bool, FALSE, TRUE, answer,
     error::{code, from_os},
     fail,
-    file::on_file,
+    file::{APPEND_DATA, READ_DATA, WRITE_DATA, needs, on_file},
     named::SetEvent,
     opened::{SKIP_PORT_ON_SUCCESS, Told},
     pool::Transfer,
@@ -27,8 +27,6 @@ use std::{
 
 const STATUS_PENDING: u64 = 0x103;
 const STATUS_END_OF_FILE: u64 = 0xc000_0011;
-const FILE_READ_DATA: u32 = 1;
-const FILE_WRITE_DATA: u32 = 2;
 const NO_DATA: u32 = 232;
 
 /// `OVERLAPPED`: what is read or written at a place of the caller's choice is done when the call returns.
@@ -61,8 +59,33 @@ fn at_place(result: io::Result<usize>, otherwise: impl FnOnce() -> io::Result<us
     }
 }
 
+/// Whether memory that the guest allocated itself cannot be had for a transfer: it is not there, or may not be read, or
+/// written to. Of other memory this is found out when it is used.
+fn refuses(at: Ptr<u8>, len: u32, writes: bool) -> bool {
+    const COMMITTED: u32 = 0x1000;
+    const WRITABLE: u32 = 0xcc;
+    const READABLE: u32 = WRITABLE | 0x22;
+    const GUARD: u32 = 0x100;
+    let memory = &teb::process().memory;
+    let mut page = at.addr() as u64;
+    let end = page.saturating_add(len.into());
+    while page < end && memory.has(page) {
+        let info = memory.query(page);
+        let wanted = if writes { WRITABLE } else { READABLE };
+        if info.state != COMMITTED || info.protect & GUARD != 0 || info.protect & wanted == 0 {
+            return true;
+        }
+        page = info.base.saturating_add(info.size.max(1));
+    }
+    false
+}
+
 /// Reads, at a place or where the file stands; nothing at all means that the file ends here.
 pub(crate) fn read(handle: usize, to: Ptr<u8>, len: u32, offset: Option<u64>) -> Result<usize, u32> {
+    needs(handle, READ_DATA)?;
+    if len != 0 && (to.is_null() || refuses(to, len, true)) {
+        return Err(code::NOACCESS);
+    }
     let mut buffer = vec![0; len as usize];
     let (n, pipe) = on_file(handle, |f| {
         let mut file = f;
@@ -82,6 +105,11 @@ pub(crate) fn read(handle: usize, to: Ptr<u8>, len: u32, offset: Option<u64>) ->
 
 /// Writes all of it, at a place or where the file stands.
 pub(crate) fn write(handle: usize, from: Ptr<u8>, len: u32, offset: Option<u64>) -> Result<usize, u32> {
+    const INVALID_USER_BUFFER: u32 = 1784;
+    needs(handle, WRITE_DATA | APPEND_DATA)?;
+    if len != 0 && (from.is_null() || refuses(from, len, false)) {
+        return Err(INVALID_USER_BUFFER);
+    }
     let bytes = from.slice(len as usize);
     on_file(handle, |f| {
         let mut file = f;
@@ -296,7 +324,7 @@ extern "win64" fn CreatePipe(
     answer(pipe.map_err(|e| from_os(e.raw_os_error())).map(|(reader, writer)| {
         let objects = &teb::process().objects;
         let inherit = !security.is_null() && security.get().inherit != FALSE;
-        for (out, end, access) in [(read, reader, FILE_READ_DATA), (write, writer, FILE_WRITE_DATA)] {
+        for (out, end, access) in [(read, reader, READ_DATA), (write, writer, WRITE_DATA)] {
             let object: std::sync::Arc<Object> = objects.make(Kind::File(File::from(end)));
             object.opened.access.store(access, Relaxed);
             let handle = objects.add(object);

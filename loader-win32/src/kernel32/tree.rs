@@ -1,10 +1,13 @@
 //! What is done to the tree of files by name: copies, moves, attributes, names that are free, searches for a file.
 
 use super::{
-    Bool, FALSE, answer,
+    Bool, answer, changes,
     error::code,
     fail,
-    file::{CreateFileW, NOT_A_FOLDER, READONLY, from_windows, host, on_file, on_path, rename},
+    file::{
+        CreateFileW, NOT_A_FOLDER, READONLY, WRITE_ATTRIBUTES, from_windows, host, needs, on_file, on_path,
+        rename,
+    },
 };
 use crate::{guest::Ptr, teb, text};
 use std::{
@@ -36,29 +39,12 @@ extern "win64" fn CreateFile2(
         fail(code::INVALID_PARAMETER);
         return usize::MAX;
     }
-    let flags = extended.map_or(0, |extended| extended.attributes | extended.flags);
+    let flags = extended.map_or(0, |extended| extended.attributes & 0x7_ffff | extended.flags);
     CreateFileW(name, access, share, 0, disposition, flags, 0)
 }
 
 fn exists(name: &str) -> bool {
     host(name).is_ok_and(|path| Path::new(&path).exists())
-}
-
-fn copy(from: &str, to: &str, refuse: bool) -> Bool {
-    answer(host(to).and_then(|target| {
-        if refuse && Path::new(&target).exists() {
-            return Err(code::FILE_EXISTS);
-        }
-        on_path(from, |source| fs::copy(source, target)).map(drop)
-    }))
-}
-
-extern "win64" fn CopyFileA(from: Ptr<u8>, to: Ptr<u8>, refuse: Bool) -> Bool {
-    copy(&from.string(), &to.string(), refuse != FALSE)
-}
-
-extern "win64" fn CopyFileW(from: Ptr<u16>, to: Ptr<u16>, refuse: Bool) -> Bool {
-    copy(&from.string(), &to.string(), refuse != FALSE)
 }
 
 extern "win64" fn MoveFileA(from: Ptr<u8>, to: Ptr<u8>) -> Bool {
@@ -74,7 +60,7 @@ extern "win64" fn CreateHardLinkW(name: Ptr<u16>, existing: Ptr<u16>, _security:
 }
 
 fn link(name: &str, existing: &str) -> Bool {
-    answer(host(name).and_then(|name| on_path(existing, |existing| fs::hard_link(existing, name))))
+    answer(host(name).and_then(|name| on_path(existing, |existing| changes::hard_link(existing, name))))
 }
 
 /// Of the attributes the host keeps one: that nobody may write.
@@ -82,7 +68,7 @@ fn set_attributes(name: &str, attributes: u32) -> Bool {
     answer(on_path(name, |path| {
         let mut rights = fs::metadata(&path)?.permissions();
         rights.set_readonly(attributes & READONLY != 0);
-        fs::set_permissions(path, rights)
+        changes::set_permissions(path, rights)
     }))
 }
 
@@ -99,11 +85,13 @@ extern "win64" fn SetFileTime(handle: usize, _created: Ptr<i64>, read: Ptr<i64>,
     let given = |time: Ptr<i64>| {
         (!time.is_null()).then(|| time.get()).filter(|time| ![0, -1].contains(time)).and_then(from_windows)
     };
-    answer(on_file(handle, |file| {
-        let times = FileTimes::new();
-        let times = given(read).map_or(times, |at| times.set_accessed(at));
-        let times = given(written).map_or(times, |at| times.set_modified(at));
-        file.set_times(times)
+    answer(needs(handle, WRITE_ATTRIBUTES).and_then(|()| {
+        on_file(handle, |file| {
+            let times = FileTimes::new();
+            let times = given(read).map_or(times, |at| times.set_accessed(at));
+            let times = given(written).map_or(times, |at| times.set_modified(at));
+            changes::set_times(file, times)
+        })
     }))
 }
 
@@ -234,7 +222,7 @@ extern "win64" fn GetLongPathName<T: text::Text>(name: Ptr<T>, to: Ptr<T>, room:
 table! {
     /// Files by name.
     pub(crate) TABLE:
-        CreateFile2, CopyFileA, CopyFileW, MoveFileA, CreateHardLinkA, CreateHardLinkW, SetFileAttributesA, SetFileAttributesW, SetFileTime,
+        CreateFile2, MoveFileA, CreateHardLinkA, CreateHardLinkW, SetFileAttributesA, SetFileAttributesW, SetFileTime,
         GetTempFileNameA, GetTempFileNameW, SearchPathA, SearchPathW, GetLongPathNameA = GetLongPathName::<u8>,
         GetLongPathNameW = GetLongPathName::<u16>, GetShortPathNameA = GetLongPathName::<u8>,
         GetShortPathNameW = GetLongPathName::<u16>

@@ -12,9 +12,8 @@ use crate::{
     text::{self, Text},
 };
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{Read, Seek, SeekFrom},
-    path::Path,
 };
 
 /// The one drive, with its colon.
@@ -89,29 +88,6 @@ extern "win64" fn CreateSymbolicLink<T: Text>(name: Ptr<T>, target: Ptr<T>, flag
     answer(symbolic(&T::string(name), &T::string(target), flags)) as u8
 }
 
-const COPY_FAIL_IF_EXISTS: u32 = 1;
-const REQUEST_ABORTED: u32 = 1235;
-
-/// A copy in one go: nobody is told how far it came. One that was called off before it began is none.
-extern "win64" fn CopyFileEx<T: Text>(
-    from: Ptr<T>,
-    to: Ptr<T>,
-    _progress: usize,
-    _data: usize,
-    cancelled: Ptr<Bool>,
-    flags: u32,
-) -> Bool {
-    if !cancelled.is_null() && cancelled.get() != 0 {
-        return fail(REQUEST_ABORTED);
-    }
-    answer(host(&T::string(to)).and_then(|target| {
-        if flags & COPY_FAIL_IF_EXISTS != 0 && Path::new(&target).exists() {
-            return Err(code::FILE_EXISTS);
-        }
-        on_path(&T::string(from), |source| fs::copy(source, target)).map(drop)
-    }))
-}
-
 const BINARY_32: u32 = 0;
 const BINARY_DOS: u32 = 1;
 const BINARY_64: u32 = 6;
@@ -148,5 +124,5 @@ table! {
     /// Drives and links.
     pub(crate) TABLE:
         GetLogicalDrives, GetLogicalDriveStringsA = GetLogicalDriveStrings::<u8>, GetLogicalDriveStringsW = GetLogicalDriveStrings::<u16>, QueryDosDeviceA = QueryDosDevice::<u8>, QueryDosDeviceW = QueryDosDevice::<u16>,
-        CreateSymbolicLinkA = CreateSymbolicLink::<u8>, CreateSymbolicLinkW = CreateSymbolicLink::<u16>, CopyFileExA = CopyFileEx::<u8>, CopyFileExW = CopyFileEx::<u16>, GetBinaryTypeA = GetBinaryType::<u8>, GetBinaryTypeW = GetBinaryType::<u16>
+        CreateSymbolicLinkA = CreateSymbolicLink::<u8>, CreateSymbolicLinkW = CreateSymbolicLink::<u16>,  GetBinaryTypeA = GetBinaryType::<u8>, GetBinaryTypeW = GetBinaryType::<u16>
 }

@@ -11,7 +11,7 @@ use crate::{
     },
     rtl::counted::Text,
     teb,
-    text::{length, wide, wide_z},
+    text::{length, wide_z},
 };
 
 /// A time as NT has it, in milliseconds from now: a negative one counts from now, none is without end.
@@ -66,18 +66,6 @@ extern "win64" fn RtlSetCurrentDirectory_U(name: Ptr<Text>) -> u32 {
     set_current(&name.get().string()).map_or_else(status::of, |()| SUCCESS)
 }
 
-extern "win64" fn RtlGetFullPathName_U(name: Ptr<u16>, room: u32, to: Ptr<u16>, part: Ptr<usize>) -> u32 {
-    let name = name.string();
-    if name.is_empty() {
-        return 0;
-    }
-    let full = teb::process().drives.absolute(&name);
-    let done = give(&full, room, to);
-    let last = full.rfind('\\').map(|at| wide(&full[..=at]).len()).filter(|&n| n < wide(&full).len());
-    part.put(last.filter(|_| done < room).map_or(0, |n| to.at(n).addr()));
-    done
-}
-
 table! {
     /// What KERNEL32 has too.
     pub(crate) TABLE:
@@ -85,5 +73,5 @@ table! {
         NtWaitForSingleObject, ZwWaitForSingleObject = NtWaitForSingleObject, RtlGetSystemTimePrecise,
         RtlQueryPerformanceCounter = QueryPerformanceCounter, RtlQueryPerformanceFrequency = QueryPerformanceFrequency,
         RtlExitUserProcess = ExitProcess,
-        RtlGetCurrentDirectory_U, RtlSetCurrentDirectory_U, RtlGetFullPathName_U
+        RtlGetCurrentDirectory_U, RtlSetCurrentDirectory_U
 }

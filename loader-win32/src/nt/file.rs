@@ -93,7 +93,7 @@ const OVERWRITTEN: u64 = 3;
 const SUPERSEDED: u64 = 0;
 
 /// Opens or makes a file or folder.
-fn create(name: &str, access: u32, disposition: u32, options: u32) -> Result<(usize, u64), u32> {
+fn create(name: &str, access: u32, share: u32, disposition: u32, options: u32) -> Result<(usize, u64), u32> {
     // As `CreateFile` counts: create always, open existing, create new, open always, truncate existing, create always.
     let usual = *[2, 3, 1, 4, 5, 2].get(disposition as usize).ok_or(status::INVALID_PARAMETER)?;
     let place = file::host(name).map_err(status::of)?;
@@ -114,6 +114,7 @@ fn create(name: &str, access: u32, disposition: u32, options: u32) -> Result<(us
     let access = if access & MAXIMUM_ALLOWED != 0 { access | file::GENERIC_ALL } else { access };
     let as_folder = options & DIRECTORY_FILE != 0 || folder;
     let request = Request {
+        share,
         // A folder is opened to be looked at, whatever else may be done to what is in it.
         access: if as_folder { access & !(file::GENERIC_WRITE | file::GENERIC_ALL | 6) } else { access },
         disposition: if options & DIRECTORY_FILE != 0 { 3 } else { usual },
@@ -140,7 +141,7 @@ extern "win64" fn NtCreateFile(
     outcome: Ptr<Outcome>,
     _size: Ptr<i64>,
     _file_attributes: u32,
-    _share: u32,
+    share: u32,
     disposition: u32,
     options: u32,
     _extended: usize,
@@ -149,7 +150,7 @@ extern "win64" fn NtCreateFile(
     if out.is_null() || outcome.is_null() {
         return status::ACCESS_VIOLATION;
     }
-    match named(attributes).and_then(|name| create(&name, access, disposition, options)) {
+    match named(attributes).and_then(|name| create(&name, access, share, disposition, options)) {
         Ok((handle, happened)) => {
             out.set(handle);
             outcome.set(Outcome::new(SUCCESS, happened));

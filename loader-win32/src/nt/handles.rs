@@ -119,7 +119,7 @@ fn basic(handle: usize, object: &Arc<Object>) -> Vec<u8> {
     let objects = &teb::process().objects;
     let kind = types::of(&object.kind);
     let flags = objects.flags(handle);
-    let attributes = u32::from(flags & INHERIT != 0) * OBJ_INHERIT | u32::from(flags & PROTECTED != 0);
+    let attributes = u32::from(flags & INHERIT != 0) * OBJ_INHERIT + u32::from(flags & PROTECTED != 0);
     let granted = match &object.kind {
         Kind::Process { access, .. } => *access,
         Kind::File(_) => types::of(&object.kind).granted(object.opened.access.load(Relaxed)),
@@ -213,7 +213,7 @@ extern "win64" fn NtSetInformationObject(handle: usize, class: u32, from: Ptr<[u
         return status::INVALID_HANDLE;
     }
     let [inherit, protect] = from.get();
-    let flags = u32::from(inherit != 0) * INHERIT | u32::from(protect != 0) * PROTECTED;
+    let flags = u32::from(inherit != 0) * INHERIT + u32::from(protect != 0) * PROTECTED;
     teb::process().objects.set_flags(handle, INHERIT | PROTECTED, flags);
     SUCCESS
 }
@@ -238,7 +238,7 @@ extern "win64" fn NtCreateSymbolicLinkObject(
         return ACCESS_VIOLATION;
     }
     let target = target.get();
-    if target.length < 2 || target.length % 2 != 0 {
+    if target.length < 2 || !target.length.is_multiple_of(2) {
         return status::INVALID_PARAMETER;
     }
     create(out, access, attributes, Kind::Link(target.string()))

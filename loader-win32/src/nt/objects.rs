@@ -39,7 +39,7 @@ pub(super) fn name(attributes: Ptr<Attributes>) -> Result<Name, u32> {
     if name.is_null() {
         return if root.is_none() { Ok(Name::default()) } else { Err(status::OBJECT_NAME_INVALID) };
     }
-    if name.get().length % 2 != 0 {
+    if !name.get().length.is_multiple_of(2) {
         return Err(status::OBJECT_NAME_INVALID);
     }
     let (any_case, open_if) = (flags & OBJ_CASE_INSENSITIVE != 0, flags & OBJ_OPENIF != 0);
@@ -174,7 +174,10 @@ extern "win64" fn NtOpenEvent(out: Ptr<usize>, access: u32, attributes: Ptr<Attr
 
 fn set(handle: usize, value: bool, before: Ptr<i32>) -> u32 {
     done(change(handle, MODIFY_STATE, "Event", |kind| match kind {
-        Kind::Event { set, .. } => Some(Ok(before.put(set.swap(value, Relaxed).into()))),
+        Kind::Event { set, .. } => {
+            before.put(set.swap(value, Relaxed).into());
+            Some(Ok(()))
+        }
         _ => None,
     }))
 }
@@ -249,7 +252,8 @@ pub(crate) extern "win64" fn NtReleaseMutant(handle: usize, before: Ptr<i32>) ->
         if held == 1 {
             owner.store(0, Relaxed);
         }
-        Some(Ok(before.put(count(held))))
+        before.put(count(held));
+        Some(Ok(()))
     }))
 }
 
@@ -316,7 +320,8 @@ pub(crate) extern "win64" fn NtReleaseSemaphore(handle: usize, n: i32, before: P
             return Some(Err(status::SEMAPHORE_LIMIT_EXCEEDED));
         }
         count.store(now + n, Relaxed);
-        Some(Ok(before.put(now)))
+        before.put(now);
+        Some(Ok(()))
     }))
 }
 

@@ -1,4 +1,4 @@
-//! Files by name alone, and the names that NT has for paths of Windows.
+//! Files by name alone, below KERNEL32.
 
 use super::{
     file::{Attributes, Outcome, named},
@@ -8,99 +8,11 @@ use super::{
 use crate::{
     guest::Ptr,
     kernel32::file::{attributes as bits, delete, on_file, on_path, times},
-    rtl::counted::Text,
-    teb,
-    text::wide,
 };
 use std::{
     fs::{self, Metadata},
     os::unix::fs::MetadataExt,
 };
-
-/// What a path says of where it begins: the numbers of `RTL_PATH_TYPE`.
-fn kind(path: &str) -> u32 {
-    let separator = |c: Option<&u8>| c.is_some_and(|c| [b'\\', b'/'].contains(c));
-    let b = path.as_bytes();
-    match (separator(b.first()), separator(b.get(1))) {
-        (true, true) if b.get(2) == Some(&b'.') || b.get(2) == Some(&b'?') => {
-            match (b.len(), separator(b.get(3))) {
-                (3, _) => 7,
-                (_, true) => 6,
-                _ => 1,
-            }
-        }
-        (true, true) => 1,
-        (true, false) => 4,
-        _ if b.first().is_some() && b.get(1) == Some(&b':') => {
-            if separator(b.get(2)) {
-                2
-            } else {
-                3
-            }
-        }
-        _ => 5,
-    }
-}
-
-extern "win64" fn RtlDetermineDosPathNameType_U(path: Ptr<u16>) -> u32 {
-    if path.is_null() { 0 } else { kind(&path.string()) }
-}
-
-/// The name that NT has for a path: below `\??\`, whole, as `GetFullPathName` makes it, unless it says that it is whole.
-fn to_nt(path: &str) -> Result<String, u32> {
-    if path.is_empty() {
-        return Err(status::OBJECT_NAME_INVALID);
-    }
-    if let Some(rest) = path.strip_prefix(r"\\?\").or_else(|| path.strip_prefix(r"\??\")) {
-        return Ok(format!(r"\??\{rest}"));
-    }
-    match kind(path) {
-        1 => Ok(format!(r"\??\UNC\{}", path.trim_start_matches(['\\', '/']).replace('/', r"\"))),
-        6 => Ok(format!(r"\??\{}", path[4..].replace('/', r"\"))),
-        7 => Ok(r"\??\".into()),
-        _ if path.trim_end_matches(' ').is_empty() => Err(status::OBJECT_NAME_INVALID),
-        _ => Ok(format!(r"\??\{}", teb::process().drives.absolute(path))),
-    }
-}
-
-/// `RTL_RELATIVE_NAME_U`: no name is relative to the current folder here.
-type Relative = [u64; 4];
-
-/// The caller frees the text with `RtlFreeUnicodeString`; `part` is where its last name begins.
-extern "win64" fn RtlDosPathNameToNtPathName_U_WithStatus(
-    path: Ptr<u16>,
-    out: Ptr<Text>,
-    part: Ptr<usize>,
-    relative: Ptr<Relative>,
-) -> u32 {
-    if path.is_null() {
-        return status::OBJECT_NAME_INVALID;
-    }
-    if out.is_null() {
-        return ACCESS_VIOLATION;
-    }
-    done(to_nt(&path.string()).and_then(|name| {
-        let units = wide(&name);
-        let text = Text::new_z(&units)?;
-        let last = units.iter().rposition(|&unit| unit == u16::from(b'\\')).map_or(0, |at| at + 1);
-        part.put(if last < units.len() { text.at.at(last).addr() } else { 0 });
-        relative.put([0; 4]);
-        out.set(text);
-        Ok(())
-    }))
-}
-
-extern "win64" fn RtlDosPathNameToNtPathName_U(
-    path: Ptr<u16>,
-    out: Ptr<Text>,
-    part: Ptr<usize>,
-    relative: Ptr<Relative>,
-) -> u8 {
-    (RtlDosPathNameToNtPathName_U_WithStatus(path, out, part, relative) == SUCCESS).into()
-}
-
-/// Nothing was kept open for a relative name.
-extern "win64" fn RtlReleaseRelativeName(_relative: Ptr<Relative>) {}
 
 extern "win64" fn NtDeleteFile(attributes: Ptr<Attributes>) -> u32 {
     done(named(attributes).and_then(|name| {
@@ -166,34 +78,7 @@ extern "win64" fn NtFlushBuffersFile(handle: usize, outcome: Ptr<Outcome>) -> u3
 table! {
     /// Files by name.
     pub(crate) TABLE:
-        RtlDetermineDosPathNameType_U, RtlDosPathNameToNtPathName_U, RtlDosPathNameToNtPathName_U_WithStatus,
-        RtlDosPathNameToRelativeNtPathName_U = RtlDosPathNameToNtPathName_U,
-        RtlDosPathNameToRelativeNtPathName_U_WithStatus = RtlDosPathNameToNtPathName_U_WithStatus,
-        RtlReleaseRelativeName, NtDeleteFile, ZwDeleteFile = NtDeleteFile, NtQueryAttributesFile,
+        NtDeleteFile, ZwDeleteFile = NtDeleteFile, NtQueryAttributesFile,
         ZwQueryAttributesFile = NtQueryAttributesFile, NtQueryFullAttributesFile,
         ZwQueryFullAttributesFile = NtQueryFullAttributesFile, NtFlushBuffersFile, ZwFlushBuffersFile = NtFlushBuffersFile
-}
-
-#[cfg(test)]
-mod tests {
-    use super::kind;
-
-    #[test]
-    fn where_paths_begin() {
-        // The numbers of RTL_PATH_TYPE: UNC 1, of a drive 2, relative to a drive 3, of the current drive 4, relative 5, a device 6,
-        // the root of devices 7.
-        let paths = [
-            (r"\\a\b", 1),
-            (r"C:\a", 2),
-            ("C:a", 3),
-            (r"\a", 4),
-            ("a", 5),
-            (r"\\.\a", 6),
-            (r"\\.", 7),
-            ("", 5),
-        ];
-        for (path, expected) in paths {
-            assert_eq!(kind(path), expected, "{path}");
-        }
-    }
 }

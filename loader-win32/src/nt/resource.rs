@@ -1,5 +1,5 @@
-//! Resources: locks that several threads share or one has, as often as it likes. And waits on addresses, by their NT names, and
-//! what NT says of its clock.
+//! Resources: locks that several threads share or one has, as often as it likes. And waits on addresses, by
+//! their NT names.
 
 use super::{
     calls::milliseconds,
@@ -11,7 +11,6 @@ use crate::{
     kernel32::{
         error::code,
         sync::{Section, WaitOnAddress, WakeByAddressAll, init},
-        time::file_time,
     },
     object::current_thread_id,
     teb,
@@ -144,43 +143,10 @@ extern "win64" fn RtlWaitOnAddress(address: Ptr<u8>, compare: Ptr<u8>, len: usiz
     }
 }
 
-extern "win64" fn NtQuerySystemTime(out: Ptr<i64>) -> u32 {
-    if out.is_null() {
-        return status::ACCESS_VIOLATION;
-    }
-    out.set(file_time());
-    SUCCESS
-}
-
-/// The clock's steps, in hundreds of nanoseconds: those that Windows machines have. Waits here are as fine as the finest.
-const COARSE: u32 = 156_250;
-const FINE: u32 = 5_000;
-
-extern "win64" fn NtQueryTimerResolution(coarse: Ptr<u32>, fine: Ptr<u32>, now: Ptr<u32>) -> u32 {
-    if coarse.is_null() || fine.is_null() || now.is_null() {
-        return status::ACCESS_VIOLATION;
-    }
-    coarse.set(COARSE);
-    fine.set(FINE);
-    now.set(FINE);
-    SUCCESS
-}
-
-/// It is as fine as can be already.
-extern "win64" fn NtSetTimerResolution(_wanted: u32, _set: u8, now: Ptr<u32>) -> u32 {
-    if now.is_null() {
-        return status::ACCESS_VIOLATION;
-    }
-    now.set(FINE);
-    SUCCESS
-}
-
 table! {
-    /// Resources, waits on addresses, clocks.
+    /// Resources, waits on addresses.
     pub(crate) TABLE:
         RtlInitializeResource, RtlDeleteResource, RtlAcquireResourceShared, RtlAcquireResourceExclusive,
         RtlReleaseResource, RtlConvertSharedToExclusive, RtlConvertExclusiveToShared, RtlWaitOnAddress,
-        RtlWakeAddressAll = WakeByAddressAll, RtlWakeAddressSingle = WakeByAddressAll, NtQuerySystemTime,
-        ZwQuerySystemTime = NtQuerySystemTime, NtQueryTimerResolution, ZwQueryTimerResolution = NtQueryTimerResolution,
-        NtSetTimerResolution, ZwSetTimerResolution = NtSetTimerResolution
+        RtlWakeAddressAll = WakeByAddressAll, RtlWakeAddressSingle = WakeByAddressAll
 }

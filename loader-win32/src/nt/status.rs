@@ -142,6 +142,8 @@ pub(crate) const INVALID_PARAMETER_5: u32 = 0xc000_00f3;
 pub(crate) const MESSAGE_NOT_FOUND: u32 = 0xc000_0109;
 pub(crate) const RESOURCE_DATA_NOT_FOUND: u32 = 0xc000_0089;
 pub(crate) const WAS_LOCKED: u32 = 0x4000_0019;
+pub(crate) const VARIABLE_NOT_FOUND: u32 = 0xc000_0100;
+pub(crate) const TIMER_RESOLUTION_NOT_SET: u32 = 0xc000_0245;
 /// `ERROR_MR_MID_NOT_FOUND`, as for every status without a number.
 pub(super) const NO_NUMBER: u32 = 317;
 pub(crate) const UNSUCCESSFUL: u32 = 0xc000_0001;

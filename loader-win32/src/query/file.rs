@@ -7,6 +7,7 @@ use super::{
 use crate::{
     guest::Ptr,
     kernel32::{
+        changes,
         file::{READONLY, attributes, from_windows, on_file, times},
         time,
         wait::object,
@@ -114,13 +115,13 @@ fn set_basic(file: &File, times: [i64; 4], attributes: u32) -> io::Result<()> {
     let mut new = FileTimes::new();
     new = moment(times[1]).into_iter().fold(new, FileTimes::set_accessed);
     new = moment(times[2]).into_iter().fold(new, FileTimes::set_modified);
-    file.set_times(new)?;
+    changes::set_times(file, new)?;
     if attributes != 0 {
         let mut permissions = file.metadata()?.permissions();
         let read_only = attributes & READONLY != 0;
         if permissions.readonly() != read_only {
             permissions.set_readonly(read_only);
-            file.set_permissions(permissions)?;
+            changes::set_permissions_of(file, permissions)?;
         }
     }
     Ok(())

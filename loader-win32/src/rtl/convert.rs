@@ -88,7 +88,7 @@ extern "win64" fn RtlUnicodeToUTF8N(to: Ptr<u8>, room: u32, done: Ptr<u32>, from
     match () {
         () if from.is_null() => return INVALID_PARAMETER_4,
         () if done.is_null() => return INVALID_PARAMETER,
-        () if !to.is_null() && len % 2 != 0 => return INVALID_PARAMETER_5,
+        () if !to.is_null() && !len.is_multiple_of(2) => return INVALID_PARAMETER_5,
         () => {}
     }
     let units = from.slice(len as usize / 2);
@@ -148,7 +148,7 @@ extern "win64" fn RtlIsTextUnicode(from: Ptr<u8>, len: u32, out: Ptr<u32>) -> u8
         (REVERSE_CONTROLS, has(&[0xd00, 0xa00, 0x900, 0x2000])),
         (REVERSE_SIGNATURE, units.first() == Some(&0xfffe)),
         (ILLEGAL_CHARS, units.iter().skip(1).any(|unit| [0xfffe, 0xffff].contains(unit))),
-        (ODD_LENGTH, len % 2 != 0),
+        (ODD_LENGTH, !len.is_multiple_of(2)),
         (NULL_BYTES, units.iter().any(|unit| *unit != 0 && unit.to_le_bytes().contains(&0))),
     ];
     let seen = tests.iter().filter(|test| test.1).fold(0, |seen, test| seen | test.0) & asked;

@@ -202,7 +202,7 @@ extern "win64" fn RtlValidateUnicodeString(flags: u32, text: Ptr<Text>) -> u32 {
 fn copy<T: Copy + Default + PartialEq>(out: Ptr<Counted<T>>, from: Ptr<Counted<T>>) {
     let mut text = out.get();
     let source = if from.is_null() { Counted::NONE } else { from.get() };
-    text.copy(&source.elements().into_owned());
+    text.copy(&source.elements());
     out.set(text);
 }
 
@@ -237,7 +237,7 @@ extern "win64" fn RtlAppendUnicodeToString(out: Ptr<Text>, more: Ptr<u16>) -> u3
 }
 
 extern "win64" fn RtlAppendStringToString(out: Ptr<Bytes>, more: Ptr<Bytes>) -> u32 {
-    if more.is_null() { SUCCESS } else { append(out, &more.get().elements().into_owned(), false) }
+    if more.is_null() { SUCCESS } else { append(out, &more.get().elements(), false) }
 }
 
 extern "win64" fn RtlAppendAsciizToString(out: Ptr<Bytes>, more: Ptr<u8>) -> u32 {

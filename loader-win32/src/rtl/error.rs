@@ -3,7 +3,7 @@
 use crate::{
     guest::Ptr,
     kernel32::error::{GetLastError, SetLastError},
-    nt::status::{INVALID_PARAMETER, RtlNtStatusToDosError, RtlNtStatusToDosErrorNoTeb, SUCCESS},
+    nt::status::{INVALID_PARAMETER_1, RtlNtStatusToDosError, RtlNtStatusToDosErrorNoTeb, SUCCESS},
     teb,
 };
 
@@ -19,14 +19,14 @@ extern "win64" fn RtlSetLastWin32ErrorAndNtStatusFromNtStatus(status: u32) {
 const KINDS: u32 = 0x70;
 
 extern "win64" fn RtlGetThreadErrorMode() -> u32 {
-    teb::own(|own| own.error_mode.get())
+    teb::with(|t| t.error_mode.get())
 }
 
 extern "win64" fn RtlSetThreadErrorMode(mode: u32, old: Ptr<u32>) -> u32 {
     if mode & !KINDS != 0 {
-        return INVALID_PARAMETER;
+        return INVALID_PARAMETER_1;
     }
-    old.put(teb::own(|own| own.error_mode.replace(mode)));
+    old.put(teb::with(|t| t.error_mode.replace(mode)));
     SUCCESS
 }
 

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// The number at the start of a text, as far as it goes; what does not fit 32 bits is cut off.
-fn parse(units: &[u16], base: u32) -> Result<u32, u32> {
+pub(crate) fn parse(units: &[u16], base: u32) -> Result<u32, u32> {
     let ascii = |unit: &u16| u8::try_from(*unit).map_or(0, |b| b);
     let start = units.iter().take_while(|&&unit| unit <= 0x20 && unit != 0).count();
     let mut rest = &units[start..];
