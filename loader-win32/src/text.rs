@@ -4,9 +4,10 @@ use crate::{
     guest::Ptr,
     kernel32::strings::{ansi, from_ansi},
 };
+use std::borrow::Cow;
 
 /// Text of either width, for functions that are there for both.
-pub(crate) trait Text: Copy + Default {
+pub(crate) trait Text: Copy + Default + PartialEq {
     /// A text that ends in a zero, without it; nothing of a null pointer.
     fn units(text: Ptr<Self>) -> Vec<u16>;
     /// UTF-16 in this width.
@@ -41,6 +42,46 @@ impl Text for u8 {
     }
     fn of_units(units: &[u16]) -> Vec<Self> {
         ansi(units)
+    }
+}
+
+/// What text of either width is made of.
+pub(crate) trait Letters: Text {
+    fn of_bytes(bytes: &[u8]) -> Vec<Self>;
+    fn ascii(letter: u8) -> Self;
+    /// The letter, where it is one of ASCII.
+    fn letter(self) -> Option<u8>;
+    /// A text as the bytes of a narrow one.
+    fn bytes(text: &[Self]) -> Cow<'_, [u8]>;
+}
+
+impl Letters for u8 {
+    fn of_bytes(bytes: &[u8]) -> Vec<Self> {
+        bytes.into()
+    }
+    fn ascii(letter: u8) -> Self {
+        letter
+    }
+    fn letter(self) -> Option<u8> {
+        Some(self)
+    }
+    fn bytes(text: &[Self]) -> Cow<'_, [u8]> {
+        text.into()
+    }
+}
+
+impl Letters for u16 {
+    fn of_bytes(bytes: &[u8]) -> Vec<Self> {
+        from_ansi(bytes)
+    }
+    fn ascii(letter: u8) -> Self {
+        letter.into()
+    }
+    fn letter(self) -> Option<u8> {
+        self.try_into().ok()
+    }
+    fn bytes(text: &[Self]) -> Cow<'_, [u8]> {
+        ansi(text).into()
     }
 }
 

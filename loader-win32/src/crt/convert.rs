@@ -2,9 +2,8 @@
 #![allow(unsafe_code)]
 
 use super::{invalid::invalid, set_errno, string::copy_s};
-use crate::{guest::Ptr, teb};
-use libc::{c_char, strtod as host_strtod};
-use std::ffi::CString;
+use crate::guest::Ptr;
+use libc::strtod as host_strtod;
 
 /// How much of a text is a number, as msvcrt reads them: decimal digits, and no names for infinity.
 fn decimal_len(text: &[u8]) -> usize {
@@ -341,67 +340,6 @@ extern "win64" fn _rotr64(n: u64, by: i32) -> u64 {
     n.rotate_right(by.cast_unsigned() % 64)
 }
 
-/// More digits than this are not given out: Microsoft's runtime has room for no more (`_CVTBUFSIZE`, less two).
-const MOST_DIGITS: i32 = 347;
-
-/// The first `n` decimal digits of a number without its sign, and where the point is among them.
-fn decimal(x: f64, n: i32) -> (String, i32) {
-    let n = n.clamp(0, MOST_DIGITS) as usize;
-    let text = format!("{:.*e}", n.max(1) - 1, x.abs());
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let point = if x == 0.0 { 0 } else { exponent.parse::<i32>().unwrap_or(0) + 1 };
-    (digits.chars().filter(char::is_ascii_digit).take(n).collect(), point)
-}
-
-/// Digits in the thread's own place.
-fn give(digits: &[u8]) -> *const c_char {
-    let text = CString::new(digits).unwrap_or_default();
-    teb::own(|o| {
-        *o.digits.borrow_mut() = text;
-        o.digits.borrow().as_ptr()
-    })
-}
-
-/// So many digits.
-extern "win64" fn _ecvt(x: f64, n: i32, point: Ptr<i32>, negative: Ptr<i32>) -> *const c_char {
-    let (digits, at) = decimal(x, n);
-    point.put(at);
-    negative.put((x < 0.0).into());
-    give(digits.as_bytes())
-}
-
-/// The digits up to `n` behind the point, or all but so many before it, and where the point is among them.
-fn fixed(x: f64, n: i32) -> (String, i32) {
-    let n = n.clamp(-MOST_DIGITS, MOST_DIGITS);
-    let text = format!("{:.*}", n.max(0) as usize, x.abs());
-    let whole = text.find('.').unwrap_or(text.len()) as i32;
-    let all: String = text.chars().filter(char::is_ascii_digit).collect();
-    let digits = if x == 0.0 { &all[1..] } else { all.trim_start_matches('0') };
-    let at = match () {
-        () if x == 0.0 => 0,
-        () if digits.is_empty() => -n,
-        () => whole - (all.len() - digits.len()) as i32,
-    };
-    if n < 0 { decimal(x, at + n) } else { (digits.into(), at) }
-}
-
-extern "win64" fn _fcvt(x: f64, n: i32, point: Ptr<i32>, negative: Ptr<i32>) -> *const c_char {
-    let (digits, at) = fixed(x, n);
-    point.put(at);
-    negative.put((x < 0.0).into());
-    give(digits.as_bytes())
-}
-
-/// As `%g`.
-extern "win64" fn _gcvt(x: f64, n: i32, to: Ptr<u8>) -> Ptr<u8> {
-    write(to, &crate::format::general(x, usize::try_from(n).unwrap_or(0), false))
-}
-
-/// As msvcrt's `%g`.
-extern "win64" fn legacy_gcvt(x: f64, n: i32, to: Ptr<u8>) -> Ptr<u8> {
-    write(to, &crate::format::general(x, usize::try_from(n).unwrap_or(0), true))
-}
-
 extern "win64" fn _byteswap_ushort(n: u16) -> u16 {
     n.swap_bytes()
 }
@@ -422,8 +360,7 @@ table! {
         wcstoull, _wcstoui64 = wcstoull, wcstoumax = wcstoull, wcstof, atoi, atol = atoi, atoll = _atoi64, _atoi64,
         _wtoi, _wtol = _wtoi, _wtoi64, _wtoll = _wtoi64, _itoa, _ltoa = _itoa, itoa = _itoa, ltoa = _itoa, _i64toa,
         _ultoa, ultoa = _ultoa, _ui64toa, _itoa_s, _ltoa_s = _itoa_s, _i64toa_s, _ultoa_s, _ui64toa_s, _itow, _ltow = _itow,
-        _i64tow, _ultow, _ui64tow, _itow_s, _ltow_s = _itow_s, _i64tow_s, _ultow_s, _ui64tow_s, _ecvt, ecvt = _ecvt, _fcvt,
-        fcvt = _fcvt,  _rotl, _lrotl = _rotl, _rotr, _lrotr = _rotr, _rotl64, _rotr64, _byteswap_ushort,
+        _i64tow, _ultow, _ui64tow, _itow_s, _ltow_s = _itow_s, _i64tow_s, _ultow_s, _ui64tow_s, _rotl, _lrotl = _rotl, _rotr, _lrotr = _rotr, _rotl64, _rotr64, _byteswap_ushort,
         _byteswap_ulong, _byteswap_uint64
 }
 
@@ -440,14 +377,14 @@ table! {
 table! {
     /// What ucrtbase has.
     pub(crate) UCRT:
-        strtod, _strtod_l = strtod, atof, _atof_l = atof, wcstod, _wcstod_l = wcstod, _wtof, _wtof_l = _wtof, _gcvt
+        strtod, _strtod_l = strtod, atof, _atof_l = atof, wcstod, _wcstod_l = wcstod, _wtof, _wtof_l = _wtof
 }
 
 table! {
     /// What msvcrt has.
     pub(crate) MSVCRT:
         strtod = legacy_strtod, _strtod_l = legacy_strtod, atof = legacy_atof, _atof_l = legacy_atof, wcstod = legacy_wcstod,
-        _wcstod_l = legacy_wcstod, _wtof = legacy_wtof, _wtof_l = legacy_wtof, _gcvt = legacy_gcvt, gcvt = legacy_gcvt
+        _wcstod_l = legacy_wcstod, _wtof = legacy_wtof, _wtof_l = legacy_wtof
 }
 
 #[cfg(test)]
@@ -477,14 +414,5 @@ mod tests {
         assert_eq!(number(b"1d2", false), (1.0, 1));
         assert_eq!(number(b"inf", true), (0.0, 0));
         assert_eq!(number(b"inf", false), (f64::INFINITY, 3));
-        assert_eq!((decimal(123.456, 4), decimal(0.0, 3)), (("1235".into(), 3), ("000".into(), 0)));
-        assert_eq!((fixed(123.456, 1), fixed(123.456, -1)), (("1235".into(), 3), ("12".into(), 3)));
-        // However many digits are asked for.
-        for x in [0.0, -1.5, 1e300, 1e-300, f64::INFINITY, f64::NAN] {
-            for n in [i32::MIN, -1, 0, 1, 65_536, i32::MAX] {
-                assert!(decimal(x, n).0.len() <= MOST_DIGITS as usize);
-                assert!(fixed(x, n).0.len() <= f64::MAX_10_EXP as usize + 1 + MOST_DIGITS as usize);
-            }
-        }
     }
 }

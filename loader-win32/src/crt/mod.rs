@@ -6,6 +6,7 @@
 
 pub(crate) mod convert;
 pub(crate) mod ctype;
+pub(crate) mod digits;
 pub(crate) mod endings;
 pub(crate) mod fenv;
 pub(crate) mod files;
@@ -16,6 +17,7 @@ pub(crate) mod locale;
 pub(crate) mod math;
 pub(crate) mod memory;
 pub(crate) mod print;
+pub(crate) mod print_msvcrt;
 pub(crate) mod private;
 pub(crate) mod rtti;
 pub(crate) mod scanf;
@@ -53,6 +55,7 @@ pub(crate) const SHARED: &[HostTable] = &[
     crate::exception::fault::CRT,
     crate::jump::CRT,
     memory::TABLE,
+    print::TABLE,
     signal::TABLE,
     sort::TABLE,
     startup::TABLE,
@@ -69,6 +72,7 @@ pub(crate) const SHARED: &[HostTable] = &[
 pub(crate) const UCRT: &[HostTable] = &[
     crate::exception::scope::CRT,
     convert::UCRT,
+    digits::UCRT,
     endings::UCRT,
     invalid::UCRT,
     locale::UCRT,
@@ -86,8 +90,10 @@ pub(crate) const MSVCRT: &[HostTable] = &[
     crate::variadic::MSVCRT,
     crate::exception::scope::CRT,
     convert::MSVCRT,
+    digits::MSVCRT,
     ctype::MSVCRT,
     print::MSVCRT,
+    print_msvcrt::TABLE,
     startup::MSVCRT,
     stdio::MSVCRT,
     memory::OPERATORS,
@@ -112,6 +118,8 @@ pub(crate) struct Runtime {
     pub new_handler: AtomicUsize,
     /// What the program wants called first when it ends, for its main thread.
     pub thread_end: AtomicUsize,
+    /// How formats work.
+    pub formats: print::Choices,
     /// The handles of files that have numbers.
     pub handles: handles::Handles,
 }

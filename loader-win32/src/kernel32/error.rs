@@ -223,7 +223,7 @@ fn insert(spec: &str, slots: Ptr<u64>, number: usize, width: Width) -> Option<St
     if slots.is_null() {
         return None;
     }
-    let style = Style { width, legacy: true, long_exponents: true };
+    let style = Style::msvcrt(width);
     let bytes = format::format(format!("%{spec}").as_bytes(), Arguments::new(slots.at(number - 1)), style)?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
