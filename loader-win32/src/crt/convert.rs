@@ -26,7 +26,7 @@ fn decimal_len(text: &[u8]) -> usize {
 }
 
 /// The number at the start of a text, and how long it is there; `errno` says where it is too large or too small.
-fn number(text: &[u8], legacy: bool) -> (f64, usize) {
+pub(crate) fn number(text: &[u8], legacy: bool) -> (f64, usize) {
     let text = if legacy { &text[..decimal_len(text)] } else { text };
     let exponent = |b: u8| if legacy && matches!(b, b'd' | b'D') { b'e' } else { b };
     let ended: Vec<u8> = text.iter().map(|&b| exponent(b)).chain([0]).collect();
