@@ -65,7 +65,7 @@ fn of(c: i32) -> u16 {
 
 macro_rules! classes {
     ($($name:ident $wide:ident: $mask:expr;)*) => {$(
-        extern "win64" fn $name(c: i32) -> i32 {
+        pub(crate) extern "win64" fn $name(c: i32) -> i32 {
             (of(c) & $mask).into()
         }
         extern "win64" fn $wide(c: u16) -> i32 {

@@ -16,6 +16,7 @@ pub(crate) mod invalid;
 pub(crate) mod locale;
 pub(crate) mod math;
 pub(crate) mod memory;
+pub(crate) mod multibyte;
 pub(crate) mod print;
 pub(crate) mod print_msvcrt;
 pub(crate) mod private;
@@ -62,7 +63,11 @@ pub(crate) const SHARED: &[HostTable] = &[
     stdio::TABLE,
     string::TABLE,
     string::IN_LOCALES,
-    string::MULTI_BYTE,
+    multibyte::TABLE,
+    multibyte::IN_LOCALES,
+    multibyte::japanese::TABLE,
+    multibyte::text::TABLE,
+    multibyte::text::IN_LOCALES,
     time::TABLE,
     wide::TABLE,
     wide::IN_LOCALES,
@@ -97,6 +102,8 @@ pub(crate) const MSVCRT: &[HostTable] = &[
     startup::MSVCRT,
     stdio::MSVCRT,
     memory::OPERATORS,
+    multibyte::MSVCRT,
+    string::MSVCRT,
     files::MSVCRT,
     folders::MSVCRT,
     time::MSVCRT,

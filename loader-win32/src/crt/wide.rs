@@ -2,7 +2,7 @@
 
 use super::{
     set_errno,
-    string::{change_s, copy_s},
+    string::{change_s, copy_s, set_s},
 };
 use crate::{guest::Ptr, teb};
 
@@ -165,6 +165,14 @@ extern "win64" fn _wcsset(text: Ptr<u16>, unit: u16) -> Ptr<u16> {
 extern "win64" fn _wcsnset(text: Ptr<u16>, unit: u16, n: usize) -> Ptr<u16> {
     (0..text.count(n)).for_each(|i| text.at(i).set(unit));
     text
+}
+
+extern "win64" fn _wcsset_s(text: Ptr<u16>, room: usize, unit: u16) -> i32 {
+    set_s(text, room, unit, usize::MAX)
+}
+
+extern "win64" fn _wcsnset_s(text: Ptr<u16>, room: usize, unit: u16, n: usize) -> i32 {
+    set_s(text, room, unit, n)
 }
 
 /// In the "C" locale the transformed text is the text.
@@ -386,7 +394,7 @@ table! {
     pub(crate) TABLE:
         wcslen, wcsnlen, wcscmp, wcsncmp, wcscoll = wcscmp, _wcsicoll = _wcsicmp, _wcsncoll = wcsncmp, _wcsnicoll = _wcsnicmp,
         _wcsicmp, wcsicmp = _wcsicmp, _wcsnicmp, wcsnicmp = _wcsnicmp, wcscpy, wcsncpy, wcscat, wcsncat, wcschr, wcsrchr, wcsstr, wcsspn, wcscspn, wcspbrk, wcstok_s, _wcslwr, wcslwr = _wcslwr, _wcsupr,
-        wcsupr = _wcsupr, _wcslwr_s, _wcsupr_s, _wcsrev, _wcsset, _wcsnset, wcsxfrm, wmemcpy, wmemmove = wmemcpy, wmemset,
+        wcsupr = _wcsupr, _wcslwr_s, _wcsupr_s, _wcsrev, _wcsset, _wcsnset, _wcsset_s, _wcsnset_s, wcsxfrm, wmemcpy, wmemmove = wmemcpy, wmemset,
         wmemchr, wmemcmp, mbtowc, mblen, mbrtowc, mbrlen, wctomb, wctomb_s, wcrtomb, wcrtomb_s, btowc, wctob, mbstowcs, wcstombs,
         mbsrtowcs, wcsrtombs, mbstowcs_s, wcstombs_s, mbsinit
 }
