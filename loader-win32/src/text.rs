@@ -85,6 +85,17 @@ impl Letters for u16 {
     }
 }
 
+/// The value of a decimal digit of any script, as Windows knows them.
+pub(crate) fn digit(unit: u16) -> Option<u32> {
+    const ZEROS: [u16; 18] = [
+        0x30, 0x660, 0x6f0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xc66, 0xce6, 0xd66, 0xe50, 0xed0, 0xf20,
+        0x1040, 0x17e0, 0x1810, 0xff10,
+    ];
+    let before = ZEROS.partition_point(|&zero| zero <= unit);
+    let zero = before.checked_sub(1).map(|at| ZEROS[at])?;
+    Some(u32::from(unit - zero)).filter(|&value| value < 10)
+}
+
 /// UTF-16 without a terminator.
 pub(crate) fn wide(text: &str) -> Vec<u16> {
     text.encode_utf16().collect()

@@ -68,7 +68,7 @@ macro_rules! classes {
         pub(crate) extern "win64" fn $name(c: i32) -> i32 {
             (of(c) & $mask).into()
         }
-        extern "win64" fn $wide(c: u16) -> i32 {
+        pub(crate) extern "win64" fn $wide(c: u16) -> i32 {
             (class(c) & $mask).into()
         }
     )*};

@@ -75,8 +75,9 @@ fn general_s(x: f64, n: i32, (to, room): (Ptr<u8>, usize), style: Style) -> i32 
     if to.is_null() || room == 0 {
         return invalid();
     }
-    let text = general(x, usize::try_from(n).unwrap_or(0), style);
-    if text.len() >= room {
+    let n = usize::try_from(n).unwrap_or(0);
+    let text = general(x, n, style);
+    if n >= room || text.len() >= room {
         to.set(0);
         return refuse(libc::ERANGE);
     }
@@ -117,7 +118,15 @@ macro_rules! digits {
         }
         /// As `%g`.
         extern "win64" fn $gcvt(x: f64, n: i32, to: Ptr<u8>) -> Ptr<u8> {
-            let text = general(x, usize::try_from(n).unwrap_or(0), $style);
+            if to.is_null() {
+                invalid();
+                return Ptr::NULL;
+            }
+            let Ok(n) = usize::try_from(n) else {
+                refuse(libc::ERANGE);
+                return Ptr::NULL;
+            };
+            let text = general(x, n, $style);
             to.fill(&text);
             to.at(text.len()).set(0);
             to

@@ -8,6 +8,7 @@ pub(crate) mod convert;
 pub(crate) mod ctype;
 pub(crate) mod digits;
 pub(crate) mod endings;
+pub(crate) mod extended;
 pub(crate) mod fenv;
 pub(crate) mod files;
 pub(crate) mod folders;
@@ -47,6 +48,7 @@ pub(crate) const SHARED: &[HostTable] = &[
     ctype::TABLE,
     ctype::IN_LOCALES,
     endings::TABLE,
+    extended::TABLE,
     fenv::TABLE,
     files::TABLE,
     folders::TABLE,
@@ -96,6 +98,7 @@ pub(crate) const MSVCRT: &[HostTable] = &[
     crate::exception::scope::CRT,
     convert::MSVCRT,
     digits::MSVCRT,
+    extended::MSVCRT,
     ctype::MSVCRT,
     print::MSVCRT,
     print_msvcrt::TABLE,

@@ -230,9 +230,7 @@ unsafe extern "win64" fn strtok(s: *mut c_char, set: *const c_char) -> *mut c_ch
 }
 
 fn change(text: Ptr<u8>, f: impl Fn(u8) -> u8) -> Ptr<u8> {
-    for i in 0..text.count(usize::MAX) {
-        text.at(i).set(f(text.at(i).get()));
-    }
+    change_first(text, text.count(usize::MAX), f);
     text
 }
 
@@ -252,6 +250,16 @@ extern "win64" fn _strupr_s(text: Ptr<u8>, room: usize) -> i32 {
     change_s(text, room, |b| b.to_ascii_uppercase())
 }
 
+/// Changes the first elements of a text. What stays as it is is not written: it may be constant.
+pub(crate) fn change_first<T: Copy + PartialEq>(text: Ptr<T>, len: usize, f: impl Fn(T) -> T) {
+    for at in (0..len).map(|i| text.at(i)) {
+        let (old, new) = (at.get(), f(at.get()));
+        if old != new {
+            at.set(new);
+        }
+    }
+}
+
 /// Changes a text that must have its zero within its room.
 pub(crate) fn change_s<T: Copy + Default + PartialEq>(text: Ptr<T>, room: usize, f: impl Fn(T) -> T) -> i32 {
     if text.is_null() {
@@ -259,10 +267,10 @@ pub(crate) fn change_s<T: Copy + Default + PartialEq>(text: Ptr<T>, room: usize,
     }
     let len = text.count(room);
     if len == room {
-        (room > 0).then(|| text.set(T::default()));
+        text.set(T::default());
         return invalid();
     }
-    (0..len).for_each(|i| text.at(i).set(f(text.at(i).get())));
+    change_first(text, len, f);
     0
 }
 
@@ -284,7 +292,9 @@ pub(crate) fn set_s<T: Copy + Default + PartialEq>(text: Ptr<T>, room: usize, c:
         return invalid();
     }
     let len = text.count(room);
-    (0..len.min(n)).for_each(|i| text.at(i).set(c));
+    if len < room || n < room {
+        (0..len.min(n)).for_each(|i| text.at(i).set(c));
+    }
     if len == room {
         text.set(T::default());
         return invalid();
@@ -328,6 +338,10 @@ extern "win64" fn _strrev(text: Ptr<u8>) -> Ptr<u8> {
 
 /// In the "C" locale the transformed text is the text.
 extern "win64" fn strxfrm(to: Ptr<u8>, from: Ptr<u8>, n: usize) -> usize {
+    if from.is_null() || to.is_null() && n > 0 || n > i32::MAX as usize {
+        invalid();
+        return NOT_COMPARED as usize;
+    }
     let bytes = from.text();
     if bytes.len() < n {
         to.fill(bytes);

@@ -399,7 +399,10 @@ extern "win64" fn _mbsncat_s(to: Bytes, room: usize, from: Bytes, n: usize) -> i
 fn change_all(text: Bytes, upper: bool) -> Bytes {
     if !text.is_null() {
         for (at, c, len) in characters(text) {
-            at.fill(&change(c, upper).to_be_bytes()[4 - len..]);
+            let changed = change(c, upper);
+            if changed != c {
+                at.fill(&changed.to_be_bytes()[4 - len..]);
+            }
         }
     }
     text
