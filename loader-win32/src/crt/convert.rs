@@ -132,10 +132,10 @@ fn parse_in(at: impl Fn(usize) -> u16, base: i32, is_blank: impl Fn(u16) -> bool
     let mut i = (0..).find(|&i| !is_blank(at(i))).unwrap_or(0);
     let negative = at(i) == u16::from(b'-');
     i += usize::from(negative || at(i) == u16::from(b'+'));
-    let is_hex = at(i) == u16::from(b'0') && [b'x', b'X'].map(u16::from).contains(&at(i + 1));
+    let is_hex = text::digit(at(i)) == Some(0) && [b'x', b'X'].map(u16::from).contains(&at(i + 1));
     let base = match base {
         0 if is_hex => 16,
-        0 if at(i) == u16::from(b'0') => 8,
+        0 if text::digit(at(i)) == Some(0) => 8,
         0 => 10,
         b => b.unsigned_abs(),
     };

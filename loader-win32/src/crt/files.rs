@@ -72,6 +72,41 @@ extern "win64" fn _wsopen_s(out: Ptr<i32>, name: Ptr<u16>, flags: i32, _share: i
     if file < 0 { super::errno() } else { 0 }
 }
 
+/// The same with rights that are looked at, where `secure` says so: there are those to read and to write.
+extern "win64" fn _sopen_dispatch(
+    name: Ptr<u8>,
+    flags: i32,
+    share: i32,
+    mode: i32,
+    out: Ptr<i32>,
+    secure: i32,
+) -> i32 {
+    if refused_rights(out, mode, secure) {
+        return super::invalid::invalid();
+    }
+    _sopen_s(out, name, flags, share, mode)
+}
+
+extern "win64" fn _wsopen_dispatch(
+    name: Ptr<u16>,
+    flags: i32,
+    share: i32,
+    mode: i32,
+    out: Ptr<i32>,
+    secure: i32,
+) -> i32 {
+    if refused_rights(out, mode, secure) {
+        return super::invalid::invalid();
+    }
+    _wsopen_s(out, name, flags, share, mode)
+}
+
+fn refused_rights(out: Ptr<i32>, mode: i32, secure: i32) -> bool {
+    const READ_AND_WRITE: i32 = 0x180;
+    out.put(-1);
+    out.is_null() || secure != 0 && mode & !READ_AND_WRITE != 0
+}
+
 /// Reads from a file as it is.
 fn read(file: i32, to: Ptr<u8>, len: usize) -> i32 {
     // SAFETY: the caller passes `len` writable bytes.
@@ -570,7 +605,7 @@ extern "win64" fn _waccess(name: Ptr<u16>, mode: i32) -> i32 {
 table! {
     /// Files by number.
     pub(crate) TABLE:
-        _open, open = _open, _wopen, _sopen, _wsopen, _sopen_s, _wsopen_s, _creat, creat = _creat, _read, read = _read, _write,
+        _open, open = _open, _wopen, _sopen, _wsopen, _sopen_s, _wsopen_s, _sopen_dispatch, _wsopen_dispatch, _creat, creat = _creat, _read, read = _read, _write,
         write = _write, _close, close = _close, _lseeki64, _lseek, lseek = _lseek, _telli64, _tell, tell = _tell, _eof,
         eof = _eof, _filelength, filelength = _filelength, _filelengthi64, _isatty, isatty = _isatty, _dup, dup = _dup, _dup2,
         dup2 = _dup2, _pipe, _commit, _chsize, chsize = _chsize, _chsize_s, _setmode, setmode = _setmode,

@@ -25,8 +25,10 @@ pub(crate) mod rtti;
 pub(crate) mod scanf;
 pub(crate) mod signal;
 pub(crate) mod sort;
+pub(crate) mod spawn;
 pub(crate) mod startup;
 pub(crate) mod stdio;
+pub(crate) mod strftime;
 pub(crate) mod string;
 pub(crate) mod time;
 pub(crate) mod vcruntime;
@@ -61,6 +63,7 @@ pub(crate) const SHARED: &[HostTable] = &[
     print::TABLE,
     signal::TABLE,
     sort::TABLE,
+    spawn::TABLE,
     startup::TABLE,
     stdio::TABLE,
     string::TABLE,
@@ -70,6 +73,7 @@ pub(crate) const SHARED: &[HostTable] = &[
     multibyte::japanese::TABLE,
     multibyte::text::TABLE,
     multibyte::text::IN_LOCALES,
+    strftime::TABLE,
     time::TABLE,
     wide::TABLE,
     wide::IN_LOCALES,
@@ -88,7 +92,8 @@ pub(crate) const UCRT: &[HostTable] = &[
     startup::UCRT,
     stdio::UCRT,
     string::UCRT,
-    time::UCRT,
+    strftime::UCRT,
+    strftime::UCRT_LETTERS,
     wide::UCRT,
 ];
 
@@ -109,6 +114,8 @@ pub(crate) const MSVCRT: &[HostTable] = &[
     string::MSVCRT,
     files::MSVCRT,
     folders::MSVCRT,
+    strftime::MSVCRT,
+    strftime::MSVCRT_LETTERS,
     time::MSVCRT,
     wide::MSVCRT,
 ];
