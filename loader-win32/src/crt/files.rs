@@ -60,23 +60,19 @@ extern "win64" fn _wopen(name: Ptr<u16>, flags: i32, mode: i32) -> i32 {
     open(&name.string(), flags, mode)
 }
 
-extern "win64" fn _sopen_s(out: Ptr<i32>, name: Ptr<u8>, flags: i32, _share: i32, mode: i32) -> i32 {
-    let file = _open(name, flags, mode);
-    out.put(file);
-    if file < 0 { super::errno() } else { 0 }
+extern "win64" fn _sopen_s(out: Ptr<i32>, name: Ptr<u8>, flags: i32, share: i32, mode: i32) -> i32 {
+    _sopen_dispatch(name, flags, share, mode, out, 1)
 }
 
-extern "win64" fn _wsopen_s(out: Ptr<i32>, name: Ptr<u16>, flags: i32, _share: i32, mode: i32) -> i32 {
-    let file = _wopen(name, flags, mode);
-    out.put(file);
-    if file < 0 { super::errno() } else { 0 }
+extern "win64" fn _wsopen_s(out: Ptr<i32>, name: Ptr<u16>, flags: i32, share: i32, mode: i32) -> i32 {
+    _wsopen_dispatch(name, flags, share, mode, out, 1)
 }
 
 /// The same with rights that are looked at, where `secure` says so: there are those to read and to write.
 extern "win64" fn _sopen_dispatch(
     name: Ptr<u8>,
     flags: i32,
-    share: i32,
+    _share: i32,
     mode: i32,
     out: Ptr<i32>,
     secure: i32,
@@ -84,13 +80,13 @@ extern "win64" fn _sopen_dispatch(
     if refused_rights(out, mode, secure) {
         return super::invalid::invalid();
     }
-    _sopen_s(out, name, flags, share, mode)
+    opened(out, _open(name, flags, mode))
 }
 
 extern "win64" fn _wsopen_dispatch(
     name: Ptr<u16>,
     flags: i32,
-    share: i32,
+    _share: i32,
     mode: i32,
     out: Ptr<i32>,
     secure: i32,
@@ -98,7 +94,12 @@ extern "win64" fn _wsopen_dispatch(
     if refused_rights(out, mode, secure) {
         return super::invalid::invalid();
     }
-    _wsopen_s(out, name, flags, share, mode)
+    opened(out, _wopen(name, flags, mode))
+}
+
+fn opened(out: Ptr<i32>, file: i32) -> i32 {
+    out.put(file);
+    if file < 0 { super::errno() } else { 0 }
 }
 
 fn refused_rights(out: Ptr<i32>, mode: i32, secure: i32) -> bool {

@@ -37,7 +37,7 @@ pub(crate) mod wide;
 use crate::{guest::Ptr, lock, teb};
 use loader_core::HostTable;
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     ffi::CString,
     sync::{Mutex, atomic::AtomicUsize},
 };
@@ -94,6 +94,7 @@ pub(crate) const UCRT: &[HostTable] = &[
     string::UCRT,
     strftime::UCRT,
     strftime::UCRT_LETTERS,
+    vcruntime::UCRT,
     wide::UCRT,
 ];
 
@@ -135,6 +136,8 @@ pub(crate) struct Runtime {
     pub new_handler: AtomicUsize,
     /// What the program wants called first when it ends, for its main thread.
     pub thread_end: AtomicUsize,
+    /// The streams that are open, but for the standard ones.
+    pub streams: Mutex<BTreeSet<usize>>,
     /// How formats work.
     pub formats: print::Choices,
     /// The handles of files that have numbers.

@@ -12,7 +12,10 @@ use crate::{
     path,
     stream::{self, Stream, ToHost},
 };
-use std::ffi::CString;
+use std::{
+    ffi::CString,
+    sync::atomic::{AtomicI32, Ordering::Relaxed},
+};
 
 type File = Ptr<Stream>;
 
@@ -410,18 +413,46 @@ extern "win64" fn tmpfile_s(out: Ptr<*const Stream>) -> i32 {
 }
 
 extern "win64" fn fclose(file: File) -> i32 {
-    if file.is_null() {
+    if !stream::is_open(file) {
         return refused();
     }
     files::forget(file.shared().file());
     stream::close(file)
 }
 
-/// Writes what is buffered; how many streams there are is not counted here.
+/// Closes all but the standard streams; how many those were.
+extern "win64" fn _fcloseall() -> i32 {
+    stream::close_all() as i32
+}
+
+/// Writes what is buffered; how many streams there are.
 extern "win64" fn _flushall() -> i32 {
     // SAFETY: null means all streams.
     unsafe { libc::fflush(std::ptr::null_mut()) };
-    3
+    stream::open_ones() as i32
+}
+
+/// How many streams a program may have open, as it says: the host allows more than either runtime.
+static MOST_STREAMS: AtomicI32 = AtomicI32::new(512);
+
+extern "win64" fn _getmaxstdio() -> i32 {
+    MOST_STREAMS.load(Relaxed)
+}
+
+fn set_most(wanted: i32, limit: i32) -> i32 {
+    if !(20..=limit).contains(&wanted) {
+        return refused();
+    }
+    MOST_STREAMS.store(wanted, Relaxed);
+    wanted
+}
+
+extern "win64" fn _setmaxstdio(wanted: i32) -> i32 {
+    set_most(wanted, 8192)
+}
+
+extern "win64" fn legacy_setmaxstdio(wanted: i32) -> i32 {
+    set_most(wanted, 2048)
 }
 
 extern "win64" fn __acrt_iob_func(n: u32) -> *const Stream {
@@ -571,7 +602,7 @@ table! {
         fread, fwrite, fputs, fputc, putc = fputc, fgets, fgetc, getc = fgetc, ungetc, fflush, feof, ferror, _fileno = fileno,
         fileno, puts, putchar, _fputchar = putchar, getchar, _fgetchar = getchar, clearerr, clearerr_s, rewind, _fseeki64, fseek,
         _ftelli64, ftell, fgetpos, fsetpos, setvbuf, setbuf, fopen, _wfopen, fopen_s, _wfopen_s, _fsopen, _wfsopen, _fdopen,
-        fdopen = _fdopen, freopen, _wfreopen, freopen_s, tmpfile, tmpfile_s, fclose, _flushall, _lock_file, _unlock_file, _getw,
+        fdopen = _fdopen, freopen, _wfreopen, freopen_s, tmpfile, tmpfile_s, fclose, _fcloseall, fcloseall = _fcloseall, _getmaxstdio, _flushall, _lock_file, _unlock_file, _getw,
         _putw, fputwc, putwc = fputwc, fputws, _putws, putwchar, _fputwchar = putwchar, fgetwc, getwc = fgetwc, getwchar,
         _fgetwchar = getwchar, ungetwc, fgetws, _getws, gets, perror, _wperror
 }
@@ -579,7 +610,7 @@ table! {
 table! {
     /// What ucrtbase has.
     pub(crate) UCRT:
-        __acrt_iob_func, _get_stream_buffer_pointers, _fread_nolock = fread, _fwrite_nolock = fwrite, _fputc_nolock = fputc,
+        _setmaxstdio, __acrt_iob_func, _get_stream_buffer_pointers, _fread_nolock = fread, _fwrite_nolock = fwrite, _fputc_nolock = fputc,
         _putc_nolock = fputc, _getc_nolock = fgetc, _fgetc_nolock = fgetc, _ungetc_nolock = ungetc, _fseek_nolock = fseek,
         _fseeki64_nolock = _fseeki64, _ftell_nolock = ftell, _ftelli64_nolock = _ftelli64, _fflush_nolock = fflush,
         _fclose_nolock = fclose, _fputwc_nolock = fputwc, _putwc_nolock = fputwc, _fgetwc_nolock = fgetwc,
@@ -588,5 +619,5 @@ table! {
 
 table! {
     /// What msvcrt has.
-    pub(crate) MSVCRT: __iob_func, _iob = stream::standard_ones(), _filbuf, _flsbuf
+    pub(crate) MSVCRT: _setmaxstdio = legacy_setmaxstdio, __iob_func, _iob = stream::standard_ones(), _filbuf, _flsbuf
 }

@@ -116,8 +116,6 @@ pub(crate) fn copy_s<T: Copy + Default>(
         to.at(room - 1).set(T::default());
         return STRUNCATE;
     }
-    // They are copied until there is no more room, and then the text is made empty.
-    to.at(start).fill(&from[..left]);
     to.set(T::default());
     refuse(libc::ERANGE)
 }

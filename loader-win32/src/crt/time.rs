@@ -42,7 +42,17 @@ fn broken(at: i64) -> Option<Tm> {
     )
 }
 
+/// The moments that have a date: from 1970 to the end of 3000, anywhere on earth.
+const MOMENTS: std::ops::RangeInclusive<i64> = 0..=32_535_244_799;
+
+fn universal(at: i64) -> Option<Tm> {
+    MOMENTS.contains(&at).then(|| broken(at)).flatten()
+}
+
 pub(crate) fn local(at: i64) -> Option<Tm> {
+    if !MOMENTS.contains(&at) {
+        return None;
+    }
     let mut tm = broken(at.checked_add(offset(at))?)?;
     tm[8] = is_daylight(at).into();
     Some(tm)
@@ -93,11 +103,11 @@ extern "win64" fn _time32(out: Ptr<i32>) -> i32 {
 }
 
 extern "win64" fn _gmtime64(at: Ptr<i64>) -> *const Tm {
-    give(moment_at(at).and_then(broken))
+    give(moment_at(at).and_then(universal))
 }
 
 extern "win64" fn _gmtime64_s(out: Ptr<Tm>, at: Ptr<i64>) -> i32 {
-    give_s(out, moment_at(at).and_then(broken))
+    give_s(out, moment_at(at).and_then(universal))
 }
 
 extern "win64" fn _localtime64(at: Ptr<i64>) -> *const Tm {
@@ -278,7 +288,7 @@ extern "win64" fn _get_daylight(out: Ptr<i32>) -> i32 {
 // Moments of 32 bits.
 
 extern "win64" fn _gmtime32(at: Ptr<i32>) -> *const Tm {
-    give(moment_at(at).and_then(broken))
+    give(moment_at(at).and_then(universal))
 }
 
 extern "win64" fn _localtime32(at: Ptr<i32>) -> *const Tm {
@@ -286,7 +296,7 @@ extern "win64" fn _localtime32(at: Ptr<i32>) -> *const Tm {
 }
 
 extern "win64" fn _gmtime32_s(out: Ptr<Tm>, at: Ptr<i32>) -> i32 {
-    give_s(out, moment_at(at).and_then(broken))
+    give_s(out, moment_at(at).and_then(universal))
 }
 
 extern "win64" fn _localtime32_s(out: Ptr<Tm>, at: Ptr<i32>) -> i32 {
