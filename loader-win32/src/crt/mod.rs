@@ -16,6 +16,7 @@ pub(crate) mod handles;
 pub(crate) mod invalid;
 pub(crate) mod locale;
 pub(crate) mod math;
+pub(crate) mod math_errors;
 pub(crate) mod memory;
 pub(crate) mod multibyte;
 pub(crate) mod print;
@@ -27,6 +28,7 @@ pub(crate) mod signal;
 pub(crate) mod sort;
 pub(crate) mod spawn;
 pub(crate) mod startup;
+pub(crate) mod stat;
 pub(crate) mod stdio;
 pub(crate) mod strftime;
 pub(crate) mod string;
@@ -57,6 +59,7 @@ pub(crate) const SHARED: &[HostTable] = &[
     handles::TABLE,
     locale::TABLE,
     math::TABLE,
+    math_errors::TABLE,
     crate::exception::fault::CRT,
     crate::jump::CRT,
     memory::TABLE,
@@ -65,6 +68,7 @@ pub(crate) const SHARED: &[HostTable] = &[
     sort::TABLE,
     spawn::TABLE,
     startup::TABLE,
+    stat::TABLE,
     stdio::TABLE,
     string::TABLE,
     string::IN_LOCALES,
@@ -113,7 +117,7 @@ pub(crate) const MSVCRT: &[HostTable] = &[
     memory::OPERATORS,
     multibyte::MSVCRT,
     string::MSVCRT,
-    files::MSVCRT,
+    stat::MSVCRT,
     folders::MSVCRT,
     strftime::MSVCRT,
     strftime::MSVCRT_LETTERS,
@@ -136,6 +140,8 @@ pub(crate) struct Runtime {
     pub new_handler: AtomicUsize,
     /// What the program wants called first when it ends, for its main thread.
     pub thread_end: AtomicUsize,
+    /// The handler for errors of mathematics.
+    pub math_handler: AtomicUsize,
     /// The streams that are open, but for the standard ones.
     pub streams: Mutex<BTreeSet<usize>>,
     /// How formats work.

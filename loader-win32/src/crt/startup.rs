@@ -254,6 +254,22 @@ fn environment() -> &'static [usize; 2] {
     })
 }
 
+extern "win64" fn _get_environ(out: Ptr<usize>) -> i32 {
+    if out.is_null() {
+        return super::invalid::invalid();
+    }
+    out.set(environment()[0]);
+    0
+}
+
+extern "win64" fn _get_wenviron(out: Ptr<usize>) -> i32 {
+    if out.is_null() {
+        return super::invalid::invalid();
+    }
+    out.set(environment()[1]);
+    0
+}
+
 extern "win64" fn __p__environ() -> *const usize {
     &raw const environment()[0]
 }
@@ -511,5 +527,5 @@ table! {
         _acmdln = &raw const COMMAND_LINE, __p__fmode, __p__commode, __p__acmdln, __p__wcmdln, _c_exit = _nothing,
         __argc = &raw const COUNT, __argv = &raw const ARGUMENTS, __wargv = &raw const WIDE_ARGUMENTS,
         _environ = &raw const VARIABLES, _wenviron = &raw const WIDE_VARIABLES, __winitenv = &raw const WIDE_INITIAL_ENVIRONMENT,
-        _pgmptr = &raw const PROGRAM_PATH
+        _pgmptr = &raw const PROGRAM_PATH, _get_environ, _get_wenviron
 }
