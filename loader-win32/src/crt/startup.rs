@@ -256,7 +256,7 @@ fn environment() -> &'static [usize; 2] {
 
 extern "win64" fn _get_environ(out: Ptr<usize>) -> i32 {
     if out.is_null() {
-        return super::invalid::invalid();
+        return invalid();
     }
     out.set(environment()[0]);
     0
@@ -264,7 +264,7 @@ extern "win64" fn _get_environ(out: Ptr<usize>) -> i32 {
 
 extern "win64" fn _get_wenviron(out: Ptr<usize>) -> i32 {
     if out.is_null() {
-        return super::invalid::invalid();
+        return invalid();
     }
     out.set(environment()[1]);
     0
