@@ -314,10 +314,7 @@ pub(crate) fn scan(source: &mut dyn Source, pattern: &[u16], mut arguments: Argu
             }
         };
         let Some((done, after)) = step else {
-            let over = match kind.dialect {
-                Dialect::Msvcrt => !converted && input.peek().is_none() && input.at == input.field,
-                _ => stored == 0 && input.peek().is_none(),
-            };
+            let over = !converted && input.peek().is_none() && input.at == input.field;
             return if over { -1 } else { stored };
         };
         stored += i32::from(done);
@@ -351,7 +348,12 @@ fn conversion<'p>(
             store(integer(input, b'p', spec.width, kind.dialect)?, 8);
         }
         b'e' | b'E' | b'f' | b'F' | b'g' | b'G' | b'a' | b'A' => {
-            let x = float(input, spec.width, kind.dialect)?;
+            let Some(x) = float(input, spec.width, kind.dialect) else {
+                if kind.dialect != Dialect::Msvcrt {
+                    input.field = input.at; // ucrtbase takes a number that the text ends in for none at all
+                }
+                return None;
+            };
             match spec.bytes {
                 Some(4 | 8) => store(x.to_bits(), 8),
                 _ => store((x as f32).to_bits().into(), 4),
@@ -479,7 +481,7 @@ mod tests {
             (0xeeee_000c, 0xeeee_3039)
         );
         assert_eq!((int(Msvcrt, "\"7@", "%\"%d%@").0, int(Universal, "\"7@", "%\"%d%@").0), (1, 0));
-        assert_eq!((int(Msvcrt, "a ", "%*s %d").0, int(Universal, "a ", "%*s %d").0), (0, -1));
+        assert_eq!((int(Msvcrt, "a ", "%*s %d").0, int(Universal, "a ", "%*s %d").0), (0, 0));
         let mut double = |dialect, text: &str| {
             (of_runtime(dialect, text, "%lf", &mut out), f64::from_le_bytes(out[0][..8].try_into().unwrap()))
         };

@@ -118,23 +118,3 @@ table! {
     /// Those of user32.
     pub(crate) USER32: wsprintfA, wsprintfW
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::mem::transmute;
-
-    #[test]
-    fn arguments_arrive() {
-        let at = sprintf as *const ();
-        // SAFETY: the thunk takes whatever its format says; floating point arguments of a function with `...` come in both
-        // registers, which a caller without a prototype for `...` does not do, so the double goes to the stack here.
-        let f: unsafe extern "win64" fn(*mut u8, *const i8, i32, i64, f64, *const i8) -> i32 =
-            unsafe { transmute(at) };
-        let mut buffer = [0u8; 64];
-        // SAFETY: the buffer is longer than the result.
-        let n =
-            unsafe { f(buffer.as_mut_ptr(), c"%d %lld %.2f %s".as_ptr(), 7, -1 << 40, 2.5, c"end".as_ptr()) };
-        assert_eq!(&buffer[..n as usize], b"7 -1099511627776 2.50 end");
-    }
-}

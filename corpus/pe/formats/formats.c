@@ -286,7 +286,8 @@ EXPORT int streams(void)
     int (*close)(void *) = old("fclose"), (*close_all)(void) = old("_fcloseall"), (*most)(int) = old("_setmaxstdio"), (*print)(void *, const char *, ...) = old("fprintf");
     int (*remove)(const char *) = old("remove");
     void *file, *other;
-    CHECK(GetTempPathA(200, text) && lstrcatA(text, "formats-1.tst") && (file = open(text, "w")) && (other = open(text, "r")))
+    char folder[200];
+    CHECK(GetTempPathA(200, folder) && GetTempFileNameA(folder, "fmt", 0, text) && (file = open(text, "w")) && (other = open(text, "r")))
     CHECK(print(file, "%d", 5) == 1 && close(file) == 0)
     CHECK(close_all() == 1 && close_all() == 0 && remove(text) == 0)
     CHECK(most(2048) == 2048 && most(2049) == -1 && most(19) == -1 && most(512) == 512)
@@ -299,17 +300,19 @@ EXPORT int files_and_programs(void)
     int (*open)(int *, const char *, int, int, int) = new ("_sopen_s"), (*close)(int) = new ("_close"), file;
     const char *const none[] = {"none", NULL};
     unsigned char known[36];
-    char name[300], line[350];
+    char name[300], line[350], *base;
     be_quiet();
-    CHECK(GetTempPathA(200, name) && lstrcatA(name, "formats-2.tst"))
+    CHECK(GetTempPathA(200, line + 13) && GetTempFileNameA(line + 13, "fmt", 0, name))
+    for (base = name + lstrlenA(name); base[-1] != '\\'; base--)
+        ;
     CHECK(open(&file, name, 0x102, 0x10, 0x180) == 0 && close(file) == 0)
     CHECK(open(&file, name, 0x102, 0x10, 0xff) == 22)
     CHECK(file == -1)
     CHECK(stat(name, known) == 0 && *(unsigned short *)(known + 6) & 0x8000 && *(int *)(known + 20) == 0)
-    lstrcpyA(line, "FORMATS_TEST=");
-    GetTempPathA(200, line + 13);
-    CHECK(put(line) == 0 && search("formats-2.tst", "FORMATS_TEST", text, 300) == 0 && same(text, name))
-    CHECK(search("formats-3.tst", "FORMATS_TEST", text, 300) == 2 && !text[0])
+    for (file = 0; file < 13; file++)
+        line[file] = "FORMATS_TEST="[file];
+    CHECK(put(line) == 0 && search(base, "FORMATS_TEST", text, 300) == 0 && same(text, name))
+    CHECK(search("is-not-there.tst", "FORMATS_TEST", text, 300) == 2 && !text[0])
     lstrcatA(name, "\\");
     CHECK(stat(name, known) == -1)
     name[lstrlenA(name) - 1] = 0;

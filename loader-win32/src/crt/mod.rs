@@ -4,6 +4,7 @@
 //! the rest is the host's C library under the Windows calling convention.
 #![allow(non_snake_case)]
 
+pub(crate) mod asctime;
 pub(crate) mod convert;
 pub(crate) mod ctype;
 pub(crate) mod digits;
@@ -35,6 +36,7 @@ pub(crate) mod string;
 pub(crate) mod time;
 pub(crate) mod vcruntime;
 pub(crate) mod wide;
+pub(crate) mod wide_stdio;
 
 use crate::{guest::Ptr, lock, teb};
 use loader_core::HostTable;
@@ -47,6 +49,7 @@ use std::{
 /// What both have.
 pub(crate) const SHARED: &[HostTable] = &[
     TABLE,
+    asctime::TABLE,
     convert::TABLE,
     convert::IN_LOCALES,
     ctype::TABLE,
@@ -77,10 +80,10 @@ pub(crate) const SHARED: &[HostTable] = &[
     multibyte::japanese::TABLE,
     multibyte::text::TABLE,
     multibyte::text::IN_LOCALES,
-    strftime::TABLE,
     time::TABLE,
     wide::TABLE,
     wide::IN_LOCALES,
+    wide_stdio::TABLE,
 ];
 
 /// What only ucrtbase has.
@@ -96,8 +99,9 @@ pub(crate) const UCRT: &[HostTable] = &[
     startup::UCRT,
     stdio::UCRT,
     string::UCRT,
+    asctime::UCRT,
     strftime::UCRT,
-    strftime::UCRT_LETTERS,
+    wide_stdio::UCRT,
     vcruntime::UCRT,
     wide::UCRT,
 ];
@@ -120,7 +124,7 @@ pub(crate) const MSVCRT: &[HostTable] = &[
     stat::MSVCRT,
     folders::MSVCRT,
     strftime::MSVCRT,
-    strftime::MSVCRT_LETTERS,
+    asctime::MSVCRT,
     time::MSVCRT,
     wide::MSVCRT,
 ];

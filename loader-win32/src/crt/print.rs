@@ -2,7 +2,7 @@
 
 use super::{
     invalid::{invalid, refuse, refused},
-    stdio,
+    stdio, wide_stdio,
 };
 use crate::{
     format::{self, Arguments, Dialect, Rounding, Style, Width},
@@ -145,7 +145,10 @@ impl Rules {
             return refused();
         }
         let text = self.format(pattern, arguments);
-        text.map_or_else(refused, |text| if stdio::write_wide(file, &text) { length(text.len()) } else { -1 })
+        text.map_or_else(
+            refused,
+            |text| if wide_stdio::write_wide(file, &text) { length(text.len()) } else { -1 },
+        )
     }
 
     /// To the console itself, wherever standard output goes; a process without one writes nothing.

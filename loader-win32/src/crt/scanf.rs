@@ -1,6 +1,6 @@
 //! `scanf` in all its forms that take a `va_list`.
 
-use super::{invalid::refused, stdio};
+use super::{invalid::refused, stdio, wide_stdio};
 use crate::{
     format::{Arguments, Dialect},
     guest::Ptr,
@@ -49,11 +49,11 @@ struct Units(Ptr<Stream>);
 
 impl Source for Units {
     fn next(&mut self) -> Option<u16> {
-        stdio::get_wide(self.0)
+        wide_stdio::get_wide(self.0)
     }
 
     fn back(&mut self, unit: u16) {
-        stdio::unget_wide(self.0, unit);
+        wide_stdio::unget_wide(self.0, unit);
     }
 }
 

@@ -39,8 +39,10 @@ pub(crate) unsafe extern "win64" fn strncmp(a: *const c_char, b: *const c_char, 
 
 /// The texts may overlap: programs move one towards its start.
 pub(crate) unsafe extern "win64" fn strcpy(to: *mut c_char, from: *const c_char) -> *mut c_char {
-    // SAFETY: the caller keeps the contract of `strcpy`.
-    unsafe { std::ptr::copy(from, to, libc::strlen(from) + 1) };
+    // SAFETY: the caller passes a text that a zero ends.
+    let len = unsafe { libc::strlen(from) };
+    // SAFETY: the caller passes room for it and its zero.
+    unsafe { std::ptr::copy(from, to, len + 1) };
     to
 }
 

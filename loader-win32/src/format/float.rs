@@ -234,7 +234,7 @@ impl Written {
     fn hexadecimal(&self, x: f64) -> Vec<u8> {
         const DIGITS: usize = 13;
         const BITS: u32 = 52;
-        let precision = self.precision.unwrap_or(self.style.dialect.hexadecimal_digits());
+        let precision = self.precision.unwrap_or(DIGITS);
         let (lead, fraction, exponent) = match named_digits(x, precision + 1) {
             Some(digits) => (1, String::from_utf8_lossy(&digits[1..]).into_owned(), 0),
             None => {

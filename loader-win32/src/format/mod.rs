@@ -46,11 +46,6 @@ impl Dialect {
     fn is_lenient(self) -> bool {
         self == Self::Msvcrt
     }
-
-    /// How many digits `%a` writes behind the point.
-    fn hexadecimal_digits(self) -> usize {
-        if self == Self::Msvcrt { 6 } else { 13 }
-    }
 }
 
 /// How a runtime reads formats and writes numbers.
