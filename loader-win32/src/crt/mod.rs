@@ -4,6 +4,7 @@
 //! the rest is the host's C library under the Windows calling convention.
 #![allow(non_snake_case)]
 
+pub(crate) mod aligned;
 pub(crate) mod asctime;
 pub(crate) mod convert;
 pub(crate) mod ctype;
@@ -49,6 +50,7 @@ use std::{
 /// What both have.
 pub(crate) const SHARED: &[HostTable] = &[
     TABLE,
+    aligned::TABLE,
     asctime::TABLE,
     convert::TABLE,
     convert::IN_LOCALES,
@@ -295,6 +297,57 @@ extern "win64" fn _dupenv_s(out: Ptr<Ptr<u8>>, len: Ptr<usize>, name: Ptr<u8>) -
     0
 }
 
+extern "win64" fn _wgetenv_s(len: Ptr<usize>, to: Ptr<u16>, room: usize, name: Ptr<u16>) -> i32 {
+    if len.is_null() || to.is_null() != (room == 0) || name.is_null() {
+        return invalid::invalid();
+    }
+    let Some(value) = teb::process().environment.get(&name.string()) else {
+        len.set(0);
+        (room > 0).then(|| to.set(0));
+        return 0;
+    };
+    let value = crate::text::wide(&value);
+    len.set(value.len() + 1);
+    match room {
+        0 => 0,
+        _ if value.len() < room => string::copy_s(to, room, &value, 0, false),
+        _ => {
+            to.set(0);
+            set_errno(libc::ERANGE);
+            libc::ERANGE
+        }
+    }
+}
+
+extern "win64" fn _wdupenv_s(out: Ptr<Ptr<u16>>, len: Ptr<usize>, name: Ptr<u16>) -> i32 {
+    if out.is_null() || name.is_null() {
+        return invalid::invalid();
+    }
+    let value = teb::process().environment.get(&name.string()).map(|value| crate::text::wide_z(&value));
+    len.put(value.as_ref().map_or(0, Vec::len));
+    let copy = value.map_or(Ptr::NULL, |value| {
+        let block = memory::malloc(value.len() * 2).cast::<u16>();
+        block.fill(&value);
+        block
+    });
+    out.set(copy);
+    0
+}
+
+extern "win64" fn _wputenv_s(name: Ptr<u16>, value: Ptr<u16>) -> i32 {
+    if name.is_null() || value.is_null() {
+        return invalid::invalid();
+    }
+    let value = value.string();
+    teb::process().environment.set(&name.string(), (!value.is_empty()).then_some(value));
+    0
+}
+
+/// There is no command interpreter.
+extern "win64" fn _wsystem(command: Ptr<u16>) -> i32 {
+    system(command.cast())
+}
+
 fn put_variable(text: &str) -> i32 {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => {
@@ -326,7 +379,7 @@ extern "win64" fn _putenv_s(name: Ptr<u8>, value: Ptr<u8>) -> i32 {
 table! {
     /// Error numbers and variables.
     TABLE: _errno, __doserrno, _set_errno, _get_errno, _get_doserrno, _set_doserrno, getenv, _wgetenv,
-        getenv_s, _dupenv_s, _putenv, putenv = _putenv, _wputenv, _putenv_s, system,  _beginthreadex = crate::kernel32::thread::_beginthreadex,
+        getenv_s, _dupenv_s, _wgetenv_s, _wdupenv_s, _wputenv_s, _wsystem, _putenv, putenv = _putenv, _wputenv, _putenv_s, system,  _beginthreadex = crate::kernel32::thread::_beginthreadex,
         _beginthread = crate::kernel32::thread::_beginthread, _endthreadex = crate::kernel32::thread::_endthreadex,
         _endthread = crate::kernel32::thread::_endthread
 }
