@@ -38,17 +38,6 @@ pub(crate) fn alloc(len: usize, zeroed: bool) -> Block {
     noted(at, len)
 }
 
-/// `len` bytes at a multiple of `align`.
-pub(crate) fn alloc_aligned(len: usize, align: usize) -> Block {
-    let Some(room) = len.checked_add(NOTE).filter(|_| align.is_power_of_two()) else {
-        return Block::NULL;
-    };
-    let mut at = std::ptr::null_mut();
-    // SAFETY: the alignment is a power of two and a multiple of a pointer's size; the result goes to a local.
-    let failed = unsafe { libc::posix_memalign(&raw mut at, align.max(NOTE), room) };
-    noted(if failed == 0 { at } else { std::ptr::null_mut() }, len)
-}
-
 /// Gives a block back.
 pub(crate) fn free(block: Block) {
     // SAFETY: guest code passes a block of this heap or null, and does not use it again, as `free` asks of it.
@@ -185,7 +174,9 @@ impl Heaps {
             return true;
         }
         let mut held = lock(&self.1.held);
-        let Some((_, depth)) = held.get_mut(&heap).filter(|(owner, _)| *owner == thread) else { return false };
+        let Some((_, depth)) = held.get_mut(&heap).filter(|(owner, _)| *owner == thread) else {
+            return false;
+        };
         *depth -= 1;
         if *depth == 0 {
             held.remove(&heap);
@@ -307,9 +298,6 @@ mod tests {
             assert_eq!(size(b), len + 77);
             assert!(b.at(len).slice(77).iter().all(|&x| x == 0));
             free(b);
-            let c = alloc_aligned(len, 256);
-            assert_eq!((c.addr() % 256, size(c)), (0, len));
-            free(c);
         }
         assert!(alloc(usize::MAX, false).is_null());
     }
