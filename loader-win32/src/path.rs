@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn drives() {
-        let to_host = |path| Drives::Host.to_host(path);
+        let to_host = |path: &str| Drives::Host.to_host(path);
         assert_eq!(to_host(r"Z:\tmp\a.txt").as_deref(), Some("/tmp/a.txt"));
         assert_eq!(to_host(r"\\?\z:\tmp").as_deref(), Some("/tmp"));
         assert_eq!(to_host(r"a\b").as_deref(), Some("a/b"));

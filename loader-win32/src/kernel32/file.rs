@@ -645,27 +645,84 @@ struct FindData<T> {
 
 const _: () = assert!(size_of::<FindData<u16>>() == 592 && size_of::<FindData<u8>>() == 320);
 
-/// Whether a name fits a pattern of `*` and `?`; case does not count.
-fn fits(pattern: &[char], name: &[char]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some(('*', rest)), _) if fits(rest, name) => true,
-        (Some(('*', _)), Some((_, tail))) => fits(pattern, tail),
-        (Some((p, rest)), Some((n, tail))) => (*p == '?' || p == n) && fits(rest, tail),
-        _ => false,
+/// What in a pattern matches as programs of DOS expect it: anything before the last dot; one character, or none before a dot or
+/// at the end; a dot, or the end.
+const DOS_STAR: char = '<';
+const DOS_QUESTION: char = '>';
+const DOS_DOT: char = '"';
+
+/// The pattern that NT is given for one of Windows: `*.*` is every name, and names without a dot have one at their end.
+fn of_dos(pattern: &str) -> String {
+    let whole: Vec<char> = pattern.chars().collect();
+    let kept = pattern.trim_end_matches(['.', ' ']).chars().count();
+    // `*.` is all that has no dot.
+    let ends_in_dot = pattern.ends_with('.');
+    match (pattern, kept) {
+        ("*.*", _) => return "*".into(),
+        (_, 0) => return pattern.into(),
+        _ => {}
     }
+    let unit = |n: usize| match (whole[n], whole[..kept].get(n + 1)) {
+        ('?', _) => DOS_QUESTION,
+        ('*', Some('.')) => DOS_STAR,
+        ('*', None) if ends_in_dot => DOS_STAR,
+        ('.', Some('?' | '*')) => DOS_DOT,
+        (other, _) => other,
+    };
+    (0..kept).map(unit).collect()
+}
+
+/// Whether a name fits a pattern. All places of the pattern that the name may have come to are kept, so that no pattern takes
+/// long.
+fn fits(pattern: &[char], name: &[char]) -> bool {
+    let skips = |at: usize, next: Option<char>| match pattern.get(at) {
+        Some('*' | &DOS_STAR) => true,
+        Some(&DOS_QUESTION) => next.is_none_or(|c| c == '.'),
+        Some(&DOS_DOT) => next.is_none(),
+        _ => false,
+    };
+    let special = matches!(name, ['.'] | ['.', '.']); // these dots are letters
+    // Dots that begin a name end nothing.
+    let last_dot = name.iter().rposition(|&c| c == '.').filter(|&at| name[..at].iter().any(|&c| c != '.'));
+    let mut places = vec![false; pattern.len() + 1];
+    places[0] = true;
+    for n in 0..=name.len() {
+        let c = name.get(n).copied();
+        let seen = c.filter(|_| !special).or(c.map(|_| 'x')); // what questions see
+        for at in 0..pattern.len() {
+            if places[at] && skips(at, if special { seen } else { c }) {
+                places[at + 1] = true;
+            }
+        }
+        let Some(c) = c else { break };
+        let mut next = vec![false; pattern.len() + 1];
+        for (at, p) in pattern.iter().enumerate().filter(|(at, _)| places[*at]) {
+            match *p {
+                '*' => next[at] = true,
+                DOS_STAR if last_dot != Some(n) => next[at] = true,
+                DOS_STAR => {}
+                '?' => next[at + 1] = true,
+                DOS_QUESTION => next[at + 1] |= c != '.' || special,
+                DOS_DOT => next[at + 1] |= c == '.',
+                p => next[at + 1] |= p == c,
+            }
+        }
+        places = next;
+    }
+    places[pattern.len()]
 }
 
 pub(crate) fn search(pattern: &str) -> Result<Search, u32> {
     let host = host(pattern)?;
     let (folder, last) = host.rsplit_once('/').unwrap_or((".", &host));
-    list(if folder.is_empty() { "/" } else { folder }, last)
+    // As it was spelled: dots at its end mean something here.
+    let last = pattern.rsplit(['\\', '/']).next().unwrap_or(last);
+    list(if folder.is_empty() { "/" } else { folder }, &of_dos(last))
 }
 
 /// What of a folder of the host's fits a pattern, by name.
 pub(crate) fn list(folder: &str, pattern: &str) -> Result<Search, u32> {
-    let last = if pattern == "*.*" { "*" } else { pattern };
-    let pattern: Vec<char> = last.to_lowercase().chars().collect();
+    let pattern: Vec<char> = pattern.to_lowercase().chars().collect();
     let entries = fs::read_dir(folder).map_err(|_| code::PATH_NOT_FOUND)?;
     let names = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned());
     let mut all: Vec<String> = [".".into(), "..".into()].into_iter().chain(names).collect();
@@ -790,15 +847,30 @@ table! {
 
 #[cfg(test)]
 mod tests {
-    use super::fits;
+    use super::{fits, of_dos};
 
     #[test]
     fn patterns() {
         let chars = |s: &str| s.chars().collect::<Vec<_>>();
-        for (pattern, name, expected) in
-            [("*.dll", "a.dll", true), ("?.d*", "a.dll", true), ("a", "ab", false), ("*", "", true)]
-        {
-            assert_eq!(fits(&chars(pattern), &chars(name)), expected, "{pattern} {name}");
+        for (pattern, name, expected) in [
+            ("*.dll", "a.dll", true),
+            ("?.d*", "a.dll", true),
+            ("a", "ab", false),
+            ("*", "", true),
+            ("*.*", "a", true),
+            ("*.", "a", true),
+            ("*.", "a.b", false),
+            ("*.", ".a", true),
+            ("a.*", "a", true),
+            ("???.b", "a.b", true),
+            ("???.b", "abcd.b", false),
+            ("a?", "a", true),
+            ("*.b", "a.b.b", true),
+            ("*.b", "a.b.c", false),
+        ] {
+            assert_eq!(fits(&chars(&of_dos(pattern)), &chars(name)), expected, "{pattern} {name}");
         }
+        let long = "*a".repeat(200);
+        assert!(!fits(&chars(&long), &chars(&"a".repeat(199))));
     }
 }
