@@ -5,7 +5,18 @@
 #![allow(unsafe_code)]
 
 use crate::{guest::Ptr, lock};
-use std::{collections::BTreeMap, mem::size_of, ops::Bound, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    mem::size_of,
+    ops::Bound,
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicUsize,
+            Ordering::{Acquire, Release},
+        },
+    },
+};
 
 const NOTE: usize = size_of::<usize>();
 
@@ -25,17 +36,6 @@ pub(crate) fn alloc(len: usize, zeroed: bool) -> Block {
         unsafe { libc::malloc(room) }
     };
     noted(at, len)
-}
-
-/// `len` bytes at a multiple of `align`.
-pub(crate) fn alloc_aligned(len: usize, align: usize) -> Block {
-    let Some(room) = len.checked_add(NOTE).filter(|_| align.is_power_of_two()) else {
-        return Block::NULL;
-    };
-    let mut at = std::ptr::null_mut();
-    // SAFETY: the alignment is a power of two and a multiple of a pointer's size; the result goes to a local.
-    let failed = unsafe { libc::posix_memalign(&raw mut at, align.max(NOTE), room) };
-    noted(if failed == 0 { at } else { std::ptr::null_mut() }, len)
 }
 
 /// Gives a block back.
@@ -108,6 +108,8 @@ pub(crate) enum From {
 #[derive(Debug)]
 struct Own {
     from: From,
+    /// Whether threads keep out of each other's way.
+    serialized: bool,
     /// How many bytes all blocks together may have, where that is fixed.
     most: Option<usize>,
     used: usize,
@@ -119,16 +121,76 @@ const LARGEST: usize = 0xf_f000;
 
 /// The heaps that guest code made for itself, by handle.
 #[derive(Debug, Default)]
-pub(crate) struct Heaps(Mutex<BTreeMap<usize, Own>>);
+pub(crate) struct Heaps(Mutex<BTreeMap<usize, Own>>, Locks);
+
+/// The thread that has a heap for itself, and how often.
+type Held = BTreeMap<usize, (u32, u32)>;
+
+/// Who has which heap.
+#[derive(Debug, Default)]
+struct Locks {
+    held: Mutex<Held>,
+    /// How many are held: most programs never lock a heap.
+    count: AtomicUsize,
+    freed: Condvar,
+}
+
+impl Locks {
+    /// Waits until no other thread than this one has the heap.
+    fn turn(&self, heap: usize, thread: u32) -> MutexGuard<'_, Held> {
+        let taken = |held: &mut Held| held.get(&heap).is_some_and(|(owner, _)| *owner != thread);
+        self.freed.wait_while(lock(&self.held), taken).unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Heaps {
     /// A new heap. Its handle is the address of a block of the common heap, so no two are equal.
-    pub(crate) fn create(&self, from: From, most: Option<usize>) -> usize {
+    pub(crate) fn create(&self, from: From, most: Option<usize>, serialized: bool) -> usize {
         let name = alloc(1, true).addr();
         if name != 0 {
-            lock(&self.0).insert(name, Own { from, most, used: 0, blocks: BTreeMap::new() });
+            lock(&self.0).insert(name, Own { from, serialized, most, used: 0, blocks: BTreeMap::new() });
         }
         name
+    }
+
+    /// `HeapLock`: other threads' calls for this heap wait until it is unlocked as often. Functions of the C runtime do not,
+    /// for the host's heap has no such lock.
+    pub(crate) fn lock(&self, heap: usize, thread: u32) {
+        if !self.is_serialized(heap) {
+            return; // each lets the others do what they want
+        }
+        let mut held = self.1.turn(heap, thread);
+        held.entry(heap).or_insert((thread, 0)).1 += 1;
+        self.1.count.store(held.len(), Release);
+    }
+
+    fn is_serialized(&self, heap: usize) -> bool {
+        lock(&self.0).get(&heap).is_none_or(|own| own.serialized)
+    }
+
+    /// `HeapUnlock`; false where the thread has not locked it.
+    pub(crate) fn unlock(&self, heap: usize, thread: u32) -> bool {
+        if !self.is_serialized(heap) {
+            return true;
+        }
+        let mut held = lock(&self.1.held);
+        let Some((_, depth)) = held.get_mut(&heap).filter(|(owner, _)| *owner == thread) else {
+            return false;
+        };
+        *depth -= 1;
+        if *depth == 0 {
+            held.remove(&heap);
+            self.1.count.store(held.len(), Release);
+            self.1.freed.notify_all();
+        }
+        true
+    }
+
+    /// Waits while another thread has locked a heap.
+    pub(crate) fn wait_turn(&self, heap: usize, thread: impl FnOnce() -> u32) {
+        if self.1.count.load(Acquire) != 0 {
+            drop(self.1.turn(heap, thread()));
+        }
     }
 
     /// Takes a heap out: where its blocks came from, and the blocks, which the caller frees.
@@ -236,9 +298,6 @@ mod tests {
             assert_eq!(size(b), len + 77);
             assert!(b.at(len).slice(77).iter().all(|&x| x == 0));
             free(b);
-            let c = alloc_aligned(len, 256);
-            assert_eq!((c.addr() % 256, size(c)), (0, len));
-            free(c);
         }
         assert!(alloc(usize::MAX, false).is_null());
     }

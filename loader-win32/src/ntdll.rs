@@ -26,6 +26,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     nt::thread::TABLE,
     crate::kernel32::pool_functions::NTDLL,
     crate::kernel32::queues::NTDLL,
+    RTL_HEAPS,
     crate::kernel32::suspend::NT,
     nt::image::TABLE,
     nt::ldr::TABLE,

@@ -1,6 +1,9 @@
 //! `scanf` over whatever gives one element after the other: bytes, or units of UTF-16.
 
-use crate::{crt::convert, format::Arguments};
+use crate::{
+    crt::convert,
+    format::{Arguments, Dialect},
+};
 
 /// Where the text comes from.
 pub(crate) trait Source {
@@ -17,6 +20,8 @@ pub(crate) struct Kind {
     pub wide: bool,
     /// Whether the room for a text follows its place (`scanf_s`).
     pub secure: bool,
+    /// Whose letters the pattern is written with.
+    pub dialect: Dialect,
 }
 
 /// One conversion: `%*10ls`.
@@ -88,10 +93,39 @@ fn ascii(unit: u16) -> u8 {
     u8::try_from(unit).unwrap_or(0x80)
 }
 
-/// The size letters, and what follows them.
-fn size(pattern: &[u16]) -> (Option<usize>, Option<bool>, &[u16]) {
-    const SIZES: [(&str, usize, Option<bool>); 11] = [
-        ("hh", 1, None),
+/// What stands between a percent sign and its letter, and what follows it.
+fn spec(mut rest: &[u16], dialect: Dialect) -> (Spec, &[u16]) {
+    let mut spec = Spec { suppressed: false, width: 0, bytes: None, wide: None };
+    if let Some(after) = rest.strip_prefix(&[u16::from(b'*')]) {
+        spec.suppressed = true;
+        rest = after;
+    }
+    loop {
+        let digits = rest.iter().take_while(|&&u| ascii(u).is_ascii_digit()).count();
+        spec.width = rest[..digits]
+            .iter()
+            .fold(spec.width, |n, &d| n.saturating_mul(10).saturating_add(usize::from(d - u16::from(b'0'))));
+        rest = &rest[digits..];
+        let Some((bytes, wide, after)) = size(rest, dialect) else { break };
+        // In msvcrt a second `h` takes the first one back, and digits may follow.
+        let again = dialect == Dialect::Msvcrt && bytes == 2 && spec.bytes == Some(2);
+        spec.bytes = if again { None } else { Some(bytes) };
+        spec.wide = wide.or(spec.wide);
+        rest = after;
+        if dialect != Dialect::Msvcrt {
+            break;
+        }
+    }
+    if spec.width == 0 {
+        spec.width = usize::MAX;
+    }
+    (spec, rest)
+}
+
+/// The size letters: the bytes of a number, whether text is wide, and what follows.
+fn size(pattern: &[u16], dialect: Dialect) -> Option<(usize, Option<bool>, &[u16])> {
+    const SIZES: [(&str, usize, Option<bool>); 12] = [
+        ("hh", 1, Some(false)),
         ("h", 2, Some(false)),
         ("ll", 8, Some(true)),
         ("l", 4, Some(true)),
@@ -102,16 +136,14 @@ fn size(pattern: &[u16]) -> (Option<usize>, Option<bool>, &[u16]) {
         ("z", 8, None),
         ("j", 8, None),
         ("t", 8, None),
+        ("L", 8, None),
     ];
     let strip = |letters: &str| {
         let (head, rest) = pattern.split_at_checked(letters.len())?;
         letters.encode_utf16().eq(head.iter().copied()).then_some(rest)
     };
-    SIZES
-        .iter()
-        .find_map(|&(letters, bytes, wide)| Some((Some(bytes), wide, strip(letters)?)))
-        .or_else(|| Some((Some(8), None, strip("L")?)))
-        .unwrap_or((None, None, pattern))
+    let known = if dialect == Dialect::Msvcrt { &SIZES[1..] } else { &SIZES };
+    known.iter().find_map(|&(letters, bytes, wide)| Some((bytes, wide, strip(letters)?)))
 }
 
 /// A set of elements in brackets: ranges, or all others.
@@ -146,7 +178,7 @@ fn set(pattern: &[u16]) -> Option<(Set, &[u16])> {
 }
 
 /// The letters of an integer: a sign, what names the base, digits.
-fn integer(input: &mut Input<'_>, letter: u8, width: usize) -> Option<u64> {
+fn integer(input: &mut Input<'_>, letter: u8, width: usize, dialect: Dialect) -> Option<u64> {
     input.skip_space();
     let base = match letter {
         b'i' => 0,
@@ -156,8 +188,10 @@ fn integer(input: &mut Input<'_>, letter: u8, width: usize) -> Option<u64> {
     };
     let mut text = input.take_all(width.min(1), |u| matches!(ascii(u), b'+' | b'-'));
     let signs = text.len();
-    let mut digits = base.max(10);
-    if matches!(base, 0 | 16) && text.len() < width && input.take(|u| ascii(u) == b'0').is_some() {
+    let mut digits = if base == 0 { 10 } else { base };
+    // msvcrt takes an address without anything in front of it.
+    let prefixed = matches!(base, 0 | 16) && !(letter == b'p' && dialect == Dialect::Msvcrt);
+    if prefixed && text.len() < width && input.take(|u| ascii(u) == b'0').is_some() {
         text.push(b'0'.into());
         digits = if base == 0 { 8 } else { 16 };
         if text.len() < width
@@ -167,9 +201,6 @@ fn integer(input: &mut Input<'_>, letter: u8, width: usize) -> Option<u64> {
             digits = 16;
         }
     }
-    if base == 8 {
-        digits = 8;
-    }
     let left = width - text.len();
     text.extend(input.take_all(left, |u| char::from(ascii(u)).is_digit(digits)));
     let number = convert::parse(|i| text.get(i).copied().unwrap_or(0), base as i32);
@@ -177,30 +208,85 @@ fn integer(input: &mut Input<'_>, letter: u8, width: usize) -> Option<u64> {
     (text.len() > signs).then_some(value)
 }
 
-/// The letters of a floating point number.
-fn float(input: &mut Input<'_>, width: usize) -> Option<f64> {
-    input.skip_space();
-    let is_digit = |u| ascii(u).is_ascii_digit();
-    let mut text = input.take_all(width.min(1), |u| matches!(ascii(u), b'+' | b'-'));
-    let take = |input: &mut Input<'_>, text: &mut Vec<u16>, most: usize, fits: &dyn Fn(u16) -> bool| {
-        let taken = input.take_all((width - text.len()).min(most), fits);
-        text.extend_from_slice(&taken);
+/// A field that is being read, which has a width.
+struct Field<'a, 'b> {
+    input: &'a mut Input<'b>,
+    text: Vec<u8>,
+    width: usize,
+}
+
+impl Field<'_, '_> {
+    /// Takes elements that fit, at most so many; how many there were.
+    fn take(&mut self, most: usize, fits: impl Fn(u8) -> bool) -> usize {
+        let taken = self.input.take_all((self.width - self.text.len()).min(most), |unit| fits(ascii(unit)));
+        self.text.extend(taken.iter().map(|&unit| ascii(unit)));
         taken.len()
-    };
-    let whole = take(input, &mut text, usize::MAX, &is_digit);
-    let point = take(input, &mut text, 1, &|u| ascii(u) == b'.');
-    let fraction = if point > 0 { take(input, &mut text, usize::MAX, &is_digit) } else { 0 };
+    }
+
+    fn take_letter(&mut self, letter: u8) -> bool {
+        self.take(1, |c| c.eq_ignore_ascii_case(&letter)) > 0
+    }
+
+    /// All of a word, or none of it fits any more.
+    fn take_word(&mut self, word: &[u8]) -> Option<()> {
+        word.iter().all(|&letter| self.take_letter(letter)).then_some(())
+    }
+}
+
+/// The letters of a floating point number. ucrtbase knows names and hexadecimal digits, and wants an exponent to have
+/// digits.
+fn float(input: &mut Input<'_>, width: usize, dialect: Dialect) -> Option<f64> {
+    input.skip_space();
+    let old = dialect == Dialect::Msvcrt;
+    let mut field = Field { input, text: Vec::new(), width };
+    field.take(1, |c| matches!(c, b'+' | b'-'));
+    if !old && field.take_letter(b'i') {
+        field.take_word(b"nf")?;
+        if field.take_letter(b'i') {
+            field.take_word(b"nity")?;
+        }
+        return Some(convert::number(&field.text, false).0);
+    }
+    if !old && field.take_letter(b'n') {
+        field.take_word(b"an")?;
+        if field.take_letter(b'(') {
+            field.take(usize::MAX, |c| c.is_ascii_alphanumeric() || c == b'_');
+            field.take_word(b")")?;
+        }
+        return Some(convert::number(&field.text, false).0);
+    }
+    let mut whole = field.take(1, |c| c == b'0');
+    let hexadecimal = !old && whole > 0 && field.take_letter(b'x');
+    let is_digit = |c: u8| if hexadecimal { c.is_ascii_hexdigit() } else { c.is_ascii_digit() };
+    if hexadecimal {
+        whole = 0;
+    }
+    whole += field.take(usize::MAX, is_digit);
+    let point = field.take(1, |c| c == b'.');
+    let fraction = if point > 0 { field.take(usize::MAX, is_digit) } else { 0 };
     if whole + fraction == 0 {
         return None;
     }
-    let number = text.len();
-    if take(input, &mut text, 1, &|u| matches!(ascii(u), b'e' | b'E')) > 0 {
-        take(input, &mut text, 1, &|u| matches!(ascii(u), b'+' | b'-'));
-        if take(input, &mut text, usize::MAX, &is_digit) == 0 {
-            text.truncate(number); // an exponent without digits is none
+    let number = field.text.len();
+    if field.take_letter(if hexadecimal { b'p' } else { b'e' }) {
+        field.take(1, |c| matches!(c, b'+' | b'-'));
+        if field.take(usize::MAX, |c| c.is_ascii_digit()) == 0 {
+            if !old {
+                return None;
+            }
+            field.text.truncate(number); // an exponent without digits is none
         }
     }
-    String::from_utf16_lossy(&text).parse().ok()
+    Some(convert::number(&field.text, old).0)
+}
+
+/// Whether this begins a conversion behind a percent sign. ucrtbase refuses what does not.
+fn begins(unit: u16, dialect: Dialect) -> bool {
+    match ascii(unit) {
+        b'%' => false,
+        _ if dialect != Dialect::Msvcrt => true,
+        c => c.is_ascii_digit() || b"*hlLwIzjtdiuoxXpPeEfFgGaAnsScC[".contains(&c),
+    }
 }
 
 /// Reads as a pattern says; how many results were stored, or -1 where the text ended before a first conversion was done.
@@ -216,12 +302,15 @@ pub(crate) fn scan(source: &mut dyn Source, pattern: &[u16], mut arguments: Argu
             continue;
         }
         input.field = input.at;
-        let conversion_begins = unit == PERCENT && rest.first().is_some_and(|&next| next != PERCENT);
+        let conversion_begins =
+            unit == PERCENT && rest.first().is_some_and(|&next| begins(next, kind.dialect));
         let step = match rest.first() {
             Some(_) if conversion_begins => conversion(&mut input, rest, &mut arguments, kind),
             next => {
+                // What no conversion begins with stands for itself.
+                let wanted = if unit == PERCENT { next.copied().unwrap_or(PERCENT) } else { unit };
                 rest = &rest[usize::from(unit == PERCENT && next.is_some())..];
-                input.take(|u| u == unit).map(|_| (false, rest))
+                input.take(|u| u == wanted).map(|_| (false, rest))
             }
         };
         let Some((done, after)) = step else {
@@ -242,28 +331,29 @@ fn conversion<'p>(
     arguments: &mut Arguments,
     kind: Kind,
 ) -> Option<(bool, &'p [u16])> {
-    let suppressed = rest.first() == Some(&b'*'.into());
-    let rest = &rest[usize::from(suppressed)..];
-    let digits = rest.iter().take_while(|&&u| ascii(u).is_ascii_digit()).count();
-    let width = rest[..digits]
-        .iter()
-        .fold(0usize, |n, &d| n.saturating_mul(10).saturating_add(usize::from(d - u16::from(b'0'))));
-    let (bytes, wide, rest) = size(&rest[digits..]);
-    let spec = Spec { suppressed, width: if width == 0 { usize::MAX } else { width }, bytes, wide };
+    let (spec, rest) = spec(rest, kind.dialect);
     let (&letter, rest) = rest.split_first()?;
     let letter = ascii(letter);
     let mut store = |value: u64, bytes: usize| {
-        if !suppressed {
+        if !spec.suppressed {
             arguments.pointer::<u8>().fill(&value.to_le_bytes()[..bytes]);
         }
     };
     match letter {
         b'd' | b'i' | b'u' | b'o' | b'x' | b'X' => {
-            store(integer(input, letter, spec.width)?, spec.bytes.unwrap_or(4));
+            store(integer(input, letter, spec.width, kind.dialect)?, spec.bytes.unwrap_or(4));
         }
-        b'p' => store(integer(input, letter, spec.width)?, 8),
+        b'p' => store(integer(input, b'p', spec.width, kind.dialect)?, 8),
+        b'P' if kind.dialect == Dialect::Msvcrt => {
+            store(integer(input, b'p', spec.width, kind.dialect)?, 8);
+        }
         b'e' | b'E' | b'f' | b'F' | b'g' | b'G' | b'a' | b'A' => {
-            let x = float(input, spec.width)?;
+            let Some(x) = float(input, spec.width, kind.dialect) else {
+                if kind.dialect != Dialect::Msvcrt {
+                    input.field = input.at; // ucrtbase takes a number that the text ends in for none at all
+                }
+                return None;
+            };
             match spec.bytes {
                 Some(4 | 8) => store(x.to_bits(), 8),
                 _ => store((x as f32).to_bits().into(), 4),
@@ -276,7 +366,7 @@ fn conversion<'p>(
         b's' | b'S' | b'c' | b'C' | b'[' => return text(input, letter, rest, arguments, &spec, kind),
         _ => return None,
     }
-    Some((!suppressed, rest))
+    Some((!spec.suppressed, rest))
 }
 
 /// A conversion of text.
@@ -312,18 +402,18 @@ fn text<'p>(
     let zero = !matches!(letter, b'c' | b'C');
     let wide = spec.wide.unwrap_or(kind.wide != matches!(letter, b'S' | b'C'));
     let room = if kind.secure { arguments.next() as u32 as usize } else { usize::MAX };
-    if room < units.len() + usize::from(zero) {
-        let nothing: &[u8] = if wide { &[0; 2] } else { &[0] };
-        to.fill(if room > 0 { nothing } else { &[] });
-        return None;
+    let mut text: Vec<u16> = units.into_iter().chain(zero.then_some(0)).collect();
+    let fits = text.len() <= room;
+    if !fits {
+        text.truncate(room); // they are stored as they are read, and then the text is made empty
+        text.iter_mut().take(1).for_each(|first| *first = 0);
     }
-    let end = zero.then_some(0);
     if wide {
-        to.cast::<u16>().fill(&units.into_iter().chain(end).collect::<Vec<u16>>());
+        to.cast::<u16>().fill(&text);
     } else {
-        to.fill(&units.into_iter().chain(end).map(|u| u8::try_from(u).unwrap_or(b'?')).collect::<Vec<u8>>());
+        to.fill(&text.iter().map(|&u| u8::try_from(u).unwrap_or(b'?')).collect::<Vec<u8>>());
     }
-    Some((true, rest))
+    fits.then_some((true, rest))
 }
 
 #[cfg(test)]
@@ -342,12 +432,16 @@ mod tests {
     }
 
     fn of(text: &str, pattern: &str, out: &mut [[u8; 16]]) -> i32 {
+        of_runtime(Dialect::Msvcrt, text, pattern, out)
+    }
+
+    fn of_runtime(dialect: Dialect, text: &str, pattern: &str, out: &mut [[u8; 16]]) -> i32 {
         let slots: Vec<u64> =
             out.iter_mut().map(|o| o.as_mut_ptr().expose_provenance() as u64).chain([0]).collect();
         // SAFETY: the slots and the places they lead to outlive the call.
         let arguments = Arguments::new(unsafe { Ptr::new(slots.as_ptr().cast_mut()) });
         let pattern: Vec<u16> = pattern.encode_utf16().collect();
-        scan(&mut Text(text.bytes()), &pattern, arguments, Kind { wide: false, secure: false })
+        scan(&mut Text(text.bytes()), &pattern, arguments, Kind { wide: false, secure: false, dialect })
     }
 
     #[test]
@@ -366,5 +460,37 @@ mod tests {
         assert_eq!(of("a ", "%*s %d", &mut out), 0, "a conversion was done, though nothing was stored");
         assert_eq!(of("12:34", "%2d:%2d", &mut out), 2);
         assert_eq!(of("[", "%[", &mut out), 0);
+    }
+
+    #[test]
+    fn the_runtimes_differ() {
+        let mut out = [[0; 16]; 2];
+        let mut int = |dialect, text: &str, pattern: &str| {
+            out[0] = [0xee; 16];
+            (
+                of_runtime(dialect, text, pattern, &mut out),
+                u32::from_le_bytes(out[0][..4].try_into().unwrap()),
+            )
+        };
+        use Dialect::{Msvcrt, Universal};
+        assert_eq!((int(Msvcrt, "0x1f", "%p"), int(Universal, "0x1f", "%p")), ((1, 0), (1, 0x1f)));
+        assert_eq!((int(Msvcrt, "12", "%P").0, int(Universal, "12", "%P").0), (1, 0));
+        assert_eq!((int(Msvcrt, "300", "%hhd").1, int(Universal, "300", "%hhd").1), (300, 0xeeee_ee2c));
+        assert_eq!(
+            (int(Msvcrt, "12345", "%h02d").1, int(Msvcrt, "12345", "%2h0d").1),
+            (0xeeee_000c, 0xeeee_3039)
+        );
+        assert_eq!((int(Msvcrt, "\"7@", "%\"%d%@").0, int(Universal, "\"7@", "%\"%d%@").0), (1, 0));
+        assert_eq!((int(Msvcrt, "a ", "%*s %d").0, int(Universal, "a ", "%*s %d").0), (0, 0));
+        let mut double = |dialect, text: &str| {
+            (of_runtime(dialect, text, "%lf", &mut out), f64::from_le_bytes(out[0][..8].try_into().unwrap()))
+        };
+        assert_eq!((double(Msvcrt, "1.5e"), double(Universal, "1.5e").0), ((1, 1.5), -1));
+        assert_eq!((double(Msvcrt, "0x1p3"), double(Universal, "0x1p3")), ((1, 0.0), (1, 8.0)));
+        assert_eq!((double(Msvcrt, "inf").0, double(Universal, "-InfinityX")), (0, (1, f64::NEG_INFINITY)));
+        assert_eq!(
+            (double(Universal, "infi").0, double(Universal, "infix").0, double(Universal, "nan(7)").0),
+            (-1, 0, 1)
+        );
     }
 }

@@ -3,7 +3,7 @@
 //! The buffer fields stay empty, so that code which looks into them (as C++ streams do) always asks a function.
 #![allow(unsafe_code)] // the host's streams are reached by pointer
 
-use crate::{guest::Ptr, kernel32::sync::Section};
+use crate::{guest::Ptr, kernel32::sync::Section, lock, teb};
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
 unsafe extern "C" {
@@ -155,20 +155,49 @@ pub(crate) fn wrap(host: *mut libc::FILE) -> *const Stream {
     let file = unsafe { libc::fileno(host) };
     let opened = Box::new(Opened { stream: Stream::new(file), lock: Section::new() });
     opened.stream.host.store(host, Relaxed);
-    Box::into_raw(opened).cast()
+    let opened: *const Stream = Box::into_raw(opened).cast();
+    lock(&teb::process().runtime.streams).insert(opened.expose_provenance());
+    opened
+}
+
+/// Closes every stream that the program has opened; how many those were.
+pub(crate) fn close_all() -> usize {
+    let all = std::mem::take(&mut *lock(&teb::process().runtime.streams));
+    let n = all.len();
+    all.into_iter().for_each(|stream| {
+        release(Ptr::from_guest(stream as u64));
+    });
+    n
+}
+
+/// How many streams are open, with the three standard ones.
+pub(crate) fn open_ones() -> usize {
+    STANDARD.len() + lock(&teb::process().runtime.streams).len()
+}
+
+/// Whether it is a stream that is open.
+pub(crate) fn is_open(stream: Ptr<Stream>) -> bool {
+    is_standard(stream) || lock(&teb::process().runtime.streams).contains(&stream.addr())
+}
+
+fn is_standard(stream: Ptr<Stream>) -> bool {
+    STANDARD.as_ptr_range().contains(&stream.raw().cast_const())
 }
 
 /// Closes a stream. The three standard ones are only flushed: they are the host's.
 pub(crate) fn close(stream: Ptr<Stream>) -> i32 {
-    if stream.is_null() {
-        return -1;
-    }
-    let host = stream.shared().host();
-    if STANDARD.as_ptr_range().contains(&stream.raw().cast_const()) {
+    if is_standard(stream) {
         // SAFETY: the host's standard streams are always open.
-        return unsafe { libc::fflush(host) };
+        return unsafe { libc::fflush(stream.shared().host()) };
     }
-    // SAFETY: `wrap` boxed it, and guest code gives it back, as `fclose` asks.
+    let open = lock(&teb::process().runtime.streams).remove(&stream.addr());
+    if open { release(stream) } else { -1 }
+}
+
+/// Closes a stream that is in nobody's list any more.
+fn release(stream: Ptr<Stream>) -> i32 {
+    let host = stream.shared().host();
+    // SAFETY: `wrap` boxed it, and it was taken from the list of open streams just now, once.
     drop(unsafe { Box::from_raw(stream.raw().cast::<Opened>()) });
     // SAFETY: the host's stream was the box's own.
     unsafe { libc::fclose(host) }

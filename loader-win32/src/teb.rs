@@ -105,6 +105,8 @@ pub(crate) struct Own {
     pub doserrno: Cell<u32>,
     /// What this thread's own handler of wrong arguments is.
     pub invalid_handler: Cell<usize>,
+    /// Where the C library says a fault's record is.
+    pub exception_pointers: Cell<usize>,
     /// The state of `rand`.
     pub seed: Cell<u32>,
     /// Where `strtok` goes on.

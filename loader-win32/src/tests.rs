@@ -1016,3 +1016,17 @@ fn timers_have_their_thread_make_a_call() {
     assert_eq!(kernel32!(w, "SleepEx", 10, 1) as u32, 0);
     assert_eq!(kernel32!(w, "CloseHandle", timer) as i32, 1);
 }
+
+#[test]
+fn arguments_in_line_arrive() {
+    let w = world();
+    let at = w.at("msvcrt.dll", "sprintf");
+    // SAFETY: the function takes whatever its format says; floating point arguments of a function with `...` come in both
+    // registers, which a caller without a prototype for `...` does not do, so the double goes to the stack here.
+    let f: unsafe extern "win64" fn(*mut u8, *const i8, i32, i64, f64, *const i8) -> i32 =
+        unsafe { transmute(at) };
+    let mut buffer = [0u8; 64];
+    // SAFETY: the buffer is longer than the result.
+    let n = unsafe { f(buffer.as_mut_ptr(), c"%d %lld %.2f %s".as_ptr(), 7, -1 << 40, 2.5, c"end".as_ptr()) };
+    assert_eq!(&buffer[..n as usize], b"7 -1099511627776 2.50 end");
+}

@@ -4,9 +4,10 @@ use crate::{
     guest::Ptr,
     kernel32::strings::{ansi, from_ansi},
 };
+use std::borrow::Cow;
 
 /// Text of either width, for functions that are there for both.
-pub(crate) trait Text: Copy + Default {
+pub(crate) trait Text: Copy + Default + PartialEq {
     /// A text that ends in a zero, without it; nothing of a null pointer.
     fn units(text: Ptr<Self>) -> Vec<u16>;
     /// UTF-16 in this width.
@@ -44,51 +45,55 @@ impl Text for u8 {
     }
 }
 
-/// UTF-8 of units, with those that stand alone as if they were characters: what is put together of such pieces may be
-/// whole again.
-pub(crate) fn loose(units: &[u16]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(units.len());
-    for c in char::decode_utf16(units.iter().copied()) {
-        match c {
-            Ok(c) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-            Err(alone) => {
-                let unit = alone.unpaired_surrogate();
-                out.extend([0xed, 0x80 | (unit >> 6 & 0x3f) as u8, 0x80 | (unit & 0x3f) as u8]);
-            }
-        }
+/// What text of either width is made of.
+pub(crate) trait Letters: Text {
+    fn of_bytes(bytes: &[u8]) -> Vec<Self>;
+    fn ascii(letter: u8) -> Self;
+    /// The letter, where it is one of ASCII.
+    fn letter(self) -> Option<u8>;
+    /// A text as the bytes of a narrow one.
+    fn bytes(text: &[Self]) -> Cow<'_, [u8]>;
+}
+
+impl Letters for u8 {
+    fn of_bytes(bytes: &[u8]) -> Vec<Self> {
+        bytes.into()
     }
-    out
-}
-
-/// Calls with what comes between units that stand alone, and with those units.
-fn pieces(mut bytes: &[u8], mut text: impl FnMut(&[u8], Option<u16>)) {
-    let alone = |three: &[u8]| matches!(three, [0xed, 0xa0..=0xbf, 0x80..=0xbf]);
-    while let Some(at) = bytes.windows(3).position(alone) {
-        let unit = 0xd000 | u16::from(bytes[at + 1] & 0x3f) << 6 | u16::from(bytes[at + 2] & 0x3f);
-        text(&bytes[..at], Some(unit));
-        bytes = &bytes[at + 3..];
+    fn ascii(letter: u8) -> Self {
+        letter
     }
-    text(bytes, None);
+    fn letter(self) -> Option<u8> {
+        Some(self)
+    }
+    fn bytes(text: &[Self]) -> Cow<'_, [u8]> {
+        text.into()
+    }
 }
 
-/// Units of what [`loose`] made.
-pub(crate) fn of_loose(bytes: &[u8]) -> Vec<u16> {
-    let mut out = Vec::with_capacity(bytes.len());
-    pieces(bytes, |text, alone| {
-        out.extend(String::from_utf8_lossy(text).encode_utf16());
-        out.extend(alone);
-    });
-    out
+impl Letters for u16 {
+    fn of_bytes(bytes: &[u8]) -> Vec<Self> {
+        from_ansi(bytes)
+    }
+    fn ascii(letter: u8) -> Self {
+        letter.into()
+    }
+    fn letter(self) -> Option<u8> {
+        self.try_into().ok()
+    }
+    fn bytes(text: &[Self]) -> Cow<'_, [u8]> {
+        ansi(text).into()
+    }
 }
 
-/// The same as UTF-8, with units that stand alone replaced; bytes that are none of it stay as they are.
-pub(crate) fn strict(bytes: Vec<u8>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len());
-    pieces(&bytes, |text, alone| {
-        out.extend_from_slice(text);
-        out.extend_from_slice(if alone.is_some() { "\u{fffd}".as_bytes() } else { b"" });
-    });
-    out
+/// The value of a decimal digit of any script, as Windows knows them.
+pub(crate) fn digit(unit: u16) -> Option<u32> {
+    const ZEROS: [u16; 18] = [
+        0x30, 0x660, 0x6f0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xc66, 0xce6, 0xd66, 0xe50, 0xed0, 0xf20,
+        0x1040, 0x17e0, 0x1810, 0xff10,
+    ];
+    let before = ZEROS.partition_point(|&zero| zero <= unit);
+    let zero = before.checked_sub(1).map(|at| ZEROS[at])?;
+    Some(u32::from(unit - zero)).filter(|&value| value < 10)
 }
 
 /// UTF-16 without a terminator.

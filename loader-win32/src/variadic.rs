@@ -4,7 +4,7 @@
 #![allow(non_snake_case)]
 
 use crate::{
-    crt::{print::*, scanf::*},
+    crt::{print_msvcrt::*, scanf::*},
     wsprintf::{wvsprintfA, wvsprintfW},
 };
 use std::arch::naked_asm;
@@ -54,6 +54,25 @@ thunks! {
     _snwprintf: "r9, [rsp + 32]" => _vsnwprintf;
     sprintf_s: "r9, [rsp + 32]" => vsprintf_s;
     swprintf_s: "r9, [rsp + 32]" => vswprintf_s;
+    _printf_p: "rdx, [rsp + 16]" => _vprintf_p;
+    _wprintf_p: "rdx, [rsp + 16]" => _vwprintf_p;
+    _cwprintf: "rdx, [rsp + 16]" => _vcwprintf;
+    _scprintf_p: "rdx, [rsp + 16]" => _vscprintf_p;
+    _scwprintf_p: "rdx, [rsp + 16]" => _vscwprintf_p;
+    _printf_l: "r8, [rsp + 24]" => _vprintf_l;
+    _wprintf_l: "r8, [rsp + 24]" => _vwprintf_l;
+    _scprintf_l: "r8, [rsp + 24]" => _vscprintf_l;
+    _scwprintf_l: "r8, [rsp + 24]" => _vscwprintf_l;
+    _fprintf_p: "r8, [rsp + 24]" => _vfprintf_p;
+    _fwprintf_p: "r8, [rsp + 24]" => _vfwprintf_p;
+    _fprintf_l: "r9, [rsp + 32]" => _vfprintf_l;
+    _fwprintf_l: "r9, [rsp + 32]" => _vfwprintf_l;
+    _sprintf_l: "r9, [rsp + 32]" => _vsprintf_l;
+    _swprintf_l: "r9, [rsp + 32]" => _vswprintf_l;
+    _sprintf_p: "r9, [rsp + 32]" => _vsprintf_p;
+    _swprintf_p: "r9, [rsp + 32]" => _vswprintf_p;
+    _snprintf_c: "r9, [rsp + 32]" => _vsnprintf_c;
+    _swprintf_c: "r9, [rsp + 32]" => _vswprintf_c;
     wsprintfA: "r8, [rsp + 24]" => wvsprintfA;
     wsprintfW: "r8, [rsp + 24]" => wvsprintfW;
     _snscanf: "r9, [rsp + 32]" => vsnscanf;
@@ -82,34 +101,20 @@ macro_rules! thunks_of_four {
 thunks_of_four! {
     _snprintf_s => _vsnprintf_s;
     _snwprintf_s => _vsnwprintf_s;
+    _sprintf_s_l => _vsprintf_s_l;
+    _swprintf_s_l => _vswprintf_s_l;
+    _snprintf_l => _vsnprintf_l;
+    _snwprintf_l => _vsnwprintf_l;
+    _sprintf_p_l => _vsprintf_p_l;
+    _swprintf_p_l => _vswprintf_p_l;
 }
 
 table! {
     /// Functions with `...` of msvcrt.
-    pub(crate) MSVCRT: printf, wprintf, _cprintf, _scprintf, _scwprintf, scanf, scanf_s, wscanf, wscanf_s, fprintf, fwprintf, sprintf, swprintf, sscanf, sscanf_s, swscanf, swscanf_s, fscanf, fscanf_s, fwscanf, fwscanf_s, _snprintf, _snwprintf, sprintf_s, swprintf_s, _snscanf, _snscanf_s, _snwscanf, _snwscanf_s, _snprintf_s, _snwprintf_s, printf_s = printf, wprintf_s = wprintf, fprintf_s = fprintf, fwprintf_s = fwprintf, _swprintf = swprintf
+    pub(crate) MSVCRT: printf, wprintf, _cprintf, _scprintf, _scwprintf, scanf, scanf_s, wscanf, wscanf_s, fprintf, fwprintf, sprintf, swprintf, sscanf, sscanf_s, swscanf, swscanf_s, fscanf, fscanf_s, fwscanf, fwscanf_s, _snprintf, _snwprintf, sprintf_s, swprintf_s, _snscanf, _snscanf_s, _snwscanf, _snwscanf_s, _snprintf_s, _snwprintf_s, printf_s = printf, wprintf_s = wprintf, fprintf_s = fprintf, fwprintf_s = fwprintf, _swprintf = swprintf, _printf_p, _wprintf_p, _cwprintf, _scprintf_p, _scwprintf_p, _printf_l, _wprintf_l, _scprintf_l, _scwprintf_l, _fprintf_p, _fwprintf_p, _fprintf_l, _fwprintf_l, _sprintf_l, _swprintf_l, __swprintf_l = _swprintf_l, _sprintf_p, _swprintf_p, _snprintf_c, _swprintf_c, _sprintf_s_l, _swprintf_s_l, _snprintf_l, _snwprintf_l, _sprintf_p_l, _swprintf_p_l
 }
 
 table! {
     /// Those of user32.
     pub(crate) USER32: wsprintfA, wsprintfW
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::mem::transmute;
-
-    #[test]
-    fn arguments_arrive() {
-        let at = sprintf as *const ();
-        // SAFETY: the thunk takes whatever its format says; floating point arguments of a function with `...` come in both
-        // registers, which a caller without a prototype for `...` does not do, so the double goes to the stack here.
-        let f: unsafe extern "win64" fn(*mut u8, *const i8, i32, i64, f64, *const i8) -> i32 =
-            unsafe { transmute(at) };
-        let mut buffer = [0u8; 64];
-        // SAFETY: the buffer is longer than the result.
-        let n =
-            unsafe { f(buffer.as_mut_ptr(), c"%d %lld %.2f %s".as_ptr(), 7, -1 << 40, 2.5, c"end".as_ptr()) };
-        assert_eq!(&buffer[..n as usize], b"7 -1099511627776 2.50 end");
-    }
 }

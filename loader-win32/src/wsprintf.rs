@@ -1,42 +1,10 @@
 //! user32's own formatting: older than the C runtime's, without floating point, and never longer than 1,023 characters.
 #![allow(non_snake_case)]
 
-use crate::{format::Arguments, guest::Ptr, kernel32::strings::from_ansi, text::Text};
+use crate::{format::Arguments, guest::Ptr, text::Letters};
 
 /// The longest text with its zero.
 const LIMIT: usize = 1024;
-
-/// What text of either width is made of.
-pub(crate) trait Letters: Text {
-    fn of_bytes(bytes: &[u8]) -> Vec<Self>;
-    fn ascii(letter: u8) -> Self;
-    /// The letter, where it is one of ASCII.
-    fn letter(self) -> Option<u8>;
-}
-
-impl Letters for u8 {
-    fn of_bytes(bytes: &[u8]) -> Vec<Self> {
-        bytes.into()
-    }
-    fn ascii(letter: u8) -> Self {
-        letter
-    }
-    fn letter(self) -> Option<u8> {
-        Some(self)
-    }
-}
-
-impl Letters for u16 {
-    fn of_bytes(bytes: &[u8]) -> Vec<Self> {
-        from_ansi(bytes)
-    }
-    fn ascii(letter: u8) -> Self {
-        letter.into()
-    }
-    fn letter(self) -> Option<u8> {
-        self.try_into().ok()
-    }
-}
 
 /// What stands between a `%` and its letter.
 #[derive(Clone, Copy, Debug, Default)]

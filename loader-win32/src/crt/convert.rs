@@ -1,13 +1,12 @@
 //! Numbers and text. `long` has 32 bits here, so the integers are ours; floating point is the host's.
 #![allow(unsafe_code)]
 
-use super::{invalid::invalid, set_errno, string::copy_s};
-use crate::{guest::Ptr, teb};
-use libc::{c_char, strtod as host_strtod};
-use std::ffi::CString;
+use super::{ctype::iswspace, invalid::invalid, set_errno, string::copy_s};
+use crate::{guest::Ptr, text};
+use libc::strtod as host_strtod;
 
 /// How much of a text is a number, as msvcrt reads them: decimal digits, and no names for infinity.
-fn decimal_len(text: &[u8]) -> usize {
+pub(crate) fn decimal_len(text: &[u8]) -> usize {
     let digits = |at: usize| text[at..].iter().take_while(|b| b.is_ascii_digit()).count();
     let start = text.iter().take_while(|b| matches!(b, 9..=13 | b' ')).count();
     let start = start + usize::from(matches!(text.get(start), Some(b'+' | b'-')));
@@ -27,7 +26,7 @@ fn decimal_len(text: &[u8]) -> usize {
 }
 
 /// The number at the start of a text, and how long it is there; `errno` says where it is too large or too small.
-fn number(text: &[u8], legacy: bool) -> (f64, usize) {
+pub(crate) fn number(text: &[u8], legacy: bool) -> (f64, usize) {
     let text = if legacy { &text[..decimal_len(text)] } else { text };
     let exponent = |b: u8| if legacy && matches!(b, b'd' | b'D') { b'e' } else { b };
     let ended: Vec<u8> = text.iter().map(|&b| exponent(b)).chain([0]).collect();
@@ -50,12 +49,22 @@ fn number(text: &[u8], legacy: bool) -> (f64, usize) {
 macro_rules! floats {
     ($($legacy:literal: $strtod:ident $wcstod:ident $atof:ident $wtof:ident;)*) => {$(
         pub(crate) extern "win64" fn $strtod(s: Ptr<u8>, end: Ptr<Ptr<u8>>) -> f64 {
+            if s.is_null() {
+                end.put(s);
+                invalid();
+                return 0.0;
+            }
             let (x, len) = number(s.text(), $legacy);
             end.put(s.at(len));
             x
         }
         /// Wide digits are ASCII, so the narrow function reads them.
         extern "win64" fn $wcstod(s: Ptr<u16>, end: Ptr<Ptr<u16>>) -> f64 {
+            if s.is_null() {
+                end.put(s);
+                invalid();
+                return 0.0;
+            }
             let ascii: Vec<u8> =
                 s.text().iter().map_while(|&u| u8::try_from(u).ok().filter(u8::is_ascii)).collect();
             let (x, len) = number(&ascii, $legacy);
@@ -96,8 +105,10 @@ fn to_float(x: f64) -> f32 {
 /// An integer at the start of a text: what it is, whether it did not fit, and how many elements it took.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Parsed {
-    /// The amount without its sign.
+    /// The amount without its sign; the largest where it has more than 64 bits.
     pub amount: u64,
+    /// Its last 64 bits.
+    pub wrapped: u64,
     /// Whether there was a minus.
     pub negative: bool,
     /// Whether it has more than 64 bits.
@@ -106,19 +117,25 @@ pub(crate) struct Parsed {
     pub len: usize,
 }
 
-/// Reads an integer from elements that `at` gives one by one (0 ends them).
+/// Reads an integer from ASCII text that `at` gives one by one (0 ends it).
 pub(crate) fn parse(at: impl Fn(usize) -> u16, base: i32) -> Parsed {
+    parse_in(at, base, |unit| matches!(unit, 9..=13 | 32))
+}
+
+/// The same from text in which other blanks stand, and digits of any script.
+fn parse_in(at: impl Fn(usize) -> u16, base: i32, is_blank: impl Fn(u16) -> bool) -> Parsed {
     let digit = |i: usize| {
-        let c = u8::try_from(at(i)).ok()?;
-        char::from(c).to_digit(36)
+        let unit = at(i);
+        let letter = || char::from(u8::try_from(unit).ok()?).to_digit(36);
+        text::digit(unit).or_else(letter)
     };
-    let mut i = (0..).find(|&i| !matches!(at(i), 9..=13 | 32)).unwrap_or(0);
+    let mut i = (0..).find(|&i| !is_blank(at(i))).unwrap_or(0);
     let negative = at(i) == u16::from(b'-');
     i += usize::from(negative || at(i) == u16::from(b'+'));
-    let is_hex = at(i) == u16::from(b'0') && [b'x', b'X'].map(u16::from).contains(&at(i + 1));
+    let is_hex = text::digit(at(i)) == Some(0) && [b'x', b'X'].map(u16::from).contains(&at(i + 1));
     let base = match base {
         0 if is_hex => 16,
-        0 if at(i) == u16::from(b'0') => 8,
+        0 if text::digit(at(i)) == Some(0) => 8,
         0 => 10,
         b => b.unsigned_abs(),
     };
@@ -126,14 +143,15 @@ pub(crate) fn parse(at: impl Fn(usize) -> u16, base: i32) -> Parsed {
         i += 2;
     }
     let start = i;
-    let (mut amount, mut overflow) = (0u64, false);
+    let (mut amount, mut wrapped, mut overflow) = (0u64, 0u64, false);
     while let Some(d) = digit(i).filter(|&d| d < base) {
         let next = amount.checked_mul(base.into()).and_then(|a| a.checked_add(d.into()));
         overflow |= next.is_none();
         amount = next.unwrap_or(u64::MAX);
+        wrapped = wrapped.wrapping_mul(base.into()).wrapping_add(d.into());
         i += 1;
     }
-    Parsed { amount, negative, overflow, len: if i > start { i } else { 0 } }
+    Parsed { amount, wrapped, negative, overflow, len: if i > start { i } else { 0 } }
 }
 
 /// A signed number of `bits` bits; too large ones become the limit, and `errno` says so.
@@ -154,36 +172,38 @@ fn unsigned(p: &Parsed, bits: u32) -> u64 {
     let limit = u64::MAX >> (64 - bits);
     if p.overflow || p.amount > limit {
         set_errno(libc::ERANGE);
-        return if p.negative { 1 } else { limit };
     }
-    if p.negative { p.amount.wrapping_neg() & limit } else { p.amount }
+    let amount = if p.overflow { limit } else { p.amount.min(limit) };
+    if p.negative { amount.wrapping_neg() & limit } else { amount }
+}
+
+/// No number, for there is no text or no such base.
+const NONE: Parsed = Parsed { amount: 0, wrapped: 0, negative: false, overflow: false, len: 0 };
+
+fn is_readable<T>(s: Ptr<T>, base: i32) -> bool {
+    let readable = !s.is_null() && (base == 0 || (2..=36).contains(&base));
+    if !readable {
+        invalid();
+    }
+    readable
 }
 
 fn narrow(s: Ptr<u8>, end: Ptr<Ptr<u8>>, base: i32) -> Parsed {
+    if !is_readable(s, base) {
+        end.put(s);
+        return NONE;
+    }
     let p = parse(|i| s.at(i).get().into(), base);
     end.put(s.at(p.len));
     p
 }
 
-/// The ASCII character that a unit means in a number: digits of many scripts are digits, and a blank may be one that is
-/// not broken.
-fn in_ascii(unit: u16) -> u16 {
-    const ZEROS: [u16; 17] = [
-        0x660, 0x6f0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xc66, 0xce6, 0xd66, 0xe50, 0xed0, 0xf20, 0x1040,
-        0x17e0, 0x1810, 0xff10,
-    ];
-    match unit {
-        0..0x80 => unit,
-        0xa0 => 0x20,
-        _ => ZEROS
-            .iter()
-            .find(|zero| (**zero..**zero + 10).contains(&unit))
-            .map_or(unit, |zero| unit - zero + 0x30),
-    }
-}
-
 fn wide(s: Ptr<u16>, end: Ptr<Ptr<u16>>, base: i32) -> Parsed {
-    let p = parse(|i| in_ascii(s.at(i).get()), base);
+    if !is_readable(s, base) {
+        end.put(s);
+        return NONE;
+    }
+    let p = parse_in(|i| s.at(i).get(), base, |unit| iswspace(unit) != 0);
     end.put(s.at(p.len));
     p
 }
@@ -236,9 +256,32 @@ extern "win64" fn _wtoi64(s: Ptr<u16>) -> i64 {
     signed(&wide(s, Ptr::NULL, 10), 64)
 }
 
-/// The digits of a number in a base of two or more: after ten come the letters, and whatever is behind them.
+// msvcrt's, which do not notice that a number is too large.
+
+fn wrapping(p: &Parsed) -> i64 {
+    let amount = p.wrapped.cast_signed();
+    if p.negative { amount.wrapping_neg() } else { amount }
+}
+
+extern "win64" fn legacy_atoi(s: Ptr<u8>) -> i32 {
+    wrapping(&narrow(s, Ptr::NULL, 10)) as i32
+}
+
+extern "win64" fn legacy_wtoi(s: Ptr<u16>) -> i32 {
+    wrapping(&wide(s, Ptr::NULL, 10)) as i32
+}
+
+extern "win64" fn legacy_atoi64(s: Ptr<u8>) -> i64 {
+    wrapping(&narrow(s, Ptr::NULL, 10))
+}
+
+extern "win64" fn legacy_wtoi64(s: Ptr<u16>) -> i64 {
+    wrapping(&wide(s, Ptr::NULL, 10))
+}
+
+/// The digits of a number in a base; what is no letter any more follows those in ASCII.
 fn digits(mut n: u64, base: u32, minus: bool) -> Vec<u8> {
-    let base = u64::from(base.clamp(2, 0xff));
+    let base = u64::from(base.max(2));
     let mut out = Vec::new();
     loop {
         let digit = (n % base) as u8;
@@ -359,67 +402,6 @@ extern "win64" fn _rotr64(n: u64, by: i32) -> u64 {
     n.rotate_right(by.cast_unsigned() % 64)
 }
 
-/// More digits than this are not given out: Microsoft's runtime has room for no more (`_CVTBUFSIZE`, less two).
-const MOST_DIGITS: i32 = 347;
-
-/// The first `n` decimal digits of a number without its sign, and where the point is among them.
-fn decimal(x: f64, n: i32) -> (String, i32) {
-    let n = n.clamp(0, MOST_DIGITS) as usize;
-    let text = format!("{:.*e}", n.max(1) - 1, x.abs());
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let point = if x == 0.0 { 0 } else { exponent.parse::<i32>().unwrap_or(0) + 1 };
-    (digits.chars().filter(char::is_ascii_digit).take(n).collect(), point)
-}
-
-/// Digits in the thread's own place.
-fn give(digits: &[u8]) -> *const c_char {
-    let text = CString::new(digits).unwrap_or_default();
-    teb::own(|o| {
-        *o.digits.borrow_mut() = text;
-        o.digits.borrow().as_ptr()
-    })
-}
-
-/// So many digits.
-extern "win64" fn _ecvt(x: f64, n: i32, point: Ptr<i32>, negative: Ptr<i32>) -> *const c_char {
-    let (digits, at) = decimal(x, n);
-    point.put(at);
-    negative.put((x < 0.0).into());
-    give(digits.as_bytes())
-}
-
-/// The digits up to `n` behind the point, or all but so many before it, and where the point is among them.
-fn fixed(x: f64, n: i32) -> (String, i32) {
-    let n = n.clamp(-MOST_DIGITS, MOST_DIGITS);
-    let text = format!("{:.*}", n.max(0) as usize, x.abs());
-    let whole = text.find('.').unwrap_or(text.len()) as i32;
-    let all: String = text.chars().filter(char::is_ascii_digit).collect();
-    let digits = if x == 0.0 { &all[1..] } else { all.trim_start_matches('0') };
-    let at = match () {
-        () if x == 0.0 => 0,
-        () if digits.is_empty() => -n,
-        () => whole - (all.len() - digits.len()) as i32,
-    };
-    if n < 0 { decimal(x, at + n) } else { (digits.into(), at) }
-}
-
-extern "win64" fn _fcvt(x: f64, n: i32, point: Ptr<i32>, negative: Ptr<i32>) -> *const c_char {
-    let (digits, at) = fixed(x, n);
-    point.put(at);
-    negative.put((x < 0.0).into());
-    give(digits.as_bytes())
-}
-
-/// As `%g`.
-extern "win64" fn _gcvt(x: f64, n: i32, to: Ptr<u8>) -> Ptr<u8> {
-    write(to, &crate::format::general(x, usize::try_from(n).unwrap_or(0), false))
-}
-
-/// As msvcrt's `%g`.
-extern "win64" fn legacy_gcvt(x: f64, n: i32, to: Ptr<u8>) -> Ptr<u8> {
-    write(to, &crate::format::general(x, usize::try_from(n).unwrap_or(0), true))
-}
-
 extern "win64" fn _byteswap_ushort(n: u16) -> u16 {
     n.swap_bytes()
 }
@@ -437,35 +419,37 @@ table! {
     pub(crate) TABLE:
         strtof, strtol, strtoul, strtoll, _strtoi64 = strtoll, strtoimax = strtoll, strtoull,
         _strtoui64 = strtoull, strtoumax = strtoull, wcstol, wcstoul, wcstoll, _wcstoi64 = wcstoll, wcstoimax = wcstoll,
-        wcstoull, _wcstoui64 = wcstoull, wcstoumax = wcstoull, wcstof, atoi, atol = atoi, atoll = _atoi64, _atoi64,
-        _wtoi, _wtol = _wtoi, _wtoi64, _wtoll = _wtoi64, _itoa, _ltoa = _itoa, itoa = _itoa, ltoa = _itoa, _i64toa,
+        wcstoull, _wcstoui64 = wcstoull, wcstoumax = wcstoull, wcstof, _itoa, _ltoa = _itoa, itoa = _itoa, ltoa = _itoa, _i64toa,
         _ultoa, ultoa = _ultoa, _ui64toa, _itoa_s, _ltoa_s = _itoa_s, _i64toa_s, _ultoa_s, _ui64toa_s, _itow, _ltow = _itow,
-        _i64tow, _ultow, _ui64tow, _itow_s, _ltow_s = _itow_s, _i64tow_s, _ultow_s, _ui64tow_s, _ecvt, ecvt = _ecvt, _fcvt,
-        fcvt = _fcvt,  _rotl, _lrotl = _rotl, _rotr, _lrotr = _rotr, _rotl64, _rotr64, _byteswap_ushort,
+        _i64tow, _ultow, _ui64tow, _itow_s, _ltow_s = _itow_s, _i64tow_s, _ultow_s, _ui64tow_s, _rotl, _lrotl = _rotl, _rotr, _lrotr = _rotr, _rotl64, _rotr64, _byteswap_ushort,
         _byteswap_ulong, _byteswap_uint64
 }
 
 table! {
     /// The same in a locale that is passed last, which is always "C": the argument is not looked at.
     pub(crate) IN_LOCALES:
-        _strtof_l = strtof, _atoi_l = atoi, _atol_l = atoi, _atoi64_l = _atoi64,
-        _atoll_l = _atoi64, _strtol_l = strtol, _strtoul_l = strtoul, _strtoi64_l = strtoll, _strtoll_l = strtoll,
+        _strtof_l = strtof, _strtol_l = strtol, _strtoul_l = strtoul, _strtoi64_l = strtoll, _strtoll_l = strtoll,
         _strtoui64_l = strtoull, _strtoull_l = strtoull, _wcstof_l = wcstof, _wcstol_l = wcstol,
-        _wcstoul_l = wcstoul, _wcstoi64_l = wcstoll, _wcstoll_l = wcstoll, _wcstoui64_l = wcstoull,
-        _wcstoull_l = wcstoull, _wtoi_l = _wtoi, _wtol_l = _wtoi, _wtoi64_l = _wtoi64
+        _wcstoul_l = wcstoul, _wcstoi64_l = wcstoll, _wcstoll_l = wcstoll, _wcstoui64_l = wcstoull, _wcstoull_l = wcstoull
 }
 
 table! {
     /// What ucrtbase has.
     pub(crate) UCRT:
-        strtod, _strtod_l = strtod, atof, _atof_l = atof, wcstod, _wcstod_l = wcstod, _wtof, _wtof_l = _wtof, _gcvt
+        strtod, _strtod_l = strtod, atof, _atof_l = atof, wcstod, _wcstod_l = wcstod, _wtof, _wtof_l = _wtof,
+        atoi, atol = atoi, atoll = _atoi64, _atoi64, _wtoi, _wtol = _wtoi, _wtoi64, _wtoll = _wtoi64, _atoi_l = atoi,
+        _atol_l = atoi, _atoi64_l = _atoi64, _atoll_l = _atoi64, _wtoi_l = _wtoi, _wtol_l = _wtoi, _wtoi64_l = _wtoi64,
+        _wtoll_l = _wtoi64
 }
 
 table! {
     /// What msvcrt has.
     pub(crate) MSVCRT:
         strtod = legacy_strtod, _strtod_l = legacy_strtod, atof = legacy_atof, _atof_l = legacy_atof, wcstod = legacy_wcstod,
-        _wcstod_l = legacy_wcstod, _wtof = legacy_wtof, _wtof_l = legacy_wtof, _gcvt = legacy_gcvt, gcvt = legacy_gcvt
+        _wcstod_l = legacy_wcstod, _wtof = legacy_wtof, _wtof_l = legacy_wtof,
+        atoi = legacy_atoi, atol = legacy_atoi, _atoi64 = legacy_atoi64, _wtoi = legacy_wtoi, _wtol = legacy_wtoi,
+        _wtoi64 = legacy_wtoi64, _atoi_l = legacy_atoi, _atol_l = legacy_atoi, _atoi64_l = legacy_atoi64,
+        _wtoi_l = legacy_wtoi, _wtol_l = legacy_wtoi, _wtoi64_l = legacy_wtoi64
 }
 
 #[cfg(test)]
@@ -495,14 +479,5 @@ mod tests {
         assert_eq!(number(b"1d2", false), (1.0, 1));
         assert_eq!(number(b"inf", true), (0.0, 0));
         assert_eq!(number(b"inf", false), (f64::INFINITY, 3));
-        assert_eq!((decimal(123.456, 4), decimal(0.0, 3)), (("1235".into(), 3), ("000".into(), 0)));
-        assert_eq!((fixed(123.456, 1), fixed(123.456, -1)), (("1235".into(), 3), ("12".into(), 3)));
-        // However many digits are asked for.
-        for x in [0.0, -1.5, 1e300, 1e-300, f64::INFINITY, f64::NAN] {
-            for n in [i32::MIN, -1, 0, 1, 65_536, i32::MAX] {
-                assert!(decimal(x, n).0.len() <= MOST_DIGITS as usize);
-                assert!(fixed(x, n).0.len() <= f64::MAX_10_EXP as usize + 1 + MOST_DIGITS as usize);
-            }
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! Classes of characters, in the "C" locale.
 
 use super::wide::ascii_case;
-use crate::kernel32::strings::class;
+use crate::kernel32::strings;
 use std::sync::atomic::{AtomicI32, AtomicPtr};
 
 const UPPER: u16 = 1;
@@ -59,16 +59,22 @@ pub(crate) extern "win64" fn __pctype_func() -> *const u16 {
     CLASSES[1..].as_ptr()
 }
 
+/// The class bits of a wide character. What is blank is told otherwise than the system does.
+fn class(unit: u16) -> u16 {
+    const BLANKS: [u16; 3] = [0x20, 0x3000, 0xfeff];
+    strings::class(unit) & !BLANK | if BLANKS.contains(&unit) { BLANK } else { 0 }
+}
+
 fn of(c: i32) -> u16 {
     u8::try_from(c).map_or(0, bits)
 }
 
 macro_rules! classes {
     ($($name:ident $wide:ident: $mask:expr;)*) => {$(
-        extern "win64" fn $name(c: i32) -> i32 {
+        pub(crate) extern "win64" fn $name(c: i32) -> i32 {
             (of(c) & $mask).into()
         }
-        extern "win64" fn $wide(c: u16) -> i32 {
+        pub(crate) extern "win64" fn $wide(c: u16) -> i32 {
             (class(c) & $mask).into()
         }
     )*};
@@ -164,7 +170,12 @@ extern "win64" fn iswascii(c: u16) -> i32 {
 }
 
 extern "win64" fn iswblank(c: u16) -> i32 {
-    (class(c) & BLANK).into()
+    if c == 9 { BLANK.into() } else { (class(c) & BLANK).into() }
+}
+
+/// In a locale a tab is none.
+extern "win64" fn _isblank_l(c: i32) -> i32 {
+    (of(c) & BLANK).into()
 }
 
 extern "win64" fn isleadbyte(_c: i32) -> i32 {
@@ -199,5 +210,5 @@ table! {
         _isalnum_l = isalnum, _iswalnum_l = iswalnum, _isprint_l = isprint, _iswprint_l = iswprint, _isgraph_l = isgraph,
         _iswgraph_l = iswgraph, _iscntrl_l = iscntrl, _iswcntrl_l = iswcntrl, _isleadbyte_l = isleadbyte,
         _isctype_l = _isctype, _iswctype_l = iswctype, _tolower_l = tolower, _toupper_l = toupper, _towlower_l = towlower,
-        _towupper_l = towupper
+        _towupper_l = towupper, _isblank_l, _iswblank_l = iswblank
 }

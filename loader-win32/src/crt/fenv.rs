@@ -123,16 +123,68 @@ extern "win64" fn feraiseexcept(which: u32) -> i32 {
     0
 }
 
-/// `fenv_t`: settings and what has happened.
+// `fenv_t` and `fexcept_t` keep bits for the older unit in the lowest byte and for this one in the highest: the five
+// exceptions of the C standard, the one for denormal numbers, and the rounding. A program's constant for the default
+// environment has all exceptions masked in both.
+const UNIT: u32 = 24;
+const OF_DENORMALS: u32 = 0x20;
+const ROUNDING_BITS: u32 = 8 - 6;
+
+fn packed(exceptions: u32, rounding: u32) -> u32 {
+    let denormal = if exceptions & !STANDARD != 0 { OF_DENORMALS } else { 0 };
+    let byte = exceptions & STANDARD | denormal | rounding >> ROUNDING_BITS & 0xc0;
+    byte << UNIT | byte
+}
+
+fn unpacked(packed: u32) -> (u32, u32) {
+    let byte = packed >> UNIT;
+    let denormal = if byte & OF_DENORMALS != 0 { ALL & !STANDARD } else { 0 };
+    (byte & STANDARD | denormal, (byte & 0xc0) << ROUNDING_BITS)
+}
+
+/// Settings and what has happened.
 extern "win64" fn fegetenv(out: Ptr<[u32; 2]>) -> i32 {
-    out.put([control(mxcsr()), _statusfp()]);
+    let settings = control(mxcsr());
+    out.put([packed(settings & ALL, settings & ROUNDING), packed(_statusfp(), 0)]);
     0
 }
 
 extern "win64" fn fesetenv(from: Ptr<[u32; 2]>) -> i32 {
-    let [settings, happened] = from.get();
-    set_mxcsr(with_control(0, settings) | from_windows(happened));
+    let [settings, happened] = from.get().map(unpacked);
+    set_mxcsr(with_control(0, settings.0 | settings.1) | from_windows(happened.0));
     0
+}
+
+/// What has happened of some exceptions, to be set again.
+extern "win64" fn fegetexceptflag(out: Ptr<u32>, which: u32) -> i32 {
+    out.put(packed(fetestexcept(which), 0));
+    0
+}
+
+extern "win64" fn fesetexceptflag(from: Ptr<u32>, which: u32) -> i32 {
+    let which = which & STANDARD;
+    if which != 0 && !from.is_null() {
+        let happened = unpacked(from.get()).0;
+        set_mxcsr(mxcsr() & !from_windows(which) | from_windows(happened & which));
+    }
+    0
+}
+
+/// What has happened comes back together with other settings.
+extern "win64" fn feupdateenv(from: Ptr<[u32; 2]>) -> i32 {
+    let happened = fetestexcept(STANDARD);
+    fesetenv(from);
+    feraiseexcept(happened)
+}
+
+/// The rounding in the C standard's numbers: towards zero, to nearest, up, down.
+extern "win64" fn __fpe_flt_rounds() -> i32 {
+    match fegetround() {
+        0 => 1,
+        0x100 => 3,
+        0x200 => 2,
+        _ => 0,
+    }
 }
 
 extern "win64" fn feholdexcept(out: Ptr<[u32; 2]>) -> i32 {
@@ -146,7 +198,7 @@ table! {
     pub(crate) TABLE:
         _control87, _controlfp, _controlfp_s, _statusfp, _status87 = _statusfp, _clearfp, _clear87 = _clearfp, _fpreset,
         fpreset = _fpreset, fegetround, fesetround, fetestexcept, feclearexcept, feraiseexcept, fegetenv, fesetenv,
-        feholdexcept
+        feholdexcept, fegetexceptflag, fesetexceptflag, feupdateenv, __fpe_flt_rounds
 }
 
 #[cfg(test)]

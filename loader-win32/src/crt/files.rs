@@ -9,7 +9,7 @@ use crate::{
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 /// Keeps `errno` where a call failed.
-fn told<T: PartialOrd + Default>(result: T) -> T {
+pub(super) fn told<T: PartialOrd + Default>(result: T) -> T {
     if result < T::default() {
         keep_errno();
     }
@@ -63,16 +63,52 @@ extern "win64" fn _wopen(name: Ptr<u16>, flags: i32, mode: i32) -> i32 {
     open(&name.string(), flags, mode)
 }
 
-extern "win64" fn _sopen_s(out: Ptr<i32>, name: Ptr<u8>, flags: i32, _share: i32, mode: i32) -> i32 {
-    let file = _open(name, flags, mode);
+extern "win64" fn _sopen_s(out: Ptr<i32>, name: Ptr<u8>, flags: i32, share: i32, mode: i32) -> i32 {
+    _sopen_dispatch(name, flags, share, mode, out, 1)
+}
+
+extern "win64" fn _wsopen_s(out: Ptr<i32>, name: Ptr<u16>, flags: i32, share: i32, mode: i32) -> i32 {
+    _wsopen_dispatch(name, flags, share, mode, out, 1)
+}
+
+/// The same with rights that are looked at, where `secure` says so: there are those to read and to write.
+extern "win64" fn _sopen_dispatch(
+    name: Ptr<u8>,
+    flags: i32,
+    _share: i32,
+    mode: i32,
+    out: Ptr<i32>,
+    secure: i32,
+) -> i32 {
+    if refused_rights(out, mode, secure) {
+        return super::invalid::invalid();
+    }
+    opened(out, _open(name, flags, mode))
+}
+
+extern "win64" fn _wsopen_dispatch(
+    name: Ptr<u16>,
+    flags: i32,
+    _share: i32,
+    mode: i32,
+    out: Ptr<i32>,
+    secure: i32,
+) -> i32 {
+    if refused_rights(out, mode, secure) {
+        return super::invalid::invalid();
+    }
+    opened(out, _wopen(name, flags, mode))
+}
+
+fn opened(out: Ptr<i32>, file: i32) -> i32 {
     out.put(file);
     if file < 0 { super::errno() } else { 0 }
 }
 
-extern "win64" fn _wsopen_s(out: Ptr<i32>, name: Ptr<u16>, flags: i32, _share: i32, mode: i32) -> i32 {
-    let file = _wopen(name, flags, mode);
-    out.put(file);
-    if file < 0 { super::errno() } else { 0 }
+fn refused_rights(out: Ptr<i32>, mode: i32, secure: i32) -> bool {
+    const READ_AND_WRITE: i32 = 0x180;
+    out.put(-1);
+    out.is_null() || secure != 0 && mode & !READ_AND_WRITE != 0
 }
 
 /// Reads from a file as it is.
@@ -260,7 +296,7 @@ extern "win64" fn _tell(file: i32) -> i32 {
 }
 
 extern "win64" fn _filelengthi64(file: i32) -> i64 {
-    of_file(file).map_or(-1, |known| known.size)
+    super::stat::size(file)
 }
 
 extern "win64" fn _filelength(file: i32) -> i32 {
@@ -316,159 +352,6 @@ extern "win64" fn _umask(mask: i32) -> i32 {
 }
 
 // What is known of a file.
-
-/// Of rights, Windows knows who may write, which here is everybody or nobody; folders, and files that are programs by their
-/// name, may be executed.
-fn rights(s: &libc::stat, name: &str) -> u16 {
-    let is_folder = s.st_mode & libc::S_IFMT == libc::S_IFDIR;
-    let ends = |end: &&str| name.len() > 4 && name[name.len() - 4..].eq_ignore_ascii_case(end);
-    let is_program = name.is_char_boundary(name.len().saturating_sub(4))
-        && [".exe", ".com", ".bat", ".cmd"].iter().any(ends);
-    let write = if is_folder || s.st_mode & 0o222 != 0 { 0o222 } else { 0 };
-    let execute = if is_folder || is_program { 0o111 } else { 0 };
-    0o444 | write | execute
-}
-
-/// The host's answer, in fields that both forms share.
-struct Known {
-    device: u32,
-    mode: u16,
-    links: i16,
-    size: i64,
-    times: [i64; 3],
-}
-
-/// `struct _stat64`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Stat64 {
-    device: u32,
-    inode: u16,
-    mode: u16,
-    links: i16,
-    owner: [i16; 2],
-    same_device: u32,
-    size: i64,
-    times: [i64; 3],
-}
-
-/// `struct _stat64i32`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Stat64i32 {
-    device: u32,
-    inode: u16,
-    mode: u16,
-    links: i16,
-    owner: [i16; 2],
-    same_device: u32,
-    size: i32,
-    times: [i64; 3],
-}
-
-const _: () = assert!(size_of::<Stat64>() == 56 && size_of::<Stat64i32>() == 48);
-
-fn known(s: &libc::stat, name: &str) -> Known {
-    const KINDS: [(u32, u16); 4] =
-        [(libc::S_IFDIR, 0x4000), (libc::S_IFCHR, 0x2000), (libc::S_IFIFO, 0x1000), (libc::S_IFREG, 0x8000)];
-    let kind = KINDS.iter().find(|k| s.st_mode & libc::S_IFMT == k.0).map_or(0, |k| k.1);
-    Known {
-        device: s.st_dev as u32,
-        mode: kind | rights(s, name),
-        links: i16::try_from(s.st_nlink).unwrap_or(i16::MAX),
-        size: if kind == 0x4000 { 0 } else { s.st_size },
-        times: [s.st_atime, s.st_mtime, s.st_ctime],
-    }
-}
-
-/// Asks the host, which fills the place that `ask` is given.
-fn ask(name: &str, ask: impl FnOnce(*mut libc::stat) -> i32) -> Result<Known, i32> {
-    let mut place = std::mem::MaybeUninit::<libc::stat>::zeroed();
-    if told(ask(place.as_mut_ptr())) != 0 {
-        return Err(-1);
-    }
-    // SAFETY: zeroed, which is valid, and then filled.
-    Ok(known(&unsafe { place.assume_init() }, name))
-}
-
-fn of_file(file: i32) -> Result<Known, i32> {
-    // SAFETY: the place is ours; a wrong file is an error.
-    ask("", |place| unsafe { libc::fstat(file, place) })
-}
-
-fn of_path(name: &str) -> Result<Known, i32> {
-    let path = host(name).ok_or(-1)?;
-    // SAFETY: the place is ours; the path ends with a zero.
-    ask(name, |place| unsafe { libc::stat(path.as_ptr(), place) })
-}
-
-fn put64(known: Result<Known, i32>, out: Ptr<Stat64>) -> i32 {
-    known.map_or_else(
-        |e| e,
-        |k| {
-            let Known { device, mode, links, size, times } = k;
-            out.put(Stat64 {
-                device,
-                inode: 0,
-                mode,
-                links,
-                owner: [0; 2],
-                same_device: device,
-                size,
-                times,
-            });
-            0
-        },
-    )
-}
-
-fn put64i32(known: Result<Known, i32>, out: Ptr<Stat64i32>) -> i32 {
-    known.map_or_else(
-        |e| e,
-        |k| {
-            let Known { device, mode, links, size, times } = k;
-            let Ok(size) = i32::try_from(size) else {
-                set_errno(132); // EOVERFLOW
-                return -1;
-            };
-            out.put(Stat64i32 {
-                device,
-                inode: 0,
-                mode,
-                links,
-                owner: [0; 2],
-                same_device: device,
-                size,
-                times,
-            });
-            0
-        },
-    )
-}
-
-extern "win64" fn _fstat64(file: i32, out: Ptr<Stat64>) -> i32 {
-    put64(of_file(file), out)
-}
-
-extern "win64" fn _fstat64i32(file: i32, out: Ptr<Stat64i32>) -> i32 {
-    put64i32(of_file(file), out)
-}
-
-extern "win64" fn _stat64(name: Ptr<u8>, out: Ptr<Stat64>) -> i32 {
-    put64(of_path(&name.string()), out)
-}
-
-extern "win64" fn _wstat64(name: Ptr<u16>, out: Ptr<Stat64>) -> i32 {
-    put64(of_path(&name.string()), out)
-}
-
-extern "win64" fn _stat64i32(name: Ptr<u8>, out: Ptr<Stat64i32>) -> i32 {
-    put64i32(of_path(&name.string()), out)
-}
-
-extern "win64" fn _wstat64i32(name: Ptr<u16>, out: Ptr<Stat64i32>) -> i32 {
-    put64i32(of_path(&name.string()), out)
-}
 
 // The tree.
 
@@ -573,19 +456,12 @@ extern "win64" fn _waccess(name: Ptr<u16>, mode: i32) -> i32 {
 table! {
     /// Files by number.
     pub(crate) TABLE:
-        _open, open = _open, _wopen, _sopen, _wsopen, _sopen_s, _wsopen_s, _creat, creat = _creat, _read, read = _read, _write,
+        _open, open = _open, _wopen, _sopen, _wsopen, _sopen_s, _wsopen_s, _sopen_dispatch, _wsopen_dispatch, _creat, creat = _creat, _read, read = _read, _write,
         write = _write, _close, close = _close, _lseeki64, _lseek, lseek = _lseek, _telli64, _tell, tell = _tell, _eof,
         eof = _eof, _filelength, filelength = _filelength, _filelengthi64, _isatty, isatty = _isatty, _dup, dup = _dup, _dup2,
         dup2 = _dup2, _pipe, _commit, _chsize, chsize = _chsize, _chsize_s, _setmode, setmode = _setmode,
-        _fstat64, _fstat64i32, _stat64, _wstat64, _stat64i32, _wstat64i32, remove, _unlink = remove,
+        remove, _unlink = remove,
         unlink = remove, _wremove, _wunlink = _wremove, rename, _wrename, _mkdir, mkdir = _mkdir, _wmkdir, _rmdir,
         rmdir = _rmdir, _wrmdir, _access, access = _access, _waccess, _access_s, _waccess_s, _chmod, chmod = _chmod, _wchmod,
         _umask, umask = _umask
-}
-
-table! {
-    /// What msvcrt has: sizes with 32 bits where nothing else is said, and times with 64.
-    pub(crate) MSVCRT:
-        _fstat = _fstat64i32, _fstati64 = _fstat64, _stat = _stat64i32, _stati64 = _stat64, _wstat = _wstat64i32,
-        _wstati64 = _wstat64
 }

@@ -134,7 +134,15 @@ extern "win64" fn _makepath_s(
     name: Ptr<u8>,
     end: Ptr<u8>,
 ) -> i32 {
-    super::string::copy_s(to, room, &joined(drive.text(), folder.text(), name.text(), end.text()), 0, false)
+    put_s(to, room, &joined(drive.text(), folder.text(), name.text(), end.text()))
+}
+
+/// A path where it must fit. Of one that does not, as much as there is room for is left there, but for its start.
+fn put_s<T: Element>(to: Ptr<T>, room: usize, path: &[T]) -> i32 {
+    if path.len() >= room && room > 0 {
+        to.fill(&path[..room - 1]);
+    }
+    super::string::copy_s(to, room, path, 0, false)
 }
 
 extern "win64" fn _wmakepath_s(
@@ -145,13 +153,7 @@ extern "win64" fn _wmakepath_s(
     name: Ptr<u16>,
     end: Ptr<u16>,
 ) -> i32 {
-    super::string::copy_s(
-        to,
-        room,
-        &joined(&drive.text(), &folder.text(), &name.text(), &end.text()),
-        0,
-        false,
-    )
+    put_s(to, room, &joined(&drive.text(), &folder.text(), &name.text(), &end.text()))
 }
 
 /// Gives a text: in the caller's room, or in a block that the caller frees.
@@ -347,21 +349,57 @@ extern "win64" fn _mktemp(pattern: Ptr<u8>) -> Ptr<u8> {
 }
 
 /// Where a file is found: here, or in the folders of a variable.
-extern "win64" fn _searchenv(name: Ptr<u8>, variable: Ptr<u8>, to: Ptr<u8>) {
-    let name = name.string();
+/// The path of a file: it is there, or in a folder of those that a variable lists.
+fn find(name: &str, variable: &str) -> Option<String> {
     let there = |name: &str| path::to_host(name).is_some_and(|p| std::path::Path::new(&p).exists());
-    let folders = teb::process().environment.get(&variable.string()).unwrap_or_default();
-    let found = if there(&name) {
-        Some(full(&name))
-    } else {
-        let inside = |folder: &str| format!("{}\\{name}", folder.trim_end_matches(['\\', '/']));
-        folders.split(';').filter(|folder| !folder.is_empty()).map(inside).find(|name| there(name))
-    };
-    if found.is_none() {
-        set_errno(ENOENT);
+    if there(name) {
+        return Some(full(name));
     }
-    put(found.unwrap_or_default().as_bytes(), to);
+    let folders = teb::process().environment.get(variable).unwrap_or_default();
+    let inside = |folder: &str| {
+        let between = if folder.ends_with(['\\', '/', ':']) { "" } else { "\\" };
+        format!("{folder}{between}{name}")
+    };
+    folders.split(';').filter(|folder| !folder.is_empty()).map(inside).find(|name| there(name))
 }
+
+fn search_s<T: Element + crate::text::Text>(name: Ptr<T>, variable: Ptr<T>, to: Ptr<T>, room: usize) -> i32 {
+    if name.is_null() || variable.is_null() || to.is_null() || room == 0 {
+        return invalid();
+    }
+    let found = match T::string(name) {
+        name if name.is_empty() => None,
+        name => find(&name, &T::string(variable)),
+    };
+    match found {
+        Some(found) => super::string::copy_s(to, room, &T::of(&found), 0, false),
+        None => {
+            to.set(T::default());
+            set_errno(ENOENT);
+            ENOENT
+        }
+    }
+}
+
+/// Where there is room for the longest path.
+extern "win64" fn _searchenv(name: Ptr<u8>, variable: Ptr<u8>, to: Ptr<u8>) {
+    search_s(name, variable, to, LONGEST);
+}
+
+extern "win64" fn _wsearchenv(name: Ptr<u16>, variable: Ptr<u16>, to: Ptr<u16>) {
+    search_s(name, variable, to, LONGEST);
+}
+
+extern "win64" fn _searchenv_s(name: Ptr<u8>, variable: Ptr<u8>, to: Ptr<u8>, room: usize) -> i32 {
+    search_s(name, variable, to, room)
+}
+
+extern "win64" fn _wsearchenv_s(name: Ptr<u16>, variable: Ptr<u16>, to: Ptr<u16>, room: usize) -> i32 {
+    search_s(name, variable, to, room)
+}
+
+/// `_MAX_PATH`.
+const LONGEST: usize = 260;
 
 table! {
     /// Paths and folders.
@@ -369,7 +407,7 @@ table! {
         _splitpath, _wsplitpath, _splitpath_s, _wsplitpath_s, _makepath, _wmakepath, _makepath_s, _wmakepath_s, _fullpath,
         _wfullpath, _getcwd, getcwd = _getcwd, _wgetcwd, _chdir, chdir = _chdir, _wchdir, _getdrive, _findfirst64, _findnext64,
         _findfirst64i32, _findnext64i32, _wfindfirst64, _wfindnext64, _wfindfirst64i32, _wfindnext64i32, _findclose, _tempnam,
-        tmpnam, tmpnam_s, _mktemp, _searchenv
+        tmpnam, tmpnam_s, _mktemp, _searchenv, _wsearchenv, _searchenv_s, _wsearchenv_s
 }
 
 table! {

@@ -22,38 +22,22 @@ macro_rules! host {
 }
 
 host! {
-    acos(x: f64) -> f64; acosf(x: f32) -> f32; acosh(x: f64) -> f64; acoshf(x: f32) -> f32;
-    asin(x: f64) -> f64; asinf(x: f32) -> f32; asinh(x: f64) -> f64; asinhf(x: f32) -> f32;
-    atan(x: f64) -> f64; atanf(x: f32) -> f32; atanh(x: f64) -> f64; atanhf(x: f32) -> f32;
-    atan2(y: f64, x: f64) -> f64; atan2f(y: f32, x: f32) -> f32;
+        asinh(x: f64) -> f64; asinhf(x: f32) -> f32;
+    atan(x: f64) -> f64; atanf(x: f32) -> f32;     atan2(y: f64, x: f64) -> f64; atan2f(y: f32, x: f32) -> f32;
     cbrt(x: f64) -> f64; cbrtf(x: f32) -> f32; ceil(x: f64) -> f64; ceilf(x: f32) -> f32;
     copysign(x: f64, y: f64) -> f64; copysignf(x: f32, y: f32) -> f32;
-    cos(x: f64) -> f64; cosf(x: f32) -> f32; cosh(x: f64) -> f64; coshf(x: f32) -> f32;
-    erf(x: f64) -> f64; erff(x: f32) -> f32; erfc(x: f64) -> f64; erfcf(x: f32) -> f32;
-    exp(x: f64) -> f64; expf(x: f32) -> f32; exp2(x: f64) -> f64; exp2f(x: f32) -> f32;
-    expm1(x: f64) -> f64; expm1f(x: f32) -> f32; fabs(x: f64) -> f64; fabsf(x: f32) -> f32;
+        erf(x: f64) -> f64; erff(x: f32) -> f32; erfc(x: f64) -> f64; erfcf(x: f32) -> f32;
+        fabs(x: f64) -> f64; fabsf(x: f32) -> f32;
     fdim(x: f64, y: f64) -> f64; fdimf(x: f32, y: f32) -> f32;
     floor(x: f64) -> f64; floorf(x: f32) -> f32;
-    fma(x: f64, y: f64, z: f64) -> f64; fmaf(x: f32, y: f32, z: f32) -> f32;
-    fmax(x: f64, y: f64) -> f64; fmaxf(x: f32, y: f32) -> f32; fmin(x: f64, y: f64) -> f64; fminf(x: f32, y: f32) -> f32;
-    fmod(x: f64, y: f64) -> f64; fmodf(x: f32, y: f32) -> f32;
-    hypot(x: f64, y: f64) -> f64; hypotf(x: f32, y: f32) -> f32; ilogb(x: f64) -> i32; ilogbf(x: f32) -> i32;
-    ldexp(x: f64, n: i32) -> f64; lgamma(x: f64) -> f64; lgammaf(x: f32) -> f32;
-    llrint(x: f64) -> i64; llrintf(x: f32) -> i64; llround(x: f64) -> i64; llroundf(x: f32) -> i64;
-    log(x: f64) -> f64; logf(x: f32) -> f32; log10(x: f64) -> f64; log10f(x: f32) -> f32;
-    log1p(x: f64) -> f64; log1pf(x: f32) -> f32; log2(x: f64) -> f64; log2f(x: f32) -> f32;
-    logb(x: f64) -> f64; logbf(x: f32) -> f32; nearbyint(x: f64) -> f64; nearbyintf(x: f32) -> f32;
+        fmax(x: f64, y: f64) -> f64; fmaxf(x: f32, y: f32) -> f32; fmin(x: f64, y: f64) -> f64; fminf(x: f32, y: f32) -> f32;
+        ilogb(x: f64) -> i32; ilogbf(x: f32) -> i32;
+        llrint(x: f64) -> i64; llrintf(x: f32) -> i64; llround(x: f64) -> i64; llroundf(x: f32) -> i64;
+            nearbyint(x: f64) -> f64; nearbyintf(x: f32) -> f32;
     nextafter(x: f64, y: f64) -> f64; nextafterf(x: f32, y: f32) -> f32;
     nexttoward(x: f64, y: f64) -> f64; j0(x: f64) -> f64; j1(x: f64) -> f64; jn(n: i32, x: f64) -> f64;
-    y0(x: f64) -> f64; y1(x: f64) -> f64; yn(n: i32, x: f64) -> f64;
-    pow(x: f64, y: f64) -> f64; powf(x: f32, y: f32) -> f32;
-    remainder(x: f64, y: f64) -> f64; remainderf(x: f32, y: f32) -> f32;
-    rint(x: f64) -> f64; rintf(x: f32) -> f32; round(x: f64) -> f64; roundf(x: f32) -> f32;
-    scalbn(x: f64, n: i32) -> f64; scalbnf(x: f32, n: i32) -> f32;
-    sin(x: f64) -> f64; sinf(x: f32) -> f32; sinh(x: f64) -> f64; sinhf(x: f32) -> f32;
-    sqrt(x: f64) -> f64; sqrtf(x: f32) -> f32; tan(x: f64) -> f64; tanf(x: f32) -> f32;
-    tanh(x: f64) -> f64; tanhf(x: f32) -> f32; tgamma(x: f64) -> f64; tgammaf(x: f32) -> f32;
-    trunc(x: f64) -> f64; truncf(x: f32) -> f32;
+                rint(x: f64) -> f64; rintf(x: f32) -> f32; round(x: f64) -> f64; roundf(x: f32) -> f32;
+            tanh(x: f64) -> f64; tanhf(x: f32) -> f32;     trunc(x: f64) -> f64; truncf(x: f32) -> f32;
 }
 
 /// The fraction, between a half and one, and the power of two.
@@ -64,7 +48,7 @@ extern "win64" fn frexp(x: f64, power: Ptr<i32>) -> f64 {
     }
     let n = host::ilogb(x) + 1;
     power.put(n);
-    host::scalbn(x, -n)
+    host_scalbn(x, -n)
 }
 
 extern "win64" fn frexpf(x: f32, power: Ptr<i32>) -> f32 {
@@ -93,6 +77,8 @@ extern "win64" fn remquo(x: f64, y: f64, quotient: Ptr<i32>) -> f64 {
 unsafe extern "C" {
     #[link_name = "remquo"]
     fn host_remquo(x: f64, y: f64, quotient: *mut i32) -> f64;
+    #[link_name = "scalbn"]
+    safe fn host_scalbn(x: f64, n: i32) -> f64;
 }
 
 extern "win64" fn remquof(x: f32, y: f32, quotient: Ptr<i32>) -> f32 {
@@ -234,18 +220,15 @@ extern "win64" fn nan(_text: usize) -> f64 {
     f64::NAN
 }
 
-/// The guest's own handler for errors of mathematics; the host's functions call none, so it is never called.
-extern "win64" fn __setusermatherr(_handler: usize) {}
-
 table! {
     OWN:
         frexp, frexpf, modf, modff, lround, lroundf, lrint, lrintf, _dclass, _fdclass, _dsign, _fdsign, _dtest, _fdtest, _isnan,
-        _finite, _fpclass, abs, labs = abs, llabs, _abs64 = llabs, div, ldiv = div, __setusermatherr, cabs, _cabs = cabs, cabsl = cabs, cabsf,
+        _finite, _fpclass, abs, labs = abs, llabs, _abs64 = llabs, div, ldiv = div, cabs, _cabs = cabs, cabsl = cabs, cabsf,
         creal, creall = creal, crealf, cimag, cimagl = cimag, cimagf, nan, nanf, nanl = nan, _ldclass = _dclass, _ldsign = _dsign, _copysign = copysign,
-        _hypot = hypot, _hypotf = hypotf, _chgsign = negate, _logb = logb, _scalb = scalbn, _nextafter = nextafter, ldexpf = scalbnf,
-        scalbln = scalbn, scalblnf = scalbnf, remquo, remquof, lldiv, imaxdiv = lldiv, imaxabs = llabs, nexttowardf = nextafterf,
-        _copysignf = copysignf, _nextafterf = nextafterf, _logbf = logbf, _isnanf, _finitef, _chgsignf = negatef, _j0 = j0, _j1 = j1,
-        _jn = jn, _y0 = y0, _y1 = y1, _yn = yn
+        _chgsign = negate, _nextafter = nextafter,
+        remquo, remquof, lldiv, imaxdiv = lldiv, imaxabs = llabs, nexttowardf = nextafterf,
+        _copysignf = copysignf, _nextafterf = nextafterf, _isnanf, _finitef, _chgsignf = negatef, _j0 = j0, _j1 = j1,
+        _jn = jn
 }
 
 extern "win64" fn _isnanf(x: f32) -> i32 {

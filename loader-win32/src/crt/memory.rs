@@ -53,30 +53,6 @@ extern "win64" fn _msize(block: Block) -> usize {
     heap::size(block)
 }
 
-extern "win64" fn _aligned_malloc(len: usize, align: usize) -> Block {
-    if !align.is_power_of_two() {
-        invalid();
-        return Block::NULL;
-    }
-    told(heap::alloc_aligned(len, align))
-}
-
-extern "win64" fn _aligned_realloc(block: Block, len: usize, align: usize) -> Block {
-    if block.is_null() {
-        return _aligned_malloc(len, align);
-    }
-    if len == 0 {
-        heap::free(block);
-        return Block::NULL;
-    }
-    let new = _aligned_malloc(len, align);
-    if !new.is_null() {
-        new.fill(&block.slice(heap::size(block).min(len)));
-        heap::free(block);
-    }
-    new
-}
-
 /// `operator new`: asks the handler for memory as long as there is none and a handler; then null, as old libraries expect.
 extern "win64" fn operator_new(len: usize) -> Block {
     loop {
@@ -169,7 +145,7 @@ pub(crate) const OPERATORS: loader_core::HostTable = &[
 table! {
     /// The heap.
     pub(crate) TABLE:
-        malloc, calloc, free, realloc, _recalloc, _msize, _aligned_malloc, _aligned_free = free, _aligned_realloc, _callnewh,
+        malloc, calloc, free, realloc, _recalloc, _msize, _callnewh,
         _set_new_handler, _set_new_mode, _heapmin, _heapchk, _expand, _get_heap_handle, _strdup = strdup, strdup, _wcsdup, _free_base = free,
         _malloc_base = malloc, _calloc_base = calloc, _realloc_base = realloc
 }

@@ -4,9 +4,13 @@
 //! the rest is the host's C library under the Windows calling convention.
 #![allow(non_snake_case)]
 
+pub(crate) mod aligned;
+pub(crate) mod asctime;
 pub(crate) mod convert;
 pub(crate) mod ctype;
+pub(crate) mod digits;
 pub(crate) mod endings;
+pub(crate) mod extended;
 pub(crate) mod fenv;
 pub(crate) mod files;
 pub(crate) mod folders;
@@ -14,24 +18,31 @@ pub(crate) mod handles;
 pub(crate) mod invalid;
 pub(crate) mod locale;
 pub(crate) mod math;
+pub(crate) mod math_errors;
 pub(crate) mod memory;
+pub(crate) mod multibyte;
 pub(crate) mod print;
+pub(crate) mod print_msvcrt;
 pub(crate) mod private;
 pub(crate) mod rtti;
 pub(crate) mod scanf;
 pub(crate) mod signal;
 pub(crate) mod sort;
+pub(crate) mod spawn;
 pub(crate) mod startup;
+pub(crate) mod stat;
 pub(crate) mod stdio;
+pub(crate) mod strftime;
 pub(crate) mod string;
 pub(crate) mod time;
 pub(crate) mod vcruntime;
 pub(crate) mod wide;
+pub(crate) mod wide_stdio;
 
 use crate::{guest::Ptr, lock, teb};
 use loader_core::HostTable;
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     ffi::CString,
     sync::{Mutex, atomic::AtomicUsize},
 };
@@ -39,36 +50,49 @@ use std::{
 /// What both have.
 pub(crate) const SHARED: &[HostTable] = &[
     TABLE,
+    aligned::TABLE,
+    asctime::TABLE,
     convert::TABLE,
     convert::IN_LOCALES,
     ctype::TABLE,
     ctype::IN_LOCALES,
     endings::TABLE,
+    extended::TABLE,
     fenv::TABLE,
     files::TABLE,
     folders::TABLE,
     handles::TABLE,
     locale::TABLE,
     math::TABLE,
+    math_errors::TABLE,
     crate::exception::fault::CRT,
     crate::jump::CRT,
     memory::TABLE,
+    print::TABLE,
     signal::TABLE,
     sort::TABLE,
+    spawn::TABLE,
     startup::TABLE,
+    stat::TABLE,
     stdio::TABLE,
     string::TABLE,
     string::IN_LOCALES,
-    string::MULTI_BYTE,
+    multibyte::TABLE,
+    multibyte::IN_LOCALES,
+    multibyte::japanese::TABLE,
+    multibyte::text::TABLE,
+    multibyte::text::IN_LOCALES,
     time::TABLE,
     wide::TABLE,
     wide::IN_LOCALES,
+    wide_stdio::TABLE,
 ];
 
 /// What only ucrtbase has.
 pub(crate) const UCRT: &[HostTable] = &[
     crate::exception::scope::CRT,
     convert::UCRT,
+    digits::UCRT,
     endings::UCRT,
     invalid::UCRT,
     locale::UCRT,
@@ -77,7 +101,10 @@ pub(crate) const UCRT: &[HostTable] = &[
     startup::UCRT,
     stdio::UCRT,
     string::UCRT,
-    time::UCRT,
+    asctime::UCRT,
+    strftime::UCRT,
+    wide_stdio::UCRT,
+    vcruntime::UCRT,
     wide::UCRT,
 ];
 
@@ -86,13 +113,20 @@ pub(crate) const MSVCRT: &[HostTable] = &[
     crate::variadic::MSVCRT,
     crate::exception::scope::CRT,
     convert::MSVCRT,
+    digits::MSVCRT,
+    extended::MSVCRT,
     ctype::MSVCRT,
     print::MSVCRT,
+    print_msvcrt::TABLE,
     startup::MSVCRT,
     stdio::MSVCRT,
     memory::OPERATORS,
-    files::MSVCRT,
+    multibyte::MSVCRT,
+    string::MSVCRT,
+    stat::MSVCRT,
     folders::MSVCRT,
+    strftime::MSVCRT,
+    asctime::MSVCRT,
     time::MSVCRT,
     wide::MSVCRT,
 ];
@@ -112,6 +146,12 @@ pub(crate) struct Runtime {
     pub new_handler: AtomicUsize,
     /// What the program wants called first when it ends, for its main thread.
     pub thread_end: AtomicUsize,
+    /// The handler for errors of mathematics.
+    pub math_handler: AtomicUsize,
+    /// The streams that are open, but for the standard ones.
+    pub streams: Mutex<BTreeSet<usize>>,
+    /// How formats work.
+    pub formats: print::Choices,
     /// The handles of files that have numbers.
     pub handles: handles::Handles,
 }
@@ -257,6 +297,57 @@ extern "win64" fn _dupenv_s(out: Ptr<Ptr<u8>>, len: Ptr<usize>, name: Ptr<u8>) -
     0
 }
 
+extern "win64" fn _wgetenv_s(len: Ptr<usize>, to: Ptr<u16>, room: usize, name: Ptr<u16>) -> i32 {
+    if len.is_null() || to.is_null() != (room == 0) || name.is_null() {
+        return invalid::invalid();
+    }
+    let Some(value) = teb::process().environment.get(&name.string()) else {
+        len.set(0);
+        (room > 0).then(|| to.set(0));
+        return 0;
+    };
+    let value = crate::text::wide(&value);
+    len.set(value.len() + 1);
+    match room {
+        0 => 0,
+        _ if value.len() < room => string::copy_s(to, room, &value, 0, false),
+        _ => {
+            to.set(0);
+            set_errno(libc::ERANGE);
+            libc::ERANGE
+        }
+    }
+}
+
+extern "win64" fn _wdupenv_s(out: Ptr<Ptr<u16>>, len: Ptr<usize>, name: Ptr<u16>) -> i32 {
+    if out.is_null() || name.is_null() {
+        return invalid::invalid();
+    }
+    let value = teb::process().environment.get(&name.string()).map(|value| crate::text::wide_z(&value));
+    len.put(value.as_ref().map_or(0, Vec::len));
+    let copy = value.map_or(Ptr::NULL, |value| {
+        let block = memory::malloc(value.len() * 2).cast::<u16>();
+        block.fill(&value);
+        block
+    });
+    out.set(copy);
+    0
+}
+
+extern "win64" fn _wputenv_s(name: Ptr<u16>, value: Ptr<u16>) -> i32 {
+    if name.is_null() || value.is_null() {
+        return invalid::invalid();
+    }
+    let value = value.string();
+    teb::process().environment.set(&name.string(), (!value.is_empty()).then_some(value));
+    0
+}
+
+/// There is no command interpreter.
+extern "win64" fn _wsystem(command: Ptr<u16>) -> i32 {
+    system(command.cast())
+}
+
 fn put_variable(text: &str) -> i32 {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => {
@@ -288,7 +379,7 @@ extern "win64" fn _putenv_s(name: Ptr<u8>, value: Ptr<u8>) -> i32 {
 table! {
     /// Error numbers and variables.
     TABLE: _errno, __doserrno, _set_errno, _get_errno, _get_doserrno, _set_doserrno, getenv, _wgetenv,
-        getenv_s, _dupenv_s, _putenv, putenv = _putenv, _wputenv, _putenv_s, system,  _beginthreadex = crate::kernel32::thread::_beginthreadex,
+        getenv_s, _dupenv_s, _wgetenv_s, _wdupenv_s, _wputenv_s, _wsystem, _putenv, putenv = _putenv, _wputenv, _putenv_s, system,  _beginthreadex = crate::kernel32::thread::_beginthreadex,
         _beginthread = crate::kernel32::thread::_beginthread, _endthreadex = crate::kernel32::thread::_endthreadex,
         _endthread = crate::kernel32::thread::_endthread
 }

@@ -1,58 +1,192 @@
 //! `printf` in all its forms that take a `va_list`.
 
 use super::{
-    invalid::{refuse, refused},
-    stdio,
+    invalid::{invalid, refuse, refused},
+    stdio, wide_stdio,
 };
 use crate::{
-    format::{self, Arguments, Style, Width},
+    format::{self, Arguments, Dialect, Rounding, Style, Width},
     guest::Ptr,
-    stream::{self, Stream},
+    stream::Stream,
+    teb,
+    text::Letters,
 };
-use std::io::Write;
+use std::{
+    io::Write,
+    sync::atomic::{AtomicU32, Ordering::SeqCst},
+};
 
-// What the options of ucrtbase's common functions mean.
-const LEGACY_TERMINATION: u64 = 1;
-const STANDARD_SNPRINTF: u64 = 2;
-const LEGACY_WIDE: u64 = 4;
-const LEGACY_MSVCRT: u64 = 8;
-const LONG_EXPONENTS: u64 = 16;
-/// What msvcrt's own functions do.
-const MSVCRT_OPTIONS: u64 = LEGACY_TERMINATION | LEGACY_WIDE | LEGACY_MSVCRT | LONG_EXPONENTS;
+/// What a process may choose about formats.
+#[derive(Default)]
+pub(crate) struct Choices {
+    /// `_set_output_format`: 1 where exponents have two digits in msvcrt too.
+    output_format: AtomicU32,
+    /// `_set_printf_count_output`: whether `%n` is allowed.
+    counts: AtomicU32,
+}
 
-fn style(options: u64, width: Width) -> Style {
-    Style { width, legacy: options & LEGACY_MSVCRT != 0, long_exponents: options & LONG_EXPONENTS != 0 }
+/// What becomes of a text that does not fit where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// It is cut and ended, and its whole length is the answer (`snprintf`).
+    Standard,
+    /// It is cut and has no end (`_snprintf`).
+    Legacy,
+    /// It is cut and ended, and the answer says so (`swprintf`).
+    Plain,
+}
+
+/// How one call of a runtime works.
+#[derive(Clone, Copy)]
+pub(super) struct Rules {
+    style: Style,
+    ending: Ending,
+    /// Whether a format may say which argument it means.
+    numbered: bool,
+}
+
+impl Rules {
+    /// By the options of ucrtbase's common functions.
+    pub(super) fn universal(options: u64) -> Self {
+        const LEGACY_TERMINATION: u64 = 1;
+        const STANDARD_SNPRINTF: u64 = 2;
+        const LEGACY_WIDE: u64 = 4;
+        const LEGACY_MSVCRT: u64 = 8;
+        const LONG_EXPONENTS: u64 = 16;
+        const STANDARD_ROUNDING: u64 = 32;
+        let has = |option: u64| options & option != 0;
+        let style = Style {
+            dialect: if has(LEGACY_MSVCRT) { Dialect::Compatible } else { Dialect::Universal },
+            exponent_digits: if has(LONG_EXPONENTS) { 3 } else { 2 },
+            rounding: if has(STANDARD_ROUNDING) { Rounding::Even } else { Rounding::Away },
+            counts: counts_allowed(),
+            ..Style::universal(if has(LEGACY_WIDE) { Width::Wide } else { Width::WideStandard })
+        };
+        let ending = match () {
+            () if has(STANDARD_SNPRINTF) => Ending::Standard,
+            () if has(LEGACY_TERMINATION) => Ending::Legacy,
+            () => Ending::Plain,
+        };
+        Self { style, ending, numbered: false }
+    }
+
+    /// msvcrt's own.
+    pub(super) fn msvcrt() -> Self {
+        let short = teb::process().runtime.formats.output_format.load(SeqCst) == TWO_DIGITS;
+        let style = Style {
+            exponent_digits: if short { 2 } else { 3 },
+            counts: counts_allowed(),
+            ..Style::msvcrt(Width::Wide)
+        };
+        Self { style, ending: Ending::Legacy, numbered: false }
+    }
+
+    pub(super) fn numbered(self) -> Self {
+        Self { numbered: true, ending: Ending::Plain, ..self }
+    }
+
+    pub(super) fn ending(self, ending: Ending) -> Self {
+        Self { ending, ..self }
+    }
+
+    fn format<T: Letters>(self, pattern: Ptr<T>, arguments: Ptr<u64>) -> Option<Vec<T>> {
+        if pattern.is_null() {
+            return None;
+        }
+        let width = if size_of::<T>() == 1 { Width::Narrow } else { self.style.width };
+        let style = Style { width, ..self.style };
+        let format = if self.numbered { format::format_numbered } else { format::format };
+        format(&pattern.slice(pattern.count(usize::MAX)), Arguments::new(arguments), style)
+    }
+
+    /// Into a place for `room` elements.
+    pub(super) fn to_place<T: Letters>(
+        self,
+        to: Ptr<T>,
+        room: usize,
+        pattern: Ptr<T>,
+        arguments: Ptr<u64>,
+    ) -> i32 {
+        self.format(pattern, arguments).map_or_else(refused, |text| put(&text, to, room, self.ending))
+    }
+
+    /// The same for a text that must fit.
+    pub(super) fn to_place_s<T: Letters>(
+        self,
+        to: Ptr<T>,
+        room: usize,
+        pattern: Ptr<T>,
+        arguments: Ptr<u64>,
+    ) -> i32 {
+        self.format(pattern, arguments).map_or_else(refused, |text| put_s(&text, to, room))
+    }
+
+    /// The same for a text of which at most `most` elements are wanted.
+    pub(super) fn to_place_n<T: Letters>(
+        self,
+        (to, room): (Ptr<T>, usize),
+        most: usize,
+        pattern: Ptr<T>,
+        arguments: Ptr<u64>,
+    ) -> i32 {
+        self.format(pattern, arguments).map_or_else(refused, |text| put_n(&text, to, room, most))
+    }
+
+    pub(super) fn to_file(self, file: Ptr<Stream>, pattern: Ptr<u8>, arguments: Ptr<u64>) -> i32 {
+        if file.is_null() {
+            return refused();
+        }
+        let text = self.format(pattern, arguments);
+        text.map_or_else(refused, |text| if stdio::write(file, &text) { length(text.len()) } else { -1 })
+    }
+
+    pub(super) fn to_file_wide(self, file: Ptr<Stream>, pattern: Ptr<u16>, arguments: Ptr<u64>) -> i32 {
+        if file.is_null() {
+            return refused();
+        }
+        let text = self.format(pattern, arguments);
+        text.map_or_else(
+            refused,
+            |text| if wide_stdio::write_wide(file, &text) { length(text.len()) } else { -1 },
+        )
+    }
+
+    /// To the console itself, wherever standard output goes; a process without one writes nothing.
+    pub(super) fn to_console<T: Letters>(self, pattern: Ptr<T>, arguments: Ptr<u64>) -> i32 {
+        let Some(text) = self.format(pattern, arguments) else { return refused() };
+        let mut console = match std::fs::OpenOptions::new().write(true).open("/dev/tty") {
+            Ok(console) => console,
+            Err(_) => return -1,
+        };
+        if console.write_all(&T::bytes(&text)).is_ok() { length(text.len()) } else { -1 }
+    }
+}
+
+/// How `_set_output_format` asks for two digits.
+const TWO_DIGITS: u32 = 1;
+
+fn counts_allowed() -> bool {
+    teb::process().runtime.formats.counts.load(SeqCst) != 0
 }
 
 fn length(n: usize) -> i32 {
     i32::try_from(n).unwrap_or(-1)
 }
 
-fn narrow(pattern: Ptr<u8>, arguments: Ptr<u64>, options: u64) -> Option<Vec<u8>> {
-    let style = style(options, Width::Narrow);
-    (!pattern.is_null()).then(|| format::format(pattern.text(), Arguments::new(arguments), style)).flatten()
-}
-
-fn wide(pattern: Ptr<u16>, arguments: Ptr<u64>, options: u64) -> Option<Vec<u16>> {
-    let width = if options & LEGACY_WIDE != 0 { Width::Wide } else { Width::WideStandard };
-    let style = style(options, width);
-    (!pattern.is_null()).then(|| format::format_wide(&pattern, Arguments::new(arguments), style)).flatten()
-}
-
-/// Puts a text where there is room for `room` elements, by the rules that the options name.
-fn put<T: Copy + Default>(text: &[T], to: Ptr<T>, room: usize, options: u64) -> i32 {
+/// Puts a text where there is room for `room` elements.
+fn put<T: Copy + Default>(text: &[T], to: Ptr<T>, room: usize, ending: Ending) -> i32 {
     let fits = text.len() < room;
     let zero = || to.at(text.len().min(room - 1)).set(T::default());
-    if to.is_null() || room == 0 && options & STANDARD_SNPRINTF != 0 {
+    if to.is_null() || room == 0 && ending == Ending::Standard {
         return length(text.len());
     }
     to.fill(&text[..text.len().min(room)]);
-    match () {
-        () if fits => zero(),
-        () if options & STANDARD_SNPRINTF != 0 => zero(),
-        () if options & LEGACY_TERMINATION != 0 => return if text.len() == room { length(room) } else { -1 },
-        () if room == 0 => return -1,
-        () => {
+    match ending {
+        _ if fits => zero(),
+        Ending::Standard => zero(),
+        Ending::Legacy => return if text.len() == room { length(room) } else { -1 },
+        Ending::Plain if room == 0 => return -1,
+        Ending::Plain => {
             zero();
             return -2;
         }
@@ -70,29 +204,7 @@ fn put_s<T: Copy + Default>(text: &[T], to: Ptr<T>, room: usize) -> i32 {
         refuse(libc::ERANGE);
         return -1;
     }
-    put(text, to, room, STANDARD_SNPRINTF)
-}
-
-extern "win64" fn __stdio_common_vsprintf(
-    options: u64,
-    to: Ptr<u8>,
-    room: usize,
-    pattern: Ptr<u8>,
-    _locale: usize,
-    arguments: Ptr<u64>,
-) -> i32 {
-    narrow(pattern, arguments, options).map_or_else(refused, |text| put(&text, to, room, options))
-}
-
-extern "win64" fn __stdio_common_vsprintf_s(
-    options: u64,
-    to: Ptr<u8>,
-    room: usize,
-    pattern: Ptr<u8>,
-    _locale: usize,
-    arguments: Ptr<u64>,
-) -> i32 {
-    narrow(pattern, arguments, options).map_or_else(refused, |text| put_s(&text, to, room))
+    put(text, to, room, Ending::Standard)
 }
 
 /// At most `most` elements; `usize::MAX` cuts off what does not fit.
@@ -103,209 +215,95 @@ fn put_n<T: Copy + Default>(text: &[T], to: Ptr<T>, room: usize, most: usize) ->
     let cut = text.len() > most || most == usize::MAX && text.len() >= room;
     let text = &text[..text.len().min(most)];
     match most {
-        usize::MAX => drop(put(text, to, room, STANDARD_SNPRINTF)),
+        usize::MAX => drop(put(text, to, room, Ending::Standard)),
         _ if put_s(text, to, room) < 0 => return -1,
         _ => {}
     }
     if cut { -1 } else { length(text.len()) }
 }
 
-extern "win64" fn __stdio_common_vsnprintf_s(
-    options: u64,
-    to: Ptr<u8>,
-    room: usize,
-    most: usize,
-    pattern: Ptr<u8>,
-    _locale: usize,
-    arguments: Ptr<u64>,
-) -> i32 {
-    narrow(pattern, arguments, options).map_or_else(refused, |text| put_n(&text, to, room, most))
+/// The common functions of ucrtbase, for bytes and for wide characters: into a place, into one where the text must fit,
+/// with numbered arguments, into one with a limit, into a file, and into one with numbered arguments.
+macro_rules! common {
+    ($($letter:ty: $plain:ident $must_fit:ident $numbered:ident $limited:ident $file:ident $file_numbered:ident $to_file:ident $console:ident $console_numbered:ident;)*) => {$(
+        extern "win64" fn $plain(options: u64, to: Ptr<$letter>, room: usize, pattern: Ptr<$letter>, _locale: usize, arguments: Ptr<u64>) -> i32 {
+            Rules::universal(options).to_place(to, room, pattern, arguments)
+        }
+        extern "win64" fn $must_fit(options: u64, to: Ptr<$letter>, room: usize, pattern: Ptr<$letter>, _locale: usize, arguments: Ptr<u64>) -> i32 {
+            Rules::universal(options).to_place_s(to, room, pattern, arguments)
+        }
+        extern "win64" fn $numbered(options: u64, to: Ptr<$letter>, room: usize, pattern: Ptr<$letter>, _locale: usize, arguments: Ptr<u64>) -> i32 {
+            if to.is_null() || room == 0 {
+                return refused();
+            }
+            Rules::universal(options).numbered().to_place(to, room, pattern, arguments).max(-1)
+        }
+        extern "win64" fn $limited(options: u64, to: Ptr<$letter>, room: usize, most: usize, pattern: Ptr<$letter>, _locale: usize, arguments: Ptr<u64>) -> i32 {
+            Rules::universal(options).to_place_n((to, room), most, pattern, arguments)
+        }
+        extern "win64" fn $file(options: u64, file: Ptr<Stream>, pattern: Ptr<$letter>, _locale: usize, arguments: Ptr<u64>) -> i32 {
+            Rules::universal(options).$to_file(file, pattern, arguments)
+        }
+        extern "win64" fn $file_numbered(options: u64, file: Ptr<Stream>, pattern: Ptr<$letter>, _locale: usize, arguments: Ptr<u64>) -> i32 {
+            Rules::universal(options).numbered().$to_file(file, pattern, arguments)
+        }
+        extern "win64" fn $console(options: u64, pattern: Ptr<$letter>, _locale: usize, arguments: Ptr<u64>) -> i32 {
+            Rules::universal(options).to_console(pattern, arguments)
+        }
+        extern "win64" fn $console_numbered(options: u64, pattern: Ptr<$letter>, _locale: usize, arguments: Ptr<u64>) -> i32 {
+            Rules::universal(options).numbered().to_console(pattern, arguments)
+        }
+    )*};
 }
 
-extern "win64" fn __stdio_common_vswprintf(
-    options: u64,
-    to: Ptr<u16>,
-    room: usize,
-    pattern: Ptr<u16>,
-    _locale: usize,
-    arguments: Ptr<u64>,
-) -> i32 {
-    wide(pattern, arguments, options).map_or_else(refused, |text| put(&text, to, room, options))
+common! {
+    u8: __stdio_common_vsprintf __stdio_common_vsprintf_s __stdio_common_vsprintf_p __stdio_common_vsnprintf_s
+        __stdio_common_vfprintf __stdio_common_vfprintf_p to_file __conio_common_vcprintf __conio_common_vcprintf_p;
+    u16: __stdio_common_vswprintf __stdio_common_vswprintf_s __stdio_common_vswprintf_p __stdio_common_vsnwprintf_s
+        __stdio_common_vfwprintf __stdio_common_vfwprintf_p to_file_wide __conio_common_vcwprintf __conio_common_vcwprintf_p;
 }
 
-extern "win64" fn __stdio_common_vswprintf_s(
-    options: u64,
-    to: Ptr<u16>,
-    room: usize,
-    pattern: Ptr<u16>,
-    _locale: usize,
-    arguments: Ptr<u64>,
-) -> i32 {
-    wide(pattern, arguments, options).map_or_else(refused, |text| put_s(&text, to, room))
+extern "win64" fn _get_printf_count_output() -> i32 {
+    counts_allowed().into()
 }
 
-extern "win64" fn __stdio_common_vsnwprintf_s(
-    options: u64,
-    to: Ptr<u16>,
-    room: usize,
-    most: usize,
-    pattern: Ptr<u16>,
-    _locale: usize,
-    arguments: Ptr<u64>,
-) -> i32 {
-    wide(pattern, arguments, options).map_or_else(refused, |text| put_n(&text, to, room, most))
+/// Allows `%n`, which is forbidden at first; the answer is what was before.
+extern "win64" fn _set_printf_count_output(wanted: i32) -> i32 {
+    (teb::process().runtime.formats.counts.swap((wanted != 0).into(), SeqCst) != 0).into()
 }
 
-fn write(file: Ptr<Stream>, text: &[u8]) -> i32 {
-    if stdio::write(file, text) { length(text.len()) } else { -1 }
+extern "win64" fn _get_output_format() -> u32 {
+    teb::process().runtime.formats.output_format.load(SeqCst)
 }
 
-extern "win64" fn __stdio_common_vfprintf(
-    options: u64,
-    file: Ptr<Stream>,
-    pattern: Ptr<u8>,
-    _locale: usize,
-    arguments: Ptr<u64>,
-) -> i32 {
-    narrow(pattern, arguments, options).map_or_else(refused, |text| write(file, &text))
+/// Exponents of two digits (1) or of three (0); anything else is refused.
+extern "win64" fn _set_output_format(wanted: u32) -> u32 {
+    if wanted > TWO_DIGITS {
+        invalid();
+        return _get_output_format();
+    }
+    teb::process().runtime.formats.output_format.swap(wanted, SeqCst)
 }
 
-/// To the console itself, wherever standard output goes; a process without one writes nothing.
-extern "win64" fn __conio_common_vcprintf(
-    options: u64,
-    pattern: Ptr<u8>,
-    _locale: usize,
-    arguments: Ptr<u64>,
-) -> i32 {
-    let to_console = |text: Vec<u8>| {
-        let console = std::fs::OpenOptions::new().write(true).open("/dev/tty");
-        let written = console.and_then(|mut c| c.write_all(&text));
-        if written.is_ok() { length(text.len()) } else { -1 }
-    };
-    narrow(pattern, arguments, options).map_or_else(refused, to_console)
-}
-
-extern "win64" fn __stdio_common_vfwprintf(
-    options: u64,
-    file: Ptr<Stream>,
-    pattern: Ptr<u16>,
-    _locale: usize,
-    arguments: Ptr<u64>,
-) -> i32 {
-    let text = wide(pattern, arguments, options);
-    text.map_or_else(refused, |text| if stdio::write_wide(file, &text) { length(text.len()) } else { -1 })
+table! {
+    /// What both have.
+    pub(crate) TABLE: _get_printf_count_output, _set_printf_count_output
 }
 
 table! {
     /// What ucrtbase has.
     pub(crate) UCRT:
-        __stdio_common_vsprintf, __stdio_common_vsprintf_s, __stdio_common_vsnprintf_s, __stdio_common_vswprintf,
-        __stdio_common_vswprintf_s, __stdio_common_vsnwprintf_s, __stdio_common_vfprintf,
-        __stdio_common_vfprintf_s = __stdio_common_vfprintf, __stdio_common_vfwprintf,
-        __stdio_common_vfwprintf_s = __stdio_common_vfwprintf, __conio_common_vcprintf
-}
-
-// msvcrt's own.
-
-pub(crate) extern "win64" fn vfprintf(file: Ptr<Stream>, pattern: Ptr<u8>, arguments: Ptr<u64>) -> i32 {
-    __stdio_common_vfprintf(MSVCRT_OPTIONS, file, pattern, 0, arguments)
-}
-
-pub(crate) extern "win64" fn vprintf(pattern: Ptr<u8>, arguments: Ptr<u64>) -> i32 {
-    vfprintf(stream::output(), pattern, arguments)
-}
-
-pub(crate) extern "win64" fn vfwprintf(file: Ptr<Stream>, pattern: Ptr<u16>, arguments: Ptr<u64>) -> i32 {
-    __stdio_common_vfwprintf(MSVCRT_OPTIONS, file, pattern, 0, arguments)
-}
-
-pub(crate) extern "win64" fn vwprintf(pattern: Ptr<u16>, arguments: Ptr<u64>) -> i32 {
-    vfwprintf(stream::output(), pattern, arguments)
-}
-
-pub(crate) extern "win64" fn _vcprintf(pattern: Ptr<u8>, arguments: Ptr<u64>) -> i32 {
-    __conio_common_vcprintf(MSVCRT_OPTIONS, pattern, 0, arguments)
-}
-
-pub(crate) extern "win64" fn vsprintf(to: Ptr<u8>, pattern: Ptr<u8>, arguments: Ptr<u64>) -> i32 {
-    _vsnprintf(to, usize::MAX, pattern, arguments)
-}
-
-/// Without the room's size: msvcrt's is older than the C standard's.
-pub(crate) extern "win64" fn vswprintf(to: Ptr<u16>, pattern: Ptr<u16>, arguments: Ptr<u64>) -> i32 {
-    _vsnwprintf(to, usize::MAX, pattern, arguments)
-}
-
-pub(crate) extern "win64" fn _vsnprintf(
-    to: Ptr<u8>,
-    room: usize,
-    pattern: Ptr<u8>,
-    arguments: Ptr<u64>,
-) -> i32 {
-    __stdio_common_vsprintf(MSVCRT_OPTIONS, to, room, pattern, 0, arguments)
-}
-
-pub(crate) extern "win64" fn _vsnwprintf(
-    to: Ptr<u16>,
-    room: usize,
-    pattern: Ptr<u16>,
-    arguments: Ptr<u64>,
-) -> i32 {
-    __stdio_common_vswprintf(MSVCRT_OPTIONS, to, room, pattern, 0, arguments)
-}
-
-/// How long the text would be.
-pub(crate) extern "win64" fn _vscprintf(pattern: Ptr<u8>, arguments: Ptr<u64>) -> i32 {
-    _vsnprintf(Ptr::NULL, 0, pattern, arguments)
-}
-
-pub(crate) extern "win64" fn _vscwprintf(pattern: Ptr<u16>, arguments: Ptr<u64>) -> i32 {
-    _vsnwprintf(Ptr::NULL, 0, pattern, arguments)
-}
-
-pub(crate) extern "win64" fn vsprintf_s(
-    to: Ptr<u8>,
-    room: usize,
-    pattern: Ptr<u8>,
-    arguments: Ptr<u64>,
-) -> i32 {
-    __stdio_common_vsprintf_s(MSVCRT_OPTIONS, to, room, pattern, 0, arguments)
-}
-
-pub(crate) extern "win64" fn vswprintf_s(
-    to: Ptr<u16>,
-    room: usize,
-    pattern: Ptr<u16>,
-    arguments: Ptr<u64>,
-) -> i32 {
-    __stdio_common_vswprintf_s(MSVCRT_OPTIONS, to, room, pattern, 0, arguments)
-}
-
-pub(crate) extern "win64" fn _vsnprintf_s(
-    to: Ptr<u8>,
-    room: usize,
-    most: usize,
-    pattern: Ptr<u8>,
-    arguments: Ptr<u64>,
-) -> i32 {
-    __stdio_common_vsnprintf_s(MSVCRT_OPTIONS, to, room, most, pattern, 0, arguments)
-}
-
-pub(crate) extern "win64" fn _vsnwprintf_s(
-    to: Ptr<u16>,
-    room: usize,
-    most: usize,
-    pattern: Ptr<u16>,
-    arguments: Ptr<u64>,
-) -> i32 {
-    __stdio_common_vsnwprintf_s(MSVCRT_OPTIONS, to, room, most, pattern, 0, arguments)
+        __stdio_common_vsprintf, __stdio_common_vsprintf_s, __stdio_common_vsprintf_p, __stdio_common_vsnprintf_s,
+        __stdio_common_vswprintf, __stdio_common_vswprintf_s, __stdio_common_vswprintf_p, __stdio_common_vsnwprintf_s,
+        __stdio_common_vfprintf, __stdio_common_vfprintf_s = __stdio_common_vfprintf, __stdio_common_vfprintf_p,
+        __stdio_common_vfwprintf, __stdio_common_vfwprintf_s = __stdio_common_vfwprintf, __stdio_common_vfwprintf_p,
+        __conio_common_vcprintf, __conio_common_vcprintf_s = __conio_common_vcprintf, __conio_common_vcprintf_p,
+        __conio_common_vcwprintf, __conio_common_vcwprintf_s = __conio_common_vcwprintf, __conio_common_vcwprintf_p
 }
 
 table! {
     /// What msvcrt has.
-    pub(crate) MSVCRT: vfprintf, vfprintf_s = vfprintf, vprintf, vprintf_s = vprintf, vfwprintf, vfwprintf_s = vfwprintf, vwprintf,
-        vwprintf_s = vwprintf, _vcprintf, vsprintf, vswprintf, _vswprintf = vswprintf, _vsnprintf, vsnprintf = _vsnprintf,
-        _vsnwprintf, _vscprintf, _vscwprintf, vsprintf_s, vswprintf_s, _vsnprintf_s, _vsnwprintf_s
+    pub(crate) MSVCRT: _get_output_format, _set_output_format
 }
 
 #[cfg(test)]
@@ -316,18 +314,18 @@ mod tests {
     #[test]
     fn room() {
         let mut buffer = [b'#'; 8];
-        let mut put_in = |text: &[u8], room: usize, options: u64| {
+        let mut put_in = |text: &[u8], room: usize, ending: Ending| {
             buffer = [b'#'; 8];
             // SAFETY: the buffer is longer than any room below.
-            let n = put(text, unsafe { Ptr::new(buffer.as_mut_ptr()) }, room, options);
+            let n = put(text, unsafe { Ptr::new(buffer.as_mut_ptr()) }, room, ending);
             (n, buffer)
         };
-        assert_eq!(put_in(b"abc", 4, STANDARD_SNPRINTF), (3, *b"abc\0####"));
-        assert_eq!(put_in(b"abcd", 4, STANDARD_SNPRINTF), (4, *b"abc\0####"));
-        assert_eq!(put_in(b"abcd", 4, LEGACY_TERMINATION), (4, *b"abcd####"));
-        assert_eq!(put_in(b"abcde", 4, LEGACY_TERMINATION), (-1, *b"abcd####"));
-        assert_eq!(put_in(b"abcde", 4, 0), (-2, *b"abc\0####"));
-        assert_eq!(put_in(b"abcde", 0, STANDARD_SNPRINTF), (5, *b"########"));
-        assert_eq!(put(b"abc", Ptr::NULL, 0, STANDARD_SNPRINTF), 3);
+        assert_eq!(put_in(b"abc", 4, Ending::Standard), (3, *b"abc\0####"));
+        assert_eq!(put_in(b"abcd", 4, Ending::Standard), (4, *b"abc\0####"));
+        assert_eq!(put_in(b"abcd", 4, Ending::Legacy), (4, *b"abcd####"));
+        assert_eq!(put_in(b"abcde", 4, Ending::Legacy), (-1, *b"abcd####"));
+        assert_eq!(put_in(b"abcde", 4, Ending::Plain), (-2, *b"abc\0####"));
+        assert_eq!(put_in(b"abcde", 0, Ending::Standard), (5, *b"########"));
+        assert_eq!(put(b"abc", Ptr::NULL, 0, Ending::Standard), 3);
     }
 }

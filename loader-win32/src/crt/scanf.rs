@@ -1,8 +1,8 @@
 //! `scanf` in all its forms that take a `va_list`.
 
-use super::{invalid::refused, stdio};
+use super::{invalid::refused, stdio, wide_stdio};
 use crate::{
-    format::Arguments,
+    format::{Arguments, Dialect},
     guest::Ptr,
     scan::{self, Kind, Source},
     stream::{self, Stream},
@@ -11,6 +11,8 @@ use crate::{
 // What the options of ucrtbase's common functions mean.
 const SECURE: u64 = 1;
 const LEGACY_WIDE: u64 = 2;
+/// No option of theirs: it is msvcrt that asks.
+const MSVCRT: u64 = 1 << 63;
 
 /// A text in memory, up to its zero or its end.
 struct Memory<T> {
@@ -47,11 +49,11 @@ struct Units(Ptr<Stream>);
 
 impl Source for Units {
     fn next(&mut self) -> Option<u16> {
-        stdio::get_wide(self.0)
+        wide_stdio::get_wide(self.0)
     }
 
     fn back(&mut self, unit: u16) {
-        stdio::unget_wide(self.0, unit);
+        wide_stdio::unget_wide(self.0, unit);
     }
 }
 
@@ -70,12 +72,17 @@ fn run<T: Copy + Default + PartialEq + Into<u16>>(
     scan::scan(&mut source, &pattern, Arguments::new(arguments), kind)
 }
 
+fn kind(options: u64, wide: bool) -> Kind {
+    let dialect = if options & MSVCRT != 0 { Dialect::Msvcrt } else { Dialect::Universal };
+    Kind { wide, secure: options & SECURE != 0, dialect }
+}
+
 fn narrow(options: u64) -> Kind {
-    Kind { wide: false, secure: options & SECURE != 0 }
+    kind(options, false)
 }
 
 fn wide(options: u64) -> Kind {
-    Kind { wide: options & LEGACY_WIDE != 0, secure: options & SECURE != 0 }
+    kind(options, options & LEGACY_WIDE != 0)
 }
 
 extern "win64" fn __stdio_common_vsscanf(
@@ -113,6 +120,9 @@ extern "win64" fn __stdio_common_vfscanf(
     _locale: usize,
     arguments: Ptr<u64>,
 ) -> i32 {
+    if file.is_null() {
+        return refused();
+    }
     run(Bytes(file), pattern, arguments, narrow(options))
 }
 
@@ -123,6 +133,9 @@ extern "win64" fn __stdio_common_vfwscanf(
     _locale: usize,
     arguments: Ptr<u64>,
 ) -> i32 {
+    if file.is_null() {
+        return refused();
+    }
     run(Units(file), pattern, arguments, wide(options))
 }
 
@@ -134,27 +147,27 @@ table! {
 // msvcrt's own: each for plain texts, and with the room of a text after it.
 
 macro_rules! msvcrt {
-    ($($secure:literal: $sscanf:ident $snscanf:ident $fscanf:ident $scanf:ident $swscanf:ident $snwscanf:ident $fwscanf:ident $wscanf:ident;)*) => {$(
+    ($($options:expr => $sscanf:ident $snscanf:ident $fscanf:ident $scanf:ident $swscanf:ident $snwscanf:ident $fwscanf:ident $wscanf:ident;)*) => {$(
         pub(crate) extern "win64" fn $sscanf(from: Ptr<u8>, pattern: Ptr<u8>, arguments: Ptr<u64>) -> i32 {
-            __stdio_common_vsscanf($secure, from, usize::MAX, pattern, 0, arguments)
+            __stdio_common_vsscanf($options, from, usize::MAX, pattern, 0, arguments)
         }
         pub(crate) extern "win64" fn $snscanf(from: Ptr<u8>, len: usize, pattern: Ptr<u8>, arguments: Ptr<u64>) -> i32 {
-            __stdio_common_vsscanf($secure, from, len, pattern, 0, arguments)
+            __stdio_common_vsscanf($options, from, len, pattern, 0, arguments)
         }
         pub(crate) extern "win64" fn $fscanf(file: Ptr<Stream>, pattern: Ptr<u8>, arguments: Ptr<u64>) -> i32 {
-            __stdio_common_vfscanf($secure, file, pattern, 0, arguments)
+            __stdio_common_vfscanf($options, file, pattern, 0, arguments)
         }
         pub(crate) extern "win64" fn $scanf(pattern: Ptr<u8>, arguments: Ptr<u64>) -> i32 {
             $fscanf(stream::input(), pattern, arguments)
         }
         pub(crate) extern "win64" fn $swscanf(from: Ptr<u16>, pattern: Ptr<u16>, arguments: Ptr<u64>) -> i32 {
-            __stdio_common_vswscanf($secure | LEGACY_WIDE, from, usize::MAX, pattern, 0, arguments)
+            __stdio_common_vswscanf(($options) | LEGACY_WIDE, from, usize::MAX, pattern, 0, arguments)
         }
         pub(crate) extern "win64" fn $snwscanf(from: Ptr<u16>, len: usize, pattern: Ptr<u16>, arguments: Ptr<u64>) -> i32 {
-            __stdio_common_vswscanf($secure | LEGACY_WIDE, from, len, pattern, 0, arguments)
+            __stdio_common_vswscanf(($options) | LEGACY_WIDE, from, len, pattern, 0, arguments)
         }
         pub(crate) extern "win64" fn $fwscanf(file: Ptr<Stream>, pattern: Ptr<u16>, arguments: Ptr<u64>) -> i32 {
-            __stdio_common_vfwscanf($secure | LEGACY_WIDE, file, pattern, 0, arguments)
+            __stdio_common_vfwscanf(($options) | LEGACY_WIDE, file, pattern, 0, arguments)
         }
         pub(crate) extern "win64" fn $wscanf(pattern: Ptr<u16>, arguments: Ptr<u64>) -> i32 {
             $fwscanf(stream::input(), pattern, arguments)
@@ -163,6 +176,6 @@ macro_rules! msvcrt {
 }
 
 msvcrt! {
-    0: vsscanf vsnscanf vfscanf vscanf vswscanf vsnwscanf vfwscanf vwscanf;
-    1: vsscanf_s vsnscanf_s vfscanf_s vscanf_s vswscanf_s vsnwscanf_s vfwscanf_s vwscanf_s;
+    MSVCRT => vsscanf vsnscanf vfscanf vscanf vswscanf vsnwscanf vfwscanf vwscanf;
+    MSVCRT | SECURE => vsscanf_s vsnscanf_s vfscanf_s vscanf_s vswscanf_s vsnwscanf_s vfwscanf_s vwscanf_s;
 }

@@ -2,14 +2,17 @@
 #![allow(unsafe_code)] // calls into the guest
 
 use super::invalid::{invalid, refused};
-use crate::guest::Ptr;
+use crate::{guest::Ptr, teb};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 const DEFAULT: usize = 0;
 const IGNORE: usize = 1;
 const ERROR: usize = usize::MAX;
 /// The signals that Windows knows: interrupt, illegal instruction, floating point, fault, end, break, abort.
-const KNOWN: [i32; 7] = [2, 4, 8, 11, 15, 21, ABORT];
+const KNOWN: [i32; 7] = [2, ILLEGAL, FLOATING_POINT, FAULT, 15, 21, ABORT];
+const ILLEGAL: i32 = 4;
+const FLOATING_POINT: i32 = 8;
+const FAULT: i32 = 11;
 
 /// `SIGABRT`.
 pub(crate) const ABORT: i32 = 22;
@@ -46,11 +49,25 @@ pub(crate) extern "win64" fn raise(signal: i32) -> i32 {
         f => {
             // SAFETY: guest code set the handler with `signal`, which takes functions of this type.
             let f: unsafe extern "win64" fn(i32) = unsafe { std::mem::transmute(f) };
+            // Where a fault would leave its record, a signal that the program sends itself leaves none.
+            let faults = [ILLEGAL, FLOATING_POINT, FAULT].contains(&signal);
+            let before = teb::own(|o| o.exception_pointers.get());
+            if faults {
+                teb::own(|o| o.exception_pointers.set(0));
+            }
             // SAFETY: as above; no lock is held and nothing owned.
             unsafe { f(signal) };
+            if faults {
+                teb::own(|o| o.exception_pointers.set(before));
+            }
         }
     }
     0
+}
+
+/// Where the record of a fault is while its signal is handled; null otherwise.
+extern "win64" fn __pxcptinfoptrs() -> *const usize {
+    teb::own_place(|o| &o.exception_pointers)
 }
 
 /// The runtime found an argument that cannot be: the program ends.
@@ -90,5 +107,5 @@ extern "win64" fn _seh_filter_dll(_code: u32, _pointers: usize) -> i32 {
 
 table! {
     /// Signals.
-    pub(crate) TABLE: signal, raise, _invoke_watson, terminate, _assert, _wassert, _seh_filter_dll, _seh_filter_exe = _seh_filter_dll, _XcptFilter = _seh_filter_dll
+    pub(crate) TABLE: signal, raise, __pxcptinfoptrs, _invoke_watson, terminate, _assert, _wassert, _seh_filter_dll, _seh_filter_exe = _seh_filter_dll, _XcptFilter = _seh_filter_dll
 }

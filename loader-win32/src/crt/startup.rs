@@ -254,6 +254,22 @@ fn environment() -> &'static [usize; 2] {
     })
 }
 
+extern "win64" fn _get_environ(out: Ptr<usize>) -> i32 {
+    if out.is_null() {
+        return invalid();
+    }
+    out.set(environment()[0]);
+    0
+}
+
+extern "win64" fn _get_wenviron(out: Ptr<usize>) -> i32 {
+    if out.is_null() {
+        return invalid();
+    }
+    out.set(environment()[1]);
+    0
+}
+
 extern "win64" fn __p__environ() -> *const usize {
     &raw const environment()[0]
 }
@@ -379,7 +395,7 @@ table! {
         _configure_wide_argv = _configure_narrow_argv, _initialize_narrow_environment,
         _initialize_wide_environment = _initialize_narrow_environment, _get_initial_narrow_environment,
         _get_initial_wide_environment, __std_type_info_destroy_list, _set_app_type,
-        __p__acmdln, __p__wcmdln, __p__pgmptr, __p__fmode, __p__commode, _get_fmode, _set_fmode, _Exit = _exit, quick_exit = _exit
+        _get_narrow_winmain_command_line, _get_wide_winmain_command_line, __p__acmdln, __p__wcmdln, __p__pgmptr, __p__fmode, __p__commode, _get_fmode, _set_fmode, _Exit = _exit, quick_exit = _exit
 }
 
 extern "win64" fn __p__acmdln() -> *const AtomicUsize {
@@ -391,6 +407,31 @@ extern "win64" fn __p__wcmdln() -> *const AtomicUsize {
     static WIDE: AtomicUsize = AtomicUsize::new(0);
     WIDE.store(crate::kernel32::environment::GetCommandLineW().expose_provenance(), Relaxed);
     &raw const WIDE
+}
+
+/// How many elements of a command line are the program's name and the blanks behind it; quotes hide blanks.
+fn program_len<T: Copy + PartialEq + From<u8>>(line: &[T]) -> usize {
+    let mut quoted = false;
+    let blank = |c: &T| *c == T::from(b' ') || *c == T::from(b'\t');
+    let name = line.iter().take_while(|c| {
+        quoted ^= **c == T::from(b'"');
+        quoted || !blank(c)
+    });
+    let name = name.count();
+    name + line[name..].iter().take_while(|c| blank(c)).count()
+}
+
+/// What `WinMain` is given: the command line without the program's name.
+extern "win64" fn _get_narrow_winmain_command_line() -> *const u8 {
+    let line =
+        Ptr::<u8>::from_guest(crate::kernel32::environment::GetCommandLineA().expose_provenance() as u64);
+    line.at(program_len(line.text())).raw()
+}
+
+extern "win64" fn _get_wide_winmain_command_line() -> *const u16 {
+    let line =
+        Ptr::<u16>::from_guest(crate::kernel32::environment::GetCommandLineW().expose_provenance() as u64);
+    line.at(program_len(&line.text())).raw()
 }
 
 extern "win64" fn __p__pgmptr() -> *const AtomicUsize {
@@ -486,5 +527,5 @@ table! {
         _acmdln = &raw const COMMAND_LINE, __p__fmode, __p__commode, __p__acmdln, __p__wcmdln, _c_exit = _nothing,
         __argc = &raw const COUNT, __argv = &raw const ARGUMENTS, __wargv = &raw const WIDE_ARGUMENTS,
         _environ = &raw const VARIABLES, _wenviron = &raw const WIDE_VARIABLES, __winitenv = &raw const WIDE_INITIAL_ENVIRONMENT,
-        _pgmptr = &raw const PROGRAM_PATH
+        _pgmptr = &raw const PROGRAM_PATH, _get_environ, _get_wenviron
 }

@@ -12,7 +12,10 @@ use crate::{
     path,
     stream::{self, Stream, ToHost},
 };
-use std::ffi::CString;
+use std::{
+    ffi::CString,
+    sync::atomic::{AtomicI32, Ordering::Relaxed},
+};
 
 type File = Ptr<Stream>;
 
@@ -33,7 +36,7 @@ over_host! {
 }
 
 const RETURN: u8 = b'\r';
-const LINE_END: u8 = b'\n';
+pub(super) const LINE_END: u8 = b'\n';
 const CTRL_Z: u8 = 0x1a;
 
 fn is_text(file: File) -> bool {
@@ -125,7 +128,7 @@ extern "win64" fn ungetc(c: i32, file: File) -> i32 {
 }
 
 /// Elements up to and with the end of a line, and a zero; null where there are none.
-fn line<T: Copy + Default + From<u8> + PartialEq>(
+pub(super) fn line<T: Copy + Default + From<u8> + PartialEq>(
     to: Ptr<T>,
     room: i32,
     mut next: impl FnMut() -> Option<T>,
@@ -157,7 +160,7 @@ extern "win64" fn gets(to: Ptr<u8>) -> Ptr<u8> {
     without_end(line(to, i32::MAX, || get(stream::input())))
 }
 
-fn without_end<T: Copy + Default + From<u8> + PartialEq>(text: Ptr<T>) -> Ptr<T> {
+pub(super) fn without_end<T: Copy + Default + From<u8> + PartialEq>(text: Ptr<T>) -> Ptr<T> {
     let len = text.count(usize::MAX);
     let last = text.at(len.saturating_sub(1));
     if len > 0 && last.get() == T::from(LINE_END) {
@@ -410,18 +413,46 @@ extern "win64" fn tmpfile_s(out: Ptr<*const Stream>) -> i32 {
 }
 
 extern "win64" fn fclose(file: File) -> i32 {
-    if file.is_null() {
+    if !stream::is_open(file) {
         return refused();
     }
     files::forget(file.shared().file());
     stream::close(file)
 }
 
-/// Writes what is buffered; how many streams there are is not counted here.
+/// Closes all but the standard streams; how many those were.
+extern "win64" fn _fcloseall() -> i32 {
+    stream::close_all() as i32
+}
+
+/// Writes what is buffered; how many streams there are.
 extern "win64" fn _flushall() -> i32 {
     // SAFETY: null means all streams.
     unsafe { libc::fflush(std::ptr::null_mut()) };
-    3
+    stream::open_ones() as i32
+}
+
+/// How many streams a program may have open, as it says: the host allows more than either runtime.
+static MOST_STREAMS: AtomicI32 = AtomicI32::new(512);
+
+extern "win64" fn _getmaxstdio() -> i32 {
+    MOST_STREAMS.load(Relaxed)
+}
+
+fn set_most(wanted: i32, limit: i32) -> i32 {
+    if !(20..=limit).contains(&wanted) {
+        return refused();
+    }
+    MOST_STREAMS.store(wanted, Relaxed);
+    wanted
+}
+
+extern "win64" fn _setmaxstdio(wanted: i32) -> i32 {
+    set_most(wanted, 8192)
+}
+
+extern "win64" fn legacy_setmaxstdio(wanted: i32) -> i32 {
+    set_most(wanted, 2048)
 }
 
 extern "win64" fn __acrt_iob_func(n: u32) -> *const Stream {
@@ -464,93 +495,6 @@ extern "win64" fn _unlock_file(file: File) {
     unsafe { funlockfile(file.to_host()) }
 }
 
-// Wide characters: UTF-8 in a text, two bytes each in a file of bytes.
-
-fn is_binary(file: File) -> bool {
-    let number = file.shared().file();
-    number > 2 && !files::is_text(number)
-}
-
-extern "win64" fn fputwc(unit: u16, file: File) -> u16 {
-    if write_wide(file, &[unit]) { unit } else { u16::MAX }
-}
-
-/// Writes a wide text; a surrogate alone cannot be written in UTF-8.
-pub(crate) fn write_wide(file: File, units: &[u16]) -> bool {
-    if is_binary(file) {
-        return write(file, &units.iter().flat_map(|unit| unit.to_le_bytes()).collect::<Vec<_>>());
-    }
-    match String::from_utf16(units) {
-        Ok(text) => write(file, text.as_bytes()),
-        Err(_) => {
-            set_errno(42); // EILSEQ
-            false
-        }
-    }
-}
-
-extern "win64" fn fputws(text: Ptr<u16>, file: File) -> i32 {
-    if write_wide(file, &text.text()) { 0 } else { -1 }
-}
-
-extern "win64" fn _putws(text: Ptr<u16>) -> i32 {
-    let done = write_wide(stream::output(), &text.text()) && write(stream::output(), &[LINE_END]);
-    if done { 0 } else { -1 }
-}
-
-extern "win64" fn putwchar(unit: u16) -> u16 {
-    fputwc(unit, stream::output())
-}
-
-/// The next wide character. The second half of a pair waits in the stream.
-pub(crate) fn get_wide(file: File) -> Option<u16> {
-    let waiting = file.shared().take_kept();
-    if waiting.is_some() {
-        return waiting;
-    }
-    let first = get(file)?;
-    if is_binary(file) {
-        return Some(u16::from_le_bytes([first, get(file)?]));
-    }
-    let mut bytes = vec![first];
-    let more = first.leading_ones().saturating_sub(1).min(3); // of a character in UTF-8
-    bytes.extend((0..more).map_while(|_| get(file)));
-    let mut units = [0; 2];
-    let c = String::from_utf8_lossy(&bytes).chars().next()?;
-    if let [_, second] = *c.encode_utf16(&mut units) {
-        unget_wide(file, second);
-    }
-    Some(units[0])
-}
-
-/// Puts a wide character back, which is read next.
-pub(crate) fn unget_wide(file: File, unit: u16) {
-    file.shared().keep(unit);
-}
-
-extern "win64" fn fgetwc(file: File) -> u16 {
-    get_wide(file).unwrap_or(u16::MAX)
-}
-
-extern "win64" fn getwchar() -> u16 {
-    fgetwc(stream::input())
-}
-
-extern "win64" fn ungetwc(unit: u16, file: File) -> u16 {
-    if unit != u16::MAX {
-        unget_wide(file, unit);
-    }
-    unit
-}
-
-extern "win64" fn fgetws(to: Ptr<u16>, room: i32, file: File) -> Ptr<u16> {
-    line(to, room, || get_wide(file))
-}
-
-extern "win64" fn _getws(to: Ptr<u16>) -> Ptr<u16> {
-    without_end(line(to, i32::MAX, || get_wide(stream::input())))
-}
-
 fn tell_error(text: &str) {
     let colon = if text.is_empty() { "" } else { ": " };
     let line = format!("{text}{colon}{}\n", super::string::message(super::errno()));
@@ -571,22 +515,20 @@ table! {
         fread, fwrite, fputs, fputc, putc = fputc, fgets, fgetc, getc = fgetc, ungetc, fflush, feof, ferror, _fileno = fileno,
         fileno, puts, putchar, _fputchar = putchar, getchar, _fgetchar = getchar, clearerr, clearerr_s, rewind, _fseeki64, fseek,
         _ftelli64, ftell, fgetpos, fsetpos, setvbuf, setbuf, fopen, _wfopen, fopen_s, _wfopen_s, _fsopen, _wfsopen, _fdopen,
-        fdopen = _fdopen, freopen, _wfreopen, freopen_s, tmpfile, tmpfile_s, fclose, _flushall, _lock_file, _unlock_file, _getw,
-        _putw, fputwc, putwc = fputwc, fputws, _putws, putwchar, _fputwchar = putwchar, fgetwc, getwc = fgetwc, getwchar,
-        _fgetwchar = getwchar, ungetwc, fgetws, _getws, gets, perror, _wperror
+        fdopen = _fdopen, freopen, _wfreopen, freopen_s, tmpfile, tmpfile_s, fclose, _fcloseall, fcloseall = _fcloseall, _getmaxstdio, _flushall, _lock_file, _unlock_file, _getw,
+        _putw, gets, perror, _wperror
 }
 
 table! {
     /// What ucrtbase has.
     pub(crate) UCRT:
-        __acrt_iob_func, _get_stream_buffer_pointers, _fread_nolock = fread, _fwrite_nolock = fwrite, _fputc_nolock = fputc,
+        _setmaxstdio, __acrt_iob_func, _get_stream_buffer_pointers, _fread_nolock = fread, _fwrite_nolock = fwrite, _fputc_nolock = fputc,
         _putc_nolock = fputc, _getc_nolock = fgetc, _fgetc_nolock = fgetc, _ungetc_nolock = ungetc, _fseek_nolock = fseek,
         _fseeki64_nolock = _fseeki64, _ftell_nolock = ftell, _ftelli64_nolock = _ftelli64, _fflush_nolock = fflush,
-        _fclose_nolock = fclose, _fputwc_nolock = fputwc, _putwc_nolock = fputwc, _fgetwc_nolock = fgetwc,
-        _getwc_nolock = fgetwc, _ungetwc_nolock = ungetwc
+        _fclose_nolock = fclose
 }
 
 table! {
     /// What msvcrt has.
-    pub(crate) MSVCRT: __iob_func, _iob = stream::standard_ones(), _filbuf, _flsbuf
+    pub(crate) MSVCRT: _setmaxstdio = legacy_setmaxstdio, __iob_func, _iob = stream::standard_ones(), _filbuf, _flsbuf
 }

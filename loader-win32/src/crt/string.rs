@@ -13,8 +13,6 @@ forward! {
     memchr(a: *const c_void, byte: c_int, n: usize) -> *mut c_void;
     strlen(s: *const c_char) -> usize;
     strnlen(s: *const c_char, n: usize) -> usize;
-    strncmp(a: *const c_char, b: *const c_char, n: usize) -> c_int;
-    strcpy(to: *mut c_char, from: *const c_char) -> *mut c_char;
     strncpy(to: *mut c_char, from: *const c_char, n: usize) -> *mut c_char;
     strcat(to: *mut c_char, from: *const c_char) -> *mut c_char;
     strncat(to: *mut c_char, from: *const c_char, n: usize) -> *mut c_char;
@@ -34,13 +32,35 @@ pub(crate) unsafe extern "win64" fn strcmp(a: *const c_char, b: *const c_char) -
 }
 
 /// -1, 0 or 1.
+pub(crate) unsafe extern "win64" fn strncmp(a: *const c_char, b: *const c_char, n: usize) -> c_int {
+    // SAFETY: the caller keeps the contract of `strncmp`.
+    unsafe { libc::strncmp(a, b, n) }.signum()
+}
+
+/// The texts may overlap: programs move one towards its start.
+pub(crate) unsafe extern "win64" fn strcpy(to: *mut c_char, from: *const c_char) -> *mut c_char {
+    // SAFETY: the caller passes a text that a zero ends.
+    let len = unsafe { libc::strlen(from) };
+    // SAFETY: the caller passes room for it and its zero.
+    unsafe { std::ptr::copy(from, to, len + 1) };
+    to
+}
+
+/// -1, 0 or 1.
 pub(crate) unsafe extern "win64" fn memcmp(a: *const c_void, b: *const c_void, n: usize) -> c_int {
     // SAFETY: the caller keeps the contract of `memcmp`.
     unsafe { libc::memcmp(a, b, n) }.signum()
 }
 
+/// What a comparison says that cannot be made (`_NLSCMPERROR`).
+pub(crate) const NOT_COMPARED: i32 = i32::MAX;
+
 /// Compares up to `n` bytes without regard to the case of ASCII letters.
 fn compare(a: Ptr<u8>, b: Ptr<u8>, n: usize) -> i32 {
+    if n > 0 && (a.is_null() || b.is_null()) {
+        invalid();
+        return NOT_COMPARED;
+    }
     for i in 0..n {
         let (x, y) = (a.at(i).get().to_ascii_lowercase(), b.at(i).get().to_ascii_lowercase());
         if x != y || x == 0 {
@@ -58,7 +78,20 @@ extern "win64" fn _strnicmp(a: Ptr<u8>, b: Ptr<u8>, n: usize) -> i32 {
     compare(a, b, n)
 }
 
+/// ucrtbase's, which takes no more for a length than has a sign.
+extern "win64" fn strnicmp_counted(a: Ptr<u8>, b: Ptr<u8>, n: usize) -> i32 {
+    if n > i32::MAX as usize {
+        invalid();
+        return NOT_COMPARED;
+    }
+    compare(a, b, n)
+}
+
 extern "win64" fn _memicmp(a: Ptr<u8>, b: Ptr<u8>, n: usize) -> i32 {
+    if n > 0 && (a.is_null() || b.is_null()) {
+        invalid();
+        return NOT_COMPARED;
+    }
     let lower = |p: Ptr<u8>| p.slice(n).to_ascii_lowercase();
     lower(a).cmp(&lower(b)) as i32
 }
@@ -83,13 +116,14 @@ pub(crate) fn copy_s<T: Copy + Default>(
     if truncate && left > 0 {
         to.at(start).fill(&from[..left - 1]);
         to.at(room - 1).set(T::default());
-        return 80; // STRUNCATE
+        return STRUNCATE;
     }
     to.set(T::default());
     refuse(libc::ERANGE)
 }
 
 const TRUNCATE: usize = usize::MAX;
+const STRUNCATE: i32 = 80;
 
 /// A text behind what is there already, `start` elements on. A null pointer is no text; none of it is wanted from none.
 pub(crate) fn append_s<T: Copy + Default + PartialEq>(
@@ -106,7 +140,27 @@ pub(crate) fn append_s<T: Copy + Default + PartialEq>(
         (!to.is_null() && room > 0).then(|| to.set(T::default()));
         return invalid();
     }
-    copy_s(to, room, &from.slice(from.count(n)), start, n == TRUNCATE)
+    if to.is_null() || room == 0 {
+        return invalid();
+    }
+    if start >= room {
+        to.set(T::default());
+        return invalid(); // what is there has no end
+    }
+    // One after the other, for the texts may overlap.
+    for (i, left) in (start..room).zip((0..=n).rev()) {
+        let element = if left == 0 { T::default() } else { from.at(i - start).get() };
+        to.at(i).set(element);
+        if element == T::default() {
+            return 0;
+        }
+    }
+    if n == TRUNCATE {
+        to.at(room - 1).set(T::default());
+        return STRUNCATE;
+    }
+    to.set(T::default());
+    refuse(libc::ERANGE)
 }
 
 /// All of a text: it is not cut off.
@@ -146,7 +200,10 @@ extern "win64" fn wcsncat_s(to: Ptr<u16>, room: usize, from: Ptr<u16>, n: usize)
 
 /// Unlike `memcpy_s`, it leaves what is there where the room is too small.
 extern "win64" fn memmove_s(to: Ptr<u8>, room: usize, from: Ptr<u8>, n: usize) -> i32 {
-    if n > room && !to.is_null() && !from.is_null() {
+    if n > 0 && (to.is_null() || from.is_null()) {
+        return invalid();
+    }
+    if n > room {
         return refuse(libc::ERANGE);
     }
     memcpy_s(to, room, from, n)
@@ -173,9 +230,7 @@ unsafe extern "win64" fn strtok(s: *mut c_char, set: *const c_char) -> *mut c_ch
 }
 
 fn change(text: Ptr<u8>, f: impl Fn(u8) -> u8) -> Ptr<u8> {
-    for i in 0..text.count(usize::MAX) {
-        text.at(i).set(f(text.at(i).get()));
-    }
+    change_first(text, text.count(usize::MAX), f);
     text
 }
 
@@ -195,6 +250,16 @@ extern "win64" fn _strupr_s(text: Ptr<u8>, room: usize) -> i32 {
     change_s(text, room, |b| b.to_ascii_uppercase())
 }
 
+/// Changes the first elements of a text. What stays as it is is not written: it may be constant.
+pub(crate) fn change_first<T: Copy + PartialEq>(text: Ptr<T>, len: usize, f: impl Fn(T) -> T) {
+    for at in (0..len).map(|i| text.at(i)) {
+        let (old, new) = (at.get(), f(at.get()));
+        if old != new {
+            at.set(new);
+        }
+    }
+}
+
 /// Changes a text that must have its zero within its room.
 pub(crate) fn change_s<T: Copy + Default + PartialEq>(text: Ptr<T>, room: usize, f: impl Fn(T) -> T) -> i32 {
     if text.is_null() {
@@ -202,10 +267,10 @@ pub(crate) fn change_s<T: Copy + Default + PartialEq>(text: Ptr<T>, room: usize,
     }
     let len = text.count(room);
     if len == room {
-        (room > 0).then(|| text.set(T::default()));
+        text.set(T::default());
         return invalid();
     }
-    (0..len).for_each(|i| text.at(i).set(f(text.at(i).get())));
+    change_first(text, len, f);
     0
 }
 
@@ -216,6 +281,33 @@ extern "win64" fn _strset(text: Ptr<u8>, c: i32) -> Ptr<u8> {
 extern "win64" fn _strnset(text: Ptr<u8>, c: i32, n: usize) -> Ptr<u8> {
     (0..text.count(n)).for_each(|i| text.at(i).set(c as u8));
     text
+}
+
+/// Sets the first `n` elements of a text that must have its zero within its room.
+pub(crate) fn set_s<T: Copy + Default + PartialEq>(text: Ptr<T>, room: usize, c: T, n: usize) -> i32 {
+    if text.is_null() && room == 0 && n == 0 {
+        return 0;
+    }
+    if text.is_null() || room == 0 {
+        return invalid();
+    }
+    let len = text.count(room);
+    if len < room || n < room {
+        (0..len.min(n)).for_each(|i| text.at(i).set(c));
+    }
+    if len == room {
+        text.set(T::default());
+        return invalid();
+    }
+    0
+}
+
+extern "win64" fn _strset_s(text: Ptr<u8>, room: usize, c: i32) -> i32 {
+    set_s(text, room, c as u8, usize::MAX)
+}
+
+extern "win64" fn _strnset_s(text: Ptr<u8>, room: usize, c: i32, n: usize) -> i32 {
+    set_s(text, room, c as u8, n)
 }
 
 /// Copies up to and with a byte; what follows it, or null where it is not there.
@@ -246,6 +338,10 @@ extern "win64" fn _strrev(text: Ptr<u8>) -> Ptr<u8> {
 
 /// In the "C" locale the transformed text is the text.
 extern "win64" fn strxfrm(to: Ptr<u8>, from: Ptr<u8>, n: usize) -> usize {
+    if from.is_null() || to.is_null() && n > 0 || n > i32::MAX as usize {
+        invalid();
+        return NOT_COMPARED as usize;
+    }
     let bytes = from.text();
     if bytes.len() < n {
         to.fill(bytes);
@@ -329,11 +425,11 @@ extern "win64" fn _wcserror(number: i32) -> *const u16 {
 }
 
 extern "win64" fn _wcserror_s(to: Ptr<u16>, room: usize, number: i32) -> i32 {
-    copy_s(to, room, &crate::text::wide(message(number)), 0, true) % 80 // cut off is fine here
+    copy_s(to, room, &crate::text::wide(message(number)), 0, true) % STRUNCATE // cut off is fine here
 }
 
 extern "win64" fn strerror_s(to: Ptr<u8>, room: usize, number: i32) -> i32 {
-    copy_s(to, room, message(number).as_bytes(), 0, true) % 80 // cut off is fine here
+    copy_s(to, room, message(number).as_bytes(), 0, true) % STRUNCATE // cut off is fine here
 }
 
 table! {
@@ -341,47 +437,28 @@ table! {
     pub(crate) TABLE:
         memcpy, memmove, memset, memcmp, memchr, strlen, strnlen, strcmp, strncmp, strcpy, strncpy, strcat, strncat, strchr,
         strrchr, strstr, strspn, strcspn, strpbrk, strtok, strtok_s = strtok_r, strcoll = strcmp, _stricoll = _stricmp,
-        _strncoll = strncmp, _strnicoll = _strnicmp, _stricmp, stricmp = _stricmp, strcasecmp = _stricmp, _strcmpi = _stricmp,
-        _strnicmp, strnicmp = _strnicmp, strncasecmp = _strnicmp, _memicmp, strcpy_s, strncpy_s, strcat_s, strncat_s, memcpy_s,
+        _strncoll = strncmp, _strnicoll = _strnicmp, _stricmp, stricmp = _stricmp, strcasecmp = _stricmp, _strcmpi = _stricmp, _memicmp, strcpy_s, strncpy_s, strcat_s, strncat_s, memcpy_s,
         memmove_s, wcscpy_s, wcsncpy_s, wcscat_s, wcsncat_s, _strlwr, strlwr = _strlwr, _strupr, strupr = _strupr, _strlwr_s, _strupr_s, _strrev,
-        strrev = _strrev, _strset, strset = _strset, _strnset, strnset = _strnset, _memccpy, memccpy = _memccpy, _swab,
+        strrev = _strrev, _strset, strset = _strset, _strnset, strnset = _strnset, _strset_s, _strnset_s, _memccpy, memccpy = _memccpy, _swab,
         swab = _swab, strxfrm, strerror, _strerror, strerror_s, _wcserror, _wcserror_s
 }
 
 table! {
     /// What ucrtbase has.
-    pub(crate) UCRT: __strncnt = strnlen
+    pub(crate) UCRT:
+        __strncnt = strnlen, _strnicmp = strnicmp_counted, strnicmp = strnicmp_counted, strncasecmp = strnicmp_counted,
+        _strnicmp_l = strnicmp_counted
+}
+
+table! {
+    /// What msvcrt has.
+    pub(crate) MSVCRT: _strnicmp, strnicmp = _strnicmp, strncasecmp = _strnicmp, _strnicmp_l = _strnicmp
 }
 
 table! {
     /// The same in a locale that is passed last, which is always "C": the argument is not looked at.
     pub(crate) IN_LOCALES:
         _strcoll_l = strcmp, _stricoll_l = _stricmp, _strncoll_l = strncmp, _strnicoll_l = _strnicmp, _stricmp_l = _stricmp,
-        _strnicmp_l = _strnicmp, _memicmp_l = _memicmp, _strlwr_l = _strlwr, _strupr_l = _strupr, _strlwr_s_l = _strlwr_s,
+        _memicmp_l = _memicmp, _strlwr_l = _strlwr, _strupr_l = _strupr, _strlwr_s_l = _strlwr_s,
         _strupr_s_l = _strupr_s, _strxfrm_l = strxfrm
-}
-
-table! {
-    /// Multi-byte strings, in the "C" locale, where a character is a byte.
-    pub(crate) MULTI_BYTE:
-        _mbscmp = strcmp, _mbsncmp = strncmp, _mbsnbcmp = strncmp, _mbsicmp = _stricmp, _mbsnicmp = _strnicmp,
-        _mbsnbicmp = _strnicmp, _mbscoll = strcmp, _mbsicoll = _stricmp, _mbschr = strchr, _mbsrchr = strrchr, _mbsstr = strstr,
-        _mbsspn = strspn, _mbscspn = strcspn, _mbspbrk = strpbrk, _mbstok = strtok, _mbstok_s = strtok_r, _mbslen = strlen,
-        _mbsnlen = strnlen, _mbstrlen = strlen, _mbscpy = strcpy, _mbsncpy = strncpy, _mbsnbcpy = strncpy, _mbscat = strcat,
-        _mbsncat = strncat, _mbsnbcat = strncat, _mbscpy_s = strcpy_s, _mbscat_s = strcat_s, _mbslwr = _strlwr,
-        _mbsupr = _strupr, _mbsrev = _strrev, _mbsset = _strset, _mbsnset = _strnset, _mbsnbset = _strnset,
-        _mbsdup = crate::crt::memory::strdup, _mbsinc = following, _mbclen = one, _ismbblead = zero, _ismbbtrail = zero,
-        _getmbcp = zero, _ismbslead = zero, _ismbstrail = zero
-}
-
-extern "win64" fn following(at: Ptr<u8>) -> Ptr<u8> {
-    at.at(1)
-}
-
-extern "win64" fn one() -> usize {
-    1
-}
-
-extern "win64" fn zero() -> i32 {
-    0
 }

@@ -2,7 +2,7 @@
 
 use super::{
     set_errno,
-    string::{change_s, copy_s},
+    string::{change_first, change_s, copy_s, set_s},
 };
 use crate::{guest::Ptr, teb};
 
@@ -168,8 +168,20 @@ extern "win64" fn _wcsnset(text: Ptr<u16>, unit: u16, n: usize) -> Ptr<u16> {
     text
 }
 
+extern "win64" fn _wcsset_s(text: Ptr<u16>, room: usize, unit: u16) -> i32 {
+    set_s(text, room, unit, usize::MAX)
+}
+
+extern "win64" fn _wcsnset_s(text: Ptr<u16>, room: usize, unit: u16, n: usize) -> i32 {
+    set_s(text, room, unit, n)
+}
+
 /// In the "C" locale the transformed text is the text.
 extern "win64" fn wcsxfrm(to: Ptr<u16>, from: Ptr<u16>, n: usize) -> usize {
+    if from.is_null() || to.is_null() && n > 0 || n > i32::MAX as usize {
+        super::invalid::invalid();
+        return super::string::NOT_COMPARED as usize;
+    }
     let units = from.text();
     if units.len() < n {
         to.fill(&units);
@@ -179,7 +191,7 @@ extern "win64" fn wcsxfrm(to: Ptr<u16>, from: Ptr<u16>, n: usize) -> usize {
 }
 
 fn change(s: Ptr<u16>, upper: bool) -> Ptr<u16> {
-    (0..s.count(usize::MAX)).for_each(|i| s.at(i).set(ascii_case(s.at(i).get(), upper)));
+    change_first(s, s.count(usize::MAX), |unit| ascii_case(unit, upper));
     s
 }
 
@@ -264,6 +276,10 @@ extern "win64" fn wctob(unit: u16) -> i32 {
 }
 
 extern "win64" fn mbstowcs(to: Ptr<u16>, from: Ptr<u8>, n: usize) -> usize {
+    if from.is_null() {
+        super::invalid::invalid();
+        return usize::MAX;
+    }
     let bytes = from.text();
     if to.is_null() {
         return bytes.len();
@@ -275,6 +291,10 @@ extern "win64" fn mbstowcs(to: Ptr<u16>, from: Ptr<u8>, n: usize) -> usize {
 }
 
 extern "win64" fn wcstombs(to: Ptr<u8>, from: Ptr<u16>, n: usize) -> usize {
+    if from.is_null() {
+        super::invalid::invalid();
+        return usize::MAX;
+    }
     let Some(bytes) = from.text().iter().map(|&u| to_byte(u)).collect::<Option<Vec<u8>>>() else {
         return usize::MAX;
     };
@@ -327,7 +347,8 @@ extern "win64" fn wcrtomb_s(done: Ptr<usize>, to: Ptr<u8>, room: usize, unit: u1
 }
 
 /// As `mbstowcs`, with the text's address going on and null at its end.
-extern "win64" fn mbsrtowcs(to: Ptr<u16>, from: Ptr<Ptr<u8>>, n: usize, _state: usize) -> usize {
+extern "win64" fn mbsrtowcs(to: Ptr<u16>, from: Ptr<Ptr<u8>>, n: usize, state: Ptr<i32>) -> usize {
+    state.put(0);
     let text = from.get();
     let done = mbstowcs(to, text, n);
     if !to.is_null() {
@@ -336,7 +357,8 @@ extern "win64" fn mbsrtowcs(to: Ptr<u16>, from: Ptr<Ptr<u8>>, n: usize, _state: 
     done
 }
 
-extern "win64" fn wcsrtombs(to: Ptr<u8>, from: Ptr<Ptr<u16>>, n: usize, _state: usize) -> usize {
+extern "win64" fn wcsrtombs(to: Ptr<u8>, from: Ptr<Ptr<u16>>, n: usize, state: Ptr<i32>) -> usize {
+    state.put(0);
     let text = from.get();
     let done = wcstombs(to, text, n);
     if !to.is_null() && done != usize::MAX {
@@ -377,6 +399,28 @@ extern "win64" fn wcstombs_s(done: Ptr<usize>, to: Ptr<u8>, room: usize, from: P
     }
 }
 
+/// The same, for a place with a size.
+extern "win64" fn mbsrtowcs_s(
+    done: Ptr<usize>,
+    to: Ptr<u16>,
+    room: usize,
+    from: Ptr<Ptr<u8>>,
+    n: usize,
+    state: Ptr<i32>,
+) -> i32 {
+    if from.is_null() || from.get().is_null() || to.is_null() != (room == 0) {
+        return super::invalid::invalid();
+    }
+    state.put(0);
+    let text = from.get();
+    let error = mbstowcs_s(done, to, room, text, n);
+    let whole = text.count(usize::MAX);
+    if !to.is_null() {
+        from.set(if error == 0 && whole <= n { Ptr::NULL } else { text.at(whole.min(n).min(room)) });
+    }
+    error
+}
+
 /// A conversion state that is always at the start.
 extern "win64" fn mbsinit(_state: usize) -> i32 {
     1
@@ -387,9 +431,9 @@ table! {
     pub(crate) TABLE:
         wcslen, wcsnlen, wcscmp, wcsncmp, wcscoll = wcscmp, _wcsicoll = _wcsicmp, _wcsncoll = wcsncmp, _wcsnicoll = _wcsnicmp,
         _wcsicmp, wcsicmp = _wcsicmp, _wcsnicmp, wcsnicmp = _wcsnicmp, wcscpy, wcsncpy, wcscat, wcsncat, wcschr, wcsrchr, wcsstr, wcsspn, wcscspn, wcspbrk, wcstok_s, _wcslwr, wcslwr = _wcslwr, _wcsupr,
-        wcsupr = _wcsupr, _wcslwr_s, _wcsupr_s, _wcsrev, _wcsset, _wcsnset, wcsxfrm, wmemcpy, wmemmove = wmemcpy, wmemset,
+        wcsupr = _wcsupr, _wcslwr_s, _wcsupr_s, _wcsrev, _wcsset, _wcsnset, _wcsset_s, _wcsnset_s, wcsxfrm, wmemcpy, wmemmove = wmemcpy, wmemset,
         wmemchr, wmemcmp, mbtowc, mblen, mbrtowc, mbrlen, wctomb, wctomb_s, wcrtomb, wcrtomb_s, btowc, wctob, mbstowcs, wcstombs,
-        mbsrtowcs, wcsrtombs, mbstowcs_s, wcstombs_s, mbsinit
+        mbsrtowcs, mbsrtowcs_s, wcsrtombs, mbstowcs_s, wcstombs_s, mbsinit
 }
 
 table! {

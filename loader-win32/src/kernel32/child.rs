@@ -149,7 +149,7 @@ impl Child {
 }
 
 /// The program that a command line or an application's name means: a file of the host's that begins as programs do.
-fn program(application: &str, command: &str) -> Result<(), u32> {
+pub(crate) fn program(application: &str, command: &str) -> Result<(), u32> {
     let first = match command.strip_prefix('"') {
         Some(quoted) => quoted.split('"').next(),
         None => command.split_whitespace().next(),

@@ -5,6 +5,8 @@ use crate::{
     guest::Ptr,
     heap::{self, Block, From},
     memory::{book, protect::EXECUTE_READWRITE},
+    nt::status,
+    object::current_thread_id,
     teb,
     text::length,
 };
@@ -19,6 +21,7 @@ pub(crate) extern "win64" fn GetProcessHeap() -> usize {
     teb::process().peb().heap()
 }
 
+const NO_SERIALIZE: u32 = 1;
 const ENABLE_EXECUTE: u32 = 0x4_0000;
 
 /// What a handle stands for.
@@ -27,8 +30,10 @@ enum Which {
     Own(From),
 }
 
+/// While another thread has locked the heap, this one waits.
 fn which(heap: usize) -> Result<Which, u32> {
     let process = teb::process();
+    process.heaps.wait_turn(heap, current_thread_id);
     if heap == process.peb().heap() {
         return Ok(Which::Common);
     }
@@ -83,7 +88,7 @@ extern "win64" fn HeapCreate(options: u32, initial: usize, maximum: usize) -> us
     }
     let from = if options & ENABLE_EXECUTE != 0 { From::Executable } else { From::Common };
     let most = (maximum != 0).then(|| maximum.saturating_add(0xfff) & !0xfff);
-    match teb::process().heaps.create(from, most) {
+    match teb::process().heaps.create(from, most, options & NO_SERIALIZE == 0) {
         0 => fail(code::NOT_ENOUGH_MEMORY) as usize,
         heap => heap,
     }
@@ -227,6 +232,44 @@ extern "win64" fn HeapWalk(heap: usize, entry: Ptr<Entry>) -> Bool {
     }))
 }
 
+extern "win64" fn HeapLock(heap: usize) -> Bool {
+    answer(which(heap).map(|_| teb::process().heaps.lock(heap, current_thread_id())))
+}
+
+extern "win64" fn HeapUnlock(heap: usize) -> Bool {
+    let done = which(heap).map(|_| teb::process().heaps.unlock(heap, current_thread_id()));
+    answer(done.and_then(|held| if held { Ok(()) } else { Err(code::NOT_LOCKED) }))
+}
+
+/// `RTL_HEAP_WALK_ENTRY`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct WalkEntry {
+    data: usize,
+    len: usize,
+    overhead: u8,
+    region: u8,
+    flags: u16,
+    more: [u64; 3],
+}
+
+/// The same walk by NT's name, with longer lengths.
+extern "win64" fn RtlWalkHeap(heap: usize, entry: Ptr<WalkEntry>) -> u32 {
+    const BUSY: u16 = 1;
+    const NO_MORE_ENTRIES: u32 = 0x8000_001a;
+    match which(heap) {
+        Err(_) => status::INVALID_PARAMETER,
+        Ok(Which::Common) => status::NOT_SUPPORTED,
+        Ok(Which::Own(_)) => match teb::process().heaps.next(heap, entry.get().data) {
+            None => NO_MORE_ENTRIES,
+            Some((data, len)) => {
+                entry.set(WalkEntry { data, len, overhead: 0, region: 0, flags: BUSY, more: [0; 3] });
+                status::SUCCESS
+            }
+        },
+    }
+}
+
 /// The front end that every heap is said to have: the low-fragmentation one, as on Windows.
 extern "win64" fn HeapQueryInformation(
     heap: usize,
@@ -305,8 +348,13 @@ table! {
     /// Heaps.
     pub(crate) TABLE:
         GetProcessHeap, HeapCreate, HeapDestroy, HeapAlloc, HeapFree, HeapReAlloc, HeapSize, HeapValidate,
-        HeapWalk, HeapCompact, HeapQueryInformation, HeapSetInformation, GetProcessHeaps, LocalAlloc, LocalFree, LocalReAlloc, LocalSize, GlobalAlloc = LocalAlloc,
+        HeapWalk, HeapLock, HeapUnlock, HeapCompact, HeapQueryInformation, HeapSetInformation, GetProcessHeaps, LocalAlloc, LocalFree, LocalReAlloc, LocalSize, GlobalAlloc = LocalAlloc,
         GlobalFree = LocalFree, GlobalReAlloc = LocalReAlloc, GlobalSize = LocalSize, GlobalLock, GlobalUnlock,
         GlobalHandle, GlobalFlags, LocalLock = GlobalLock, LocalUnlock = GlobalUnlock, LocalHandle = GlobalHandle,
         LocalFlags = GlobalFlags
+}
+
+table! {
+    /// What only ntdll has.
+    pub(crate) RTL_HEAPS: RtlWalkHeap, RtlLockHeap = HeapLock, RtlUnlockHeap = HeapUnlock
 }

@@ -8,7 +8,7 @@ use super::{
     strings::{ansi, give},
 };
 use crate::{
-    crt::time::{DAYS, MONTHS},
+    crt::strftime::{DAYS, MONTHS},
     guest::Ptr,
     text,
 };

@@ -245,7 +245,7 @@ pub(crate) fn class(unit: u16) -> u16 {
     let bits = [
         (c.is_uppercase(), 1),
         (c.is_lowercase(), 2),
-        (c.is_ascii_digit(), 4),
+        (text::digit(unit).is_some(), 4),
         (matches!(c, '\t'..='\r' | ' ' | '\u{85}' | '\u{a0}') || c.is_whitespace(), 8),
         (c.is_ascii_punctuation() || is_latin_sign(c), 0x10),
         (c.is_control(), 0x20),

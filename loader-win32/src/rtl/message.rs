@@ -7,6 +7,7 @@ use crate::{
     nt::status::{BUFFER_OVERFLOW, INVALID_PARAMETER, MESSAGE_NOT_FOUND, RESOURCE_DATA_NOT_FOUND, SUCCESS},
 };
 use loader_pe::resources::ResourceId;
+use std::iter;
 
 /// No line is wrapped, but line ends of the message itself are blanks.
 const ENDLESS: u32 = 0xff;
@@ -260,11 +261,9 @@ impl Message<'_> {
             return Ok(Vec::new());
         }
         let width = if self.narrow { Width::Narrow } else { Width::Wide };
-        let style = Style { width, legacy: true, long_exponents: true };
-        let pattern = [b"%", spec].concat();
+        let pattern: Vec<u16> = iter::once(PERCENT).chain(spec.iter().map(|&byte| byte.into())).collect();
         let slots = Ptr::from_guest(slots.as_ptr().expose_provenance() as u64);
-        let bytes = format::format(&pattern, Arguments::new(slots), style).ok_or(INVALID_PARAMETER)?;
-        Ok(crate::text::of_loose(&bytes))
+        format::format(&pattern, Arguments::new(slots), Style::msvcrt(width)).ok_or(INVALID_PARAMETER)
     }
 }
 

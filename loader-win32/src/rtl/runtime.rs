@@ -1,26 +1,10 @@
 //! The functions of the C runtime that ntdll has too: msvcrt's. What ntdll does otherwise is in `letters`.
 
-use crate::{crt, variadic};
+use crate::crt;
 use loader_core::{HostFn, HostTable};
 
 /// Where they are, msvcrt's own before what it shares with ucrtbase.
-const FROM: &[HostTable] = &[
-    variadic::MSVCRT,
-    crt::convert::MSVCRT,
-    crt::ctype::MSVCRT,
-    crt::files::MSVCRT,
-    crt::print::MSVCRT,
-    crt::wide::MSVCRT,
-    crt::convert::TABLE,
-    crt::ctype::TABLE,
-    crt::files::TABLE,
-    crt::folders::TABLE,
-    crt::math::TABLE,
-    crt::memory::TABLE,
-    crt::sort::TABLE,
-    crt::string::TABLE,
-    crt::wide::TABLE,
-];
+const FROM: [&[HostTable]; 2] = [crt::MSVCRT, crt::SHARED];
 
 /// Those that ntdll has.
 const NAMES: [&str; 137] = [
@@ -173,20 +157,28 @@ const fn same(a: &str, b: &str) -> bool {
     a.len() == b.len() && i == a.len()
 }
 
-/// The function of that name in the first table that has it.
-const fn found(name: &str) -> HostFn {
+/// The function of that name in a list of tables.
+const fn find(name: &str, tables: &[HostTable]) -> Option<HostFn> {
     let mut table = 0;
-    while table < FROM.len() {
+    while table < tables.len() {
         let mut i = 0;
-        while i < FROM[table].len() {
-            if same(FROM[table][i].0, name) {
-                return FROM[table][i].1;
+        while i < tables[table].len() {
+            if same(tables[table][i].0, name) {
+                return Some(tables[table][i].1);
             }
             i += 1;
         }
         table += 1;
     }
-    panic!("no table has a function of that name")
+    None
+}
+
+/// The function of that name in the first table that has it.
+const fn found(name: &str) -> HostFn {
+    match find(name, FROM[0]) {
+        Some(function) => function,
+        None => find(name, FROM[1]).expect("some table has a function of that name"),
+    }
 }
 
 const FUNCTIONS: [(&str, HostFn); NAMES.len()] = {
