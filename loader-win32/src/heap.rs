@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn a_heap_goes_with_its_blocks() {
         let heaps = Heaps::default();
-        let heap = heaps.create(From::Common, Some(100));
+        let heap = heaps.create(From::Common, Some(100), true);
         assert_eq!(
             (heaps.claim(heap, 101), heaps.claim(heap, 60), heaps.claim(heap, 41)),
             (false, true, false)
