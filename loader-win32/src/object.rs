@@ -96,7 +96,7 @@ pub(crate) enum Kind {
     /// What a process had at a moment: see `kernel32::toolhelp`.
     Snapshot(crate::kernel32::toolhelp::Snapshot),
     /// A search of a folder.
-    Find(Mutex<crate::kernel32::file::Search>),
+    Find(Mutex<crate::kernel32::find::Search>),
 }
 
 /// The state of a thread object.

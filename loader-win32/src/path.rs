@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 const DEVICES: [(&str, &str); 4] =
     [("NUL", "/dev/null"), ("CON", "/dev/tty"), ("CONIN$", "/dev/tty"), ("CONOUT$", "/dev/tty")];
 
+/// The name that the drive's volume has by itself, behind the prefix of such names: the same as long as there is one volume.
+pub(crate) const VOLUME: &str = "Volume{5a1c0de0-0000-0000-0000-100000000000}";
+
 /// Which drives there are: what of the host's files has a Windows name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Drives {
@@ -30,6 +33,9 @@ impl Drives {
     pub fn to_host(&self, path: &str) -> Option<String> {
         let as_it_is = path.strip_prefix(r"\\?\");
         let path = as_it_is.or_else(|| path.strip_prefix(r"\\.\")).unwrap_or(path);
+        let of_volume = path.get(..VOLUME.len()).filter(|name| name.eq_ignore_ascii_case(VOLUME));
+        let path = if of_volume.is_some() { &path[VOLUME.len()..] } else { path };
+        let path = if of_volume.is_some() && path.is_empty() { r"\" } else { path };
         let device = DEVICES.iter().find(|(name, _)| path.eq_ignore_ascii_case(name));
         if let Some((_, file)) = device {
             return Some((*file).into());
@@ -158,12 +164,14 @@ mod tests {
 
     #[test]
     fn drives() {
-        let to_host = |path| Drives::Host.to_host(path);
+        let to_host = |path: &str| Drives::Host.to_host(path);
         assert_eq!(to_host(r"Z:\tmp\a.txt").as_deref(), Some("/tmp/a.txt"));
         assert_eq!(to_host(r"\\?\z:\tmp").as_deref(), Some("/tmp"));
         assert_eq!(to_host(r"a\b").as_deref(), Some("a/b"));
         assert_eq!(to_host(r"C:\a"), None);
         assert_eq!(to_host("nul").as_deref(), Some("/dev/null"));
+        assert_eq!(to_host(&format!(r"\\?\{VOLUME}\tmp")).as_deref(), Some("/tmp"));
+        assert_eq!(to_host(&format!(r"\\?\{VOLUME}")).as_deref(), Some("/"));
         assert_eq!(Drives::Host.to_guest("/tmp/a"), r"Z:\tmp\a");
     }
 

@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     guest::Ptr,
-    kernel32::file::{Search, search, set_current},
+    kernel32::{
+        file::set_current,
+        find::{Search, search},
+    },
     lock,
     object::Kind,
     path, teb,

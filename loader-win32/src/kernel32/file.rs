@@ -8,7 +8,6 @@ use super::{
 };
 use crate::{
     guest::Ptr,
-    lock,
     object::Kind,
     path::{self, Drives},
     rtl::path::{Full, full},
@@ -340,14 +339,15 @@ pub(crate) fn times(m: &Metadata) -> [i64; 3] {
 /// `WIN32_FILE_ATTRIBUTE_DATA`.
 #[repr(C, packed(4))]
 #[derive(Clone, Copy)]
-struct AttributeData {
+pub(crate) struct AttributeData {
     attributes: u32,
     times: [i64; 3],
     size_high: u32,
     size_low: u32,
 }
 
-fn attribute_data(m: &Metadata) -> AttributeData {
+/// What can be said of a file without opening it.
+pub(crate) fn attribute_data(m: &Metadata) -> AttributeData {
     AttributeData {
         attributes: attributes(m),
         times: times(m),
@@ -619,163 +619,6 @@ extern "win64" fn GetDriveTypeW(root: Ptr<u16>) -> u32 {
     drive_type((!root.is_null()).then(|| root.string()))
 }
 
-// Searches.
-
-/// A search of a folder: what is left of it.
-pub(crate) struct Search(std::vec::IntoIter<(String, Metadata)>);
-
-/// What a search found.
-pub(crate) struct Entry {
-    pub name: String,
-    pub attributes: u32,
-    /// Created, read, written, in seconds since 1970.
-    pub times: [i64; 3],
-    pub size: u64,
-}
-
-/// `WIN32_FIND_DATA` of either width.
-#[repr(C, packed(4))]
-#[derive(Clone, Copy)]
-struct FindData<T> {
-    file: AttributeData,
-    reserved: [u32; 2],
-    name: [T; 260],
-    short: [T; 14],
-}
-
-const _: () = assert!(size_of::<FindData<u16>>() == 592 && size_of::<FindData<u8>>() == 320);
-
-/// Whether a name fits a pattern of `*` and `?`; case does not count.
-fn fits(pattern: &[char], name: &[char]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some(('*', rest)), _) if fits(rest, name) => true,
-        (Some(('*', _)), Some((_, tail))) => fits(pattern, tail),
-        (Some((p, rest)), Some((n, tail))) => (*p == '?' || p == n) && fits(rest, tail),
-        _ => false,
-    }
-}
-
-pub(crate) fn search(pattern: &str) -> Result<Search, u32> {
-    let host = host(pattern)?;
-    let (folder, last) = host.rsplit_once('/').unwrap_or((".", &host));
-    list(if folder.is_empty() { "/" } else { folder }, last)
-}
-
-/// What of a folder of the host's fits a pattern, by name.
-pub(crate) fn list(folder: &str, pattern: &str) -> Result<Search, u32> {
-    let last = if pattern == "*.*" { "*" } else { pattern };
-    let pattern: Vec<char> = last.to_lowercase().chars().collect();
-    let entries = fs::read_dir(folder).map_err(|_| code::PATH_NOT_FOUND)?;
-    let names = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned());
-    let mut all: Vec<String> = [".".into(), "..".into()].into_iter().chain(names).collect();
-    all.retain(|n| fits(&pattern, &n.to_lowercase().chars().collect::<Vec<_>>()));
-    all.sort();
-    let found: Vec<_> = all
-        .into_iter()
-        .filter_map(|n| Some((n.clone(), fs::metadata(format!("{folder}/{n}")).ok()?)))
-        .collect();
-    Ok(Search(found.into_iter()))
-}
-
-impl Search {
-    /// One that finds nothing more.
-    pub(crate) fn over() -> Self {
-        Self(Vec::new().into_iter())
-    }
-
-    /// What is left, and nothing is taken away.
-    pub(crate) fn rest(&self) -> &[(String, Metadata)] {
-        self.0.as_slice()
-    }
-
-    /// That many entries were seen.
-    pub(crate) fn skip(&mut self, n: usize) {
-        self.0.by_ref().take(n).for_each(drop);
-    }
-
-    /// The next entry.
-    pub(crate) fn entry(&mut self) -> Option<Entry> {
-        let (name, m) = self.0.next()?;
-        let times = [m.ctime(), m.atime(), m.mtime()];
-        Some(Entry { name, attributes: attributes(&m), times, size: m.len() })
-    }
-
-    /// Gives the next entry to the caller.
-    fn next<T: Copy + Default>(
-        &mut self,
-        out: Ptr<FindData<T>>,
-        encode: impl FnOnce(&str) -> Vec<T>,
-    ) -> Result<(), u32> {
-        let (found, m) = self.0.next().ok_or(code::NO_MORE_FILES)?;
-        let mut name = [T::default(); 260];
-        name.iter_mut().take(259).zip(encode(&found)).for_each(|(to, c)| *to = c);
-        out.put(FindData { file: attribute_data(&m), reserved: [0; 2], name, short: [T::default(); 14] });
-        Ok(())
-    }
-}
-
-/// A search, by the handle that it gets, whose first entry the caller is given.
-fn find_first(pattern: &str, next: impl FnOnce(&mut Search) -> Result<(), u32>) -> usize {
-    or_invalid(search(pattern).and_then(|mut search| {
-        next(&mut search).map_err(|_| code::FILE_NOT_FOUND)?;
-        Ok(teb::process().objects.open(Kind::Find(search.into())))
-    }))
-}
-
-fn find_next(handle: usize, next: impl FnOnce(&mut Search) -> Result<(), u32>) -> Bool {
-    answer(object(handle).and_then(|o| match &o.kind {
-        Kind::Find(search) => next(&mut lock(search)),
-        _ => Err(code::INVALID_HANDLE),
-    }))
-}
-
-fn narrow(name: &str) -> Vec<u8> {
-    name.as_bytes().to_vec()
-}
-
-extern "win64" fn FindFirstFileA(pattern: Ptr<u8>, out: Ptr<FindData<u8>>) -> usize {
-    find_first(&pattern.string(), |search| search.next(out, narrow))
-}
-
-extern "win64" fn FindFirstFileW(pattern: Ptr<u16>, out: Ptr<FindData<u16>>) -> usize {
-    find_first(&pattern.string(), |search| search.next(out, text::wide))
-}
-
-extern "win64" fn FindFirstFileExW(
-    pattern: Ptr<u16>,
-    _level: u32,
-    out: Ptr<FindData<u16>>,
-    _op: u32,
-    _filter: usize,
-    _flags: u32,
-) -> usize {
-    FindFirstFileW(pattern, out)
-}
-
-extern "win64" fn FindFirstFileExA(
-    pattern: Ptr<u8>,
-    _level: u32,
-    out: Ptr<FindData<u8>>,
-    _op: u32,
-    _filter: usize,
-    _flags: u32,
-) -> usize {
-    FindFirstFileA(pattern, out)
-}
-
-extern "win64" fn FindNextFileA(handle: usize, out: Ptr<FindData<u8>>) -> Bool {
-    find_next(handle, |search| search.next(out, narrow))
-}
-
-extern "win64" fn FindNextFileW(handle: usize, out: Ptr<FindData<u16>>) -> Bool {
-    find_next(handle, |search| search.next(out, text::wide))
-}
-
-extern "win64" fn FindClose(handle: usize) -> Bool {
-    answer(teb::process().objects.close(handle).map(drop).ok_or(code::INVALID_HANDLE))
-}
-
 table! {
     /// Files.
     pub(crate) TABLE:
@@ -785,20 +628,5 @@ table! {
         CreateDirectoryA, RemoveDirectoryW, RemoveDirectoryA, MoveFileExW, MoveFileExA, MoveFileW, GetCurrentDirectoryW,
         GetCurrentDirectoryA, SetCurrentDirectoryW, SetCurrentDirectoryA, GetTempPathW = GetTempPath::<u16>, GetTempPathA = GetTempPath::<u8>, GetTempPath2W = GetTempPath::<u16>,
         GetTempPath2A = GetTempPath::<u8>, GetFullPathNameW, GetFullPathNameA, AreFileApisANSI,
-        GetDriveTypeW, GetDriveTypeA, FindFirstFileA, FindFirstFileW, FindFirstFileExA, FindFirstFileExW, FindNextFileA, FindNextFileW, FindClose
-}
-
-#[cfg(test)]
-mod tests {
-    use super::fits;
-
-    #[test]
-    fn patterns() {
-        let chars = |s: &str| s.chars().collect::<Vec<_>>();
-        for (pattern, name, expected) in
-            [("*.dll", "a.dll", true), ("?.d*", "a.dll", true), ("a", "ab", false), ("*", "", true)]
-        {
-            assert_eq!(fits(&chars(pattern), &chars(name)), expected, "{pattern} {name}");
-        }
-    }
+        GetDriveTypeW, GetDriveTypeA
 }

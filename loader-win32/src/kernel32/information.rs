@@ -4,6 +4,7 @@ use super::{
     Bool, answer, changes,
     error::{code, from_io},
     file::{self, DELETE, GENERIC_ALL, attributes, from_windows, times},
+    find,
     opened::{self, doom},
     wait::object,
 };
@@ -174,7 +175,7 @@ fn list(object: &Object, file: &File, class: u32, out: Ptr<u8>, room: usize) -> 
     let mut listing = lock(&object.opened.listing);
     if listing.is_none() || restart.contains(&class) {
         let path = opened::path(object).ok_or(code::INVALID_HANDLE)?;
-        *listing = Some(file::list(&path, "*")?);
+        *listing = Some(find::list(&path, "*")?);
     }
     let Some(listing) = listing.as_mut() else { return Err(code::NO_MORE_FILES) };
     let mut bytes: Vec<u8> = Vec::new();

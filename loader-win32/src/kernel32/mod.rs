@@ -17,6 +17,7 @@ pub(crate) mod environment;
 pub(crate) mod error;
 pub(crate) mod fiber;
 pub(crate) mod file;
+pub(crate) mod find;
 pub(crate) mod heaps;
 pub(crate) mod information;
 pub(crate) mod job;
@@ -92,6 +93,7 @@ pub(crate) const TABLES: &[HostTable] = &[
     crate::exception::vectored::TABLE,
     fiber::TABLE,
     file::TABLE,
+    find::TABLE,
     heaps::TABLE,
     information::TABLE,
     job::TABLE,

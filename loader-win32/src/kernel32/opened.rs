@@ -45,7 +45,7 @@ pub(crate) struct Opened {
     /// The host path whose name goes when nobody has the file open any more.
     pub doomed: Mutex<Option<String>>,
     /// What is left of its folder to be listed.
-    pub listing: Mutex<Option<super::file::Search>>,
+    pub listing: Mutex<Option<super::find::Search>>,
     /// The same by ntdll.
     pub queried: Mutex<Option<crate::query::Listing>>,
 }

@@ -188,6 +188,12 @@ extern "win64" fn SystemTimeToFileTime(time: Ptr<SystemTime>, out: Ptr<i64>) -> 
     }
 }
 
+/// The clock is the host's, and not a program's to set: nobody here has that privilege.
+extern "win64" fn SetSystemTime(time: Ptr<SystemTime>) -> Bool {
+    let known = !time.is_null() && from_system_time(&time.get()).is_some();
+    fail(if known { code::PRIVILEGE_NOT_HELD } else { code::INVALID_PARAMETER })
+}
+
 extern "win64" fn FileTimeToLocalFileTime(time: Ptr<i64>, out: Ptr<i64>) -> Bool {
     let now = file_time();
     out.put(time.get() + offset(now) * PER_SECOND);
@@ -208,7 +214,8 @@ table! {
     /// Time.
     pub(crate) TABLE:
         GetSystemTimeAsFileTime, GetSystemTimePreciseAsFileTime = GetSystemTimeAsFileTime, QueryPerformanceCounter,
-        QueryPerformanceFrequency, GetTickCount64, GetTickCount, QueryUnbiasedInterruptTime, GetSystemTime, GetLocalTime,
+        QueryPerformanceFrequency, GetTickCount64, GetTickCount, QueryUnbiasedInterruptTime, GetSystemTime, GetLocalTime, SetSystemTime,
+        SetLocalTime = SetSystemTime,
         FileTimeToSystemTime, SystemTimeToFileTime, FileTimeToLocalFileTime, LocalFileTimeToFileTime, CompareFileTime
 }
 

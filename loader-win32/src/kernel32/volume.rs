@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     guest::Ptr,
-    path, teb,
+    path::{self, VOLUME},
+    teb,
     text::{self, Text},
 };
 use std::{
@@ -65,6 +66,38 @@ extern "win64" fn QueryDosDevice<T: Text>(name: Ptr<T>, to: Ptr<T>, room: u32) -
         Ok(found) => devices(&T::of(&found), to, room),
         Err(error) => fail(error) as u32,
     }
+}
+
+/// The name that a volume has by itself, which the root of a drive leads to. No other folder leads to one.
+fn volume_name(root: &str) -> Result<String, u32> {
+    const INVALID_NAME: u32 = 123;
+    const NOT_A_REPARSE_POINT: u32 = 4390;
+    if !root.ends_with('\\') {
+        return Err(INVALID_NAME);
+    }
+    let plain = root.strip_prefix(r"\\?\").unwrap_or(root);
+    if plain.eq_ignore_ascii_case(&(drive() + r"\"))
+        || plain.trim_end_matches('\\').eq_ignore_ascii_case(VOLUME)
+    {
+        return Ok(format!(r"\\?\{VOLUME}\"));
+    }
+    match on_path(root, std::fs::metadata) {
+        Ok(_) => Err(NOT_A_REPARSE_POINT),
+        Err(code::PATH_NOT_FOUND) => Err(code::FILE_NOT_FOUND),
+        Err(error) => Err(error),
+    }
+}
+
+extern "win64" fn GetVolumeNameForVolumeMountPoint<T: Text>(root: Ptr<T>, to: Ptr<T>, room: u32) -> Bool {
+    const FILENAME_EXCED_RANGE: u32 = 206;
+    answer(volume_name(&T::string(root)).and_then(|name| {
+        let name = T::of(&name);
+        if name.len() >= room as usize || to.is_null() {
+            return Err(FILENAME_EXCED_RANGE);
+        }
+        text::answer(&name, to, room);
+        Ok(())
+    }))
 }
 
 const LINK_TO_FOLDER: u32 = 1;
@@ -124,5 +157,7 @@ table! {
     /// Drives and links.
     pub(crate) TABLE:
         GetLogicalDrives, GetLogicalDriveStringsA = GetLogicalDriveStrings::<u8>, GetLogicalDriveStringsW = GetLogicalDriveStrings::<u16>, QueryDosDeviceA = QueryDosDevice::<u8>, QueryDosDeviceW = QueryDosDevice::<u16>,
-        CreateSymbolicLinkA = CreateSymbolicLink::<u8>, CreateSymbolicLinkW = CreateSymbolicLink::<u16>,  GetBinaryTypeA = GetBinaryType::<u8>, GetBinaryTypeW = GetBinaryType::<u16>
+        CreateSymbolicLinkA = CreateSymbolicLink::<u8>, CreateSymbolicLinkW = CreateSymbolicLink::<u16>, GetBinaryTypeA = GetBinaryType::<u8>, GetBinaryTypeW = GetBinaryType::<u16>,
+        GetVolumeNameForVolumeMountPointA = GetVolumeNameForVolumeMountPoint::<u8>,
+        GetVolumeNameForVolumeMountPointW = GetVolumeNameForVolumeMountPoint::<u16>
 }

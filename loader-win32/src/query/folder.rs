@@ -7,7 +7,8 @@ use super::{
 use crate::{
     guest::Ptr,
     kernel32::{
-        file::{attributes, list, on_file},
+        file::{attributes, on_file},
+        find::list,
         wait::object,
     },
     lock,
