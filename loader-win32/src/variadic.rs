@@ -5,6 +5,7 @@
 
 use crate::{
     crt::{print::*, scanf::*},
+    rtl::system::{vDbgPrint, vDbgPrintEx},
     wsprintf::{wvsprintfA, wvsprintfW},
 };
 use std::arch::naked_asm;
@@ -54,6 +55,8 @@ thunks! {
     _snwprintf: "r9, [rsp + 32]" => _vsnwprintf;
     sprintf_s: "r9, [rsp + 32]" => vsprintf_s;
     swprintf_s: "r9, [rsp + 32]" => vswprintf_s;
+    DbgPrint: "rdx, [rsp + 16]" => vDbgPrint;
+    DbgPrintEx: "r9, [rsp + 32]" => vDbgPrintEx;
     wsprintfA: "r8, [rsp + 24]" => wvsprintfA;
     wsprintfW: "r8, [rsp + 24]" => wvsprintfW;
     _snscanf: "r9, [rsp + 32]" => vsnscanf;
@@ -87,6 +90,11 @@ thunks_of_four! {
 table! {
     /// Functions with `...` of msvcrt.
     pub(crate) MSVCRT: printf, wprintf, _cprintf, _scprintf, _scwprintf, scanf, scanf_s, wscanf, wscanf_s, fprintf, fwprintf, sprintf, swprintf, sscanf, sscanf_s, swscanf, swscanf_s, fscanf, fscanf_s, fwscanf, fwscanf_s, _snprintf, _snwprintf, sprintf_s, swprintf_s, _snscanf, _snscanf_s, _snwscanf, _snwscanf_s, _snprintf_s, _snwprintf_s, printf_s = printf, wprintf_s = wprintf, fprintf_s = fprintf, fwprintf_s = fwprintf, _swprintf = swprintf
+}
+
+table! {
+    /// Those of ntdll.
+    pub(crate) NTDLL: DbgPrint, DbgPrintEx
 }
 
 table! {

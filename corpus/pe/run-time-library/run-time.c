@@ -275,6 +275,11 @@ EXPORT int statuses(void)
     CHECK(RtlNtStatusToDosError(0) == 0 && RtlNtStatusToDosError(0xc0000034) == 2 && RtlNtStatusToDosError(0xc0000022) == 5)
     CHECK(RtlNtStatusToDosError(0xc0130002) == 5040 && RtlNtStatusToDosError(0x80000005) == 234 && RtlNtStatusToDosError(0xd0000034) == 2)
     CHECK(RtlNtStatusToDosError(0xc007000e) == 14 && RtlNtStatusToDosError(0xe0001234) == 0xe0001234 && RtlNtStatusToDosError(0xc000ffff) == 317)
+    NT(void, RtlGetNtVersionNumbers, ULONG *, ULONG *, ULONG *)
+    NT(BOOLEAN, RtlAreAllAccessesGranted, ULONG, ULONG)
+    ULONG major, minor, build;
+    RtlGetNtVersionNumbers(&major, &minor, &build);
+    CHECK(major >= 6 && build >> 28 == 15 && RtlAreAllAccessesGranted(7, 5) && !RtlAreAllAccessesGranted(7, 9))
     RtlSetLastWin32ErrorAndNtStatusFromNtStatus(0xc000000d);
     CHECK(GetLastError() == ERROR_INVALID_PARAMETER && RtlGetLastNtStatus() == INVALID)
     return 0;
@@ -363,6 +368,14 @@ EXPORT int times(void)
     fields[1] = 13;
     CHECK(!RtlTimeFieldsToTime(fields, &back))
     RtlSecondsSince1980ToTime(1, &time);
+    /* An hour west of Greenwich, with summer time from March to October. */
+    TIME_ZONE_INFORMATION zone = {60, L"", {0, 10, 0, 5, 3}, 0, L"", {0, 3, 0, 5, 2}, -60};
+    SYSTEMTIME winter = {2024, 3, 0, 31, 2, 59}, summer = {2024, 3, 0, 31, 3, 0}, there;
+    CHECK(SystemTimeToTzSpecificLocalTime(&zone, &winter, &there) && there.wHour == 1 && there.wMinute == 59 && there.wDayOfWeek == 0)
+    CHECK(SystemTimeToTzSpecificLocalTime(&zone, &summer, &there) && there.wHour == 3)
+    CHECK(TzSpecificLocalTimeToSystemTime(&zone, &there, &winter) && winter.wHour == 3 && winter.wMinute == 0)
+    summer.wMonth = 13;
+    CHECK(!TzSpecificLocalTimeToSystemTime(&zone, &summer, &there))
     CHECK(time == 119600064010000000 && NtQuerySystemTime(&time) == 0 && time > 126444660001230000)
     return 0;
 }

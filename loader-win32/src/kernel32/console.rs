@@ -261,7 +261,7 @@ extern "win64" fn ReadConsoleA(
 }
 
 /// Nobody debugs: the text goes where the debugger's output would be read, to standard error.
-fn debug_text(text: &str) {
+pub(crate) fn debug_text(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
