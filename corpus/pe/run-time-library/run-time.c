@@ -102,6 +102,8 @@ EXPORT int other_forms(void)
     CHECK(place[1] == 0xe4 && place[2] == 0xfffd && place[3] == 0xfffd)
     CHECK(RtlUTF8ToUnicodeN(NULL, 0, &done, "\xf0\x9f\x98\x80", 4) == 0 && done == 4)
     CHECK(RtlMultiByteToUnicodeN(place, 6, &done, "abcdef", 6) == 0 && done == 6 && place[2] == 'c')
+    CHECK(WideCharToMultiByte(CP_UTF7, 0, L"a\x263a+", 4, narrow, 16, NULL, NULL) == 9 && same(narrow, "a+Jjo-+-"))
+    CHECK(MultiByteToWideChar(CP_UTF7, 0, narrow, -1, place, 16) == 4 && wide(place, L"a\x263a+"))
     SetLastError(0);
     CHECK(!MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, "a\xff", 2, place, 16) && GetLastError() == ERROR_NO_UNICODE_TRANSLATION)
     CHECK(RtlIsTextUnicode(L"two words", 18, &seen) && seen == 6 && !RtlIsTextUnicode("two words", 9, NULL))
