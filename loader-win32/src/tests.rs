@@ -680,10 +680,12 @@ fn text_conversions() {
     assert_eq!(kernel32!(w, "MultiByteToWideChar", 0, 0, c"abc".as_ptr(), u32::MAX, 0, 0) as i32, 4);
     assert_eq!(kernel32!(w, "MultiByteToWideChar", 0, 8, [0xffu8].as_ptr(), 1, 0, 0) as i32, 0);
     assert_eq!(kernel32!(w, "GetLastError") as u32, 1113);
+    let mut short = [0u16; 4];
     assert_eq!(
-        kernel32!(w, "MultiByteToWideChar", 0, 0, c"abc".as_ptr(), u32::MAX, wide.as_mut_ptr(), 3) as i32,
+        kernel32!(w, "MultiByteToWideChar", 0, 0, c"abc".as_ptr(), u32::MAX, short.as_mut_ptr(), 3) as i32,
         0
     );
+    assert_eq!(short, [0x61, 0x62, 0x63, 0]);
     assert_eq!(kernel32!(w, "GetLastError") as u32, 122);
     let mut bytes = [0u8; 16];
     let n = kernel32!(w, "WideCharToMultiByte", 65001, 0, wide.as_ptr(), 3, bytes.as_mut_ptr(), 16, 0, 0)

@@ -5,6 +5,7 @@
 
 use crate::{
     crt::{print_msvcrt::*, scanf::*},
+    rtl::system::{vDbgPrint, vDbgPrintEx},
     wsprintf::{wvsprintfA, wvsprintfW},
 };
 use std::arch::naked_asm;
@@ -73,6 +74,8 @@ thunks! {
     _swprintf_p: "r9, [rsp + 32]" => _vswprintf_p;
     _snprintf_c: "r9, [rsp + 32]" => _vsnprintf_c;
     _swprintf_c: "r9, [rsp + 32]" => _vswprintf_c;
+    DbgPrint: "rdx, [rsp + 16]" => vDbgPrint;
+    DbgPrintEx: "r9, [rsp + 32]" => vDbgPrintEx;
     wsprintfA: "r8, [rsp + 24]" => wvsprintfA;
     wsprintfW: "r8, [rsp + 24]" => wvsprintfW;
     _snscanf: "r9, [rsp + 32]" => vsnscanf;
@@ -112,6 +115,11 @@ thunks_of_four! {
 table! {
     /// Functions with `...` of msvcrt.
     pub(crate) MSVCRT: printf, wprintf, _cprintf, _scprintf, _scwprintf, scanf, scanf_s, wscanf, wscanf_s, fprintf, fwprintf, sprintf, swprintf, sscanf, sscanf_s, swscanf, swscanf_s, fscanf, fscanf_s, fwscanf, fwscanf_s, _snprintf, _snwprintf, sprintf_s, swprintf_s, _snscanf, _snscanf_s, _snwscanf, _snwscanf_s, _snprintf_s, _snwprintf_s, printf_s = printf, wprintf_s = wprintf, fprintf_s = fprintf, fwprintf_s = fwprintf, _swprintf = swprintf, _printf_p, _wprintf_p, _cwprintf, _scprintf_p, _scwprintf_p, _printf_l, _wprintf_l, _scprintf_l, _scwprintf_l, _fprintf_p, _fwprintf_p, _fprintf_l, _fwprintf_l, _sprintf_l, _swprintf_l, __swprintf_l = _swprintf_l, _sprintf_p, _swprintf_p, _snprintf_c, _swprintf_c, _sprintf_s_l, _swprintf_s_l, _snprintf_l, _snwprintf_l, _sprintf_p_l, _swprintf_p_l
+}
+
+table! {
+    /// Those of ntdll.
+    pub(crate) NTDLL: DbgPrint, DbgPrintEx
 }
 
 table! {

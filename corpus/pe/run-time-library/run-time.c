@@ -102,6 +102,8 @@ EXPORT int other_forms(void)
     CHECK(place[1] == 0xe4 && place[2] == 0xfffd && place[3] == 0xfffd)
     CHECK(RtlUTF8ToUnicodeN(NULL, 0, &done, "\xf0\x9f\x98\x80", 4) == 0 && done == 4)
     CHECK(RtlMultiByteToUnicodeN(place, 6, &done, "abcdef", 6) == 0 && done == 6 && place[2] == 'c')
+    CHECK(WideCharToMultiByte(CP_UTF7, 0, L"a\x263a+", 4, narrow, 16, NULL, NULL) == 9 && same(narrow, "a+Jjo-+-"))
+    CHECK(MultiByteToWideChar(CP_UTF7, 0, narrow, -1, place, 16) == 4 && wide(place, L"a\x263a+"))
     SetLastError(0);
     CHECK(!MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, "a\xff", 2, place, 16) && GetLastError() == ERROR_NO_UNICODE_TRANSLATION)
     CHECK(RtlIsTextUnicode(L"two words", 18, &seen) && seen == 6 && !RtlIsTextUnicode("two words", 9, NULL))
@@ -275,6 +277,11 @@ EXPORT int statuses(void)
     CHECK(RtlNtStatusToDosError(0) == 0 && RtlNtStatusToDosError(0xc0000034) == 2 && RtlNtStatusToDosError(0xc0000022) == 5)
     CHECK(RtlNtStatusToDosError(0xc0130002) == 5040 && RtlNtStatusToDosError(0x80000005) == 234 && RtlNtStatusToDosError(0xd0000034) == 2)
     CHECK(RtlNtStatusToDosError(0xc007000e) == 14 && RtlNtStatusToDosError(0xe0001234) == 0xe0001234 && RtlNtStatusToDosError(0xc000ffff) == 317)
+    NT(void, RtlGetNtVersionNumbers, ULONG *, ULONG *, ULONG *)
+    NT(BOOLEAN, RtlAreAllAccessesGranted, ULONG, ULONG)
+    ULONG major, minor, build;
+    RtlGetNtVersionNumbers(&major, &minor, &build);
+    CHECK(major >= 6 && build >> 28 == 15 && RtlAreAllAccessesGranted(7, 5) && !RtlAreAllAccessesGranted(7, 9))
     RtlSetLastWin32ErrorAndNtStatusFromNtStatus(0xc000000d);
     CHECK(GetLastError() == ERROR_INVALID_PARAMETER && RtlGetLastNtStatus() == INVALID)
     return 0;
@@ -363,6 +370,14 @@ EXPORT int times(void)
     fields[1] = 13;
     CHECK(!RtlTimeFieldsToTime(fields, &back))
     RtlSecondsSince1980ToTime(1, &time);
+    /* An hour west of Greenwich, with summer time from March to October. */
+    TIME_ZONE_INFORMATION zone = {60, L"", {0, 10, 0, 5, 3}, 0, L"", {0, 3, 0, 5, 2}, -60};
+    SYSTEMTIME winter = {2024, 3, 0, 31, 2, 59}, summer = {2024, 3, 0, 31, 3, 0}, there;
+    CHECK(SystemTimeToTzSpecificLocalTime(&zone, &winter, &there) && there.wHour == 1 && there.wMinute == 59 && there.wDayOfWeek == 0)
+    CHECK(SystemTimeToTzSpecificLocalTime(&zone, &summer, &there) && there.wHour == 3)
+    CHECK(TzSpecificLocalTimeToSystemTime(&zone, &there, &winter) && winter.wHour == 3 && winter.wMinute == 0)
+    summer.wMonth = 13;
+    CHECK(!TzSpecificLocalTimeToSystemTime(&zone, &summer, &there))
     CHECK(time == 119600064010000000 && NtQuerySystemTime(&time) == 0 && time > 126444660001230000)
     return 0;
 }

@@ -11,14 +11,32 @@ use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::Relaxed};
 /// `struct tm`: second, minute, hour, day, month, year, weekday, day of the year, daylight saving.
 pub(crate) type Tm = [i32; 9];
 
-/// How many seconds local time is ahead of universal time, at a moment.
+/// The host's local time at a moment.
 #[allow(unsafe_code)]
-pub(crate) fn offset(at: i64) -> i64 {
+fn of_host(at: i64) -> libc::tm {
     let mut tm = std::mem::MaybeUninit::<libc::tm>::zeroed();
     // SAFETY: both places are locals.
     unsafe { libc::localtime_r(&raw const at, tm.as_mut_ptr()) };
     // SAFETY: zeroed at least, which is valid.
-    unsafe { tm.assume_init() }.tm_gmtoff
+    unsafe { tm.assume_init() }
+}
+
+/// How many seconds local time is ahead of universal time, at a moment.
+pub(crate) fn offset(at: i64) -> i64 {
+    of_host(at).tm_gmtoff
+}
+
+/// What the host calls its zone in winter and in summer, about a moment.
+#[allow(unsafe_code)]
+pub(crate) fn names(at: i64) -> [String; 2] {
+    let january = at - at.rem_euclid(31_556_952);
+    let mut both = [january, january + 15_778_476].map(of_host);
+    both.sort_by_key(|tm| tm.tm_gmtoff);
+    both.map(|tm| match tm.tm_zone.is_null() {
+        true => String::new(),
+        // SAFETY: a text of the host's library, which stays as long as nobody sets another zone, and nobody does.
+        false => unsafe { std::ffi::CStr::from_ptr(tm.tm_zone) }.to_string_lossy().into_owned(),
+    })
 }
 
 fn is_daylight(at: i64) -> bool {

@@ -23,7 +23,8 @@ fn said<T>(units: &[T]) -> [u64; 2] {
     [units.len() as u64, units.as_ptr().expose_provenance() as u64]
 }
 
-fn print(text: &[u8]) {
+/// Writes a text where the debugger's output would be read.
+pub(crate) fn print(text: &[u8]) {
     let _ = std::io::stderr().write_all(text);
 }
 

@@ -26,7 +26,7 @@
 #![allow(non_snake_case)]
 
 mod context;
-mod debug;
+pub(crate) mod debug;
 pub(crate) mod fault;
 pub(crate) mod functions;
 mod host;

@@ -60,6 +60,7 @@ pub(crate) mod toolhelp;
 mod topology;
 pub(crate) mod transfer;
 pub(crate) mod tree;
+mod utf7;
 pub(crate) mod volume;
 pub(crate) mod wait;
 pub(crate) mod zones;

@@ -1,22 +1,25 @@
 //! Text: code pages, classes of characters, comparison, and the small `lstr` functions.
 //!
-//! The ANSI and OEM code pages are UTF-8. Also known: 1252, 28591 (Latin-1) and 20127 (ASCII).
+//! The ANSI and OEM code pages are UTF-8. Also known: 1252, 28591 (Latin-1), 20127 (ASCII) and 65000 (UTF-7).
 
-use super::{Bool, FALSE, TRUE, error::code, fail};
+use super::{Bool, FALSE, TRUE, error::code, fail, utf7};
 use crate::{guest::Ptr, text};
 use std::borrow::Cow;
 
 const UTF8: u32 = 65001;
+const UTF7: u32 = 65000;
 const ERR_INVALID_CHARS: u32 = 8;
 /// Precomposed, composite, glyphs for control characters, and the above.
 const DECODING_FLAGS: u32 = 15;
 const WC_ERR_INVALID_CHARS: u32 = 0x80;
+/// Characters that are put together, what becomes of those that cannot be, the above, and no likenesses.
+const ENCODING_FLAGS: u32 = 0x6f0;
 
 /// The code page that a number stands for, or `None` where it is not known.
 fn code_page(number: u32) -> Option<u32> {
     match number {
         0..=3 | UTF8 => Some(UTF8), // ACP, OEMCP, MACCP, THREAD_ACP
-        1252 | 28591 | 20127 => Some(number),
+        UTF7 | 1252 | 28591 | 20127 => Some(number),
         _ => None,
     }
 }
@@ -69,12 +72,16 @@ fn decode(page: u32, bytes: &[u8]) -> (Vec<u16>, bool) {
                 (all.flat_map(|c| c.encode_utf16(&mut [0; 2]).to_vec()).collect(), false)
             }
         },
+        UTF7 => (utf7::decode(bytes), true),
         _ => (bytes.iter().map(|&b| unit_of(page, b)).collect(), page != 20127 || bytes.is_ascii()),
     }
 }
 
 /// Bytes of UTF-16, whether something was replaced, and whether no unit stands alone.
 fn encode(page: u32, units: &[u16], default: u8) -> (Vec<u8>, bool, bool) {
+    if page == UTF7 {
+        return (utf7::encode(units), false, true);
+    }
     let (mut replaced, mut whole) = (false, true);
     let mut out = Vec::with_capacity(units.len());
     for c in char::decode_utf16(units.iter().copied()) {
@@ -112,11 +119,9 @@ pub(crate) fn give<T: Copy>(text: &[T], to: Ptr<T>, room: i32) -> i32 {
     if room == 0 {
         return len;
     }
-    if len > room {
-        return fail(code::INSUFFICIENT_BUFFER);
-    }
-    to.fill(text);
-    len
+    let fit = usize::try_from(room.min(len)).unwrap_or(0);
+    to.fill(&text[..fit]);
+    if len > room { fail(code::INSUFFICIENT_BUFFER) } else { len }
 }
 
 /// A text with something in it that means nothing is given, but where that was to be said it is no success.
@@ -135,7 +140,7 @@ extern "win64" fn MultiByteToWideChar(
     let Some(page) = code_page(page).filter(|_| len != 0 && room >= 0 && !from.is_null()) else {
         return fail(code::INVALID_PARAMETER);
     };
-    if flags & !DECODING_FLAGS != 0 {
+    if flags & !DECODING_FLAGS != 0 || page == UTF7 && flags != 0 {
         return fail(code::INVALID_FLAGS);
     }
     if to.is_null() && room > 0 {
@@ -161,8 +166,11 @@ extern "win64" fn WideCharToMultiByte(
     if to.is_null() && room > 0 {
         return fail(code::INVALID_PARAMETER);
     }
-    if page == UTF8 && !(default.is_null() && used.is_null()) {
+    if [UTF8, UTF7].contains(&page) && !(default.is_null() && used.is_null()) {
         return fail(code::INVALID_PARAMETER);
+    }
+    if flags & !ENCODING_FLAGS != 0 || page == UTF7 && flags != 0 {
+        return fail(code::INVALID_FLAGS);
     }
     let instead = if default.is_null() { b'?' } else { default.get() };
     let (bytes, replaced, whole) = encode(page, &counted(&from, len), instead);
@@ -191,7 +199,11 @@ extern "win64" fn GetCPInfo(page: u32, out: Ptr<CodePageInfo>) -> Bool {
     let Some(page) = code_page(page).filter(|_| !out.is_null()) else {
         return fail(code::INVALID_PARAMETER);
     };
-    let max_char_size = if page == UTF8 { 4 } else { 1 };
+    let max_char_size = match page {
+        UTF8 => 4,
+        UTF7 => 5,
+        _ => 1,
+    };
     out.put(CodePageInfo { max_char_size, default_char: [b'?', 0], lead_bytes: [0; 12] });
     TRUE
 }

@@ -4,7 +4,7 @@ use super::{
     Bool, TRUE,
     error::code,
     fail,
-    time::{SystemTime, date_of, days_of, file_time, from_system_time, offset, to_system_time},
+    time::{SystemTime, date_of, days_of, file_time, from_system_time, offset, to_system_time, to_unix},
 };
 use crate::{guest::Ptr, kernel32::time::PER_SECOND};
 
@@ -108,26 +108,37 @@ extern "win64" fn TzSpecificLocalTimeToSystemTime(
     convert(zone, from, out, true)
 }
 
+/// A name of so many units at most, with zeros behind it.
+fn name_of<const N: usize>(text: &str) -> [u16; N] {
+    let mut name = [0; N];
+    name.iter_mut().take(N - 1).zip(text.encode_utf16()).for_each(|(to, unit)| *to = unit);
+    name
+}
+
 /// The offset of now, without rules for daylight saving ("unknown", 0).
 extern "win64" fn GetTimeZoneInformation(out: Ptr<Zone>) -> u32 {
-    let bias = i32::try_from(-offset(file_time()) / 60).unwrap_or(0);
+    let now = file_time();
     let none = SystemTime::default();
+    let [winter, summer] = crate::crt::time::names(to_unix(now).0);
     out.put(Zone {
-        bias,
-        name: [0; 32],
+        bias: i32::try_from(-offset(now) / 60).unwrap_or(0),
+        name: name_of(&winter),
         standard: none,
         standard_bias: 0,
-        daylight_name: [0; 32],
+        daylight_name: name_of(&summer),
         daylight: none,
         daylight_bias: 0,
     });
     0
 }
 
-/// `DYNAMIC_TIME_ZONE_INFORMATION`: the same, and after it the key under which a registry would have the zone's rules.
+/// `DYNAMIC_TIME_ZONE_INFORMATION`: the same, and after it the key under which a registry would have the zone's rules, which
+/// is known of universal time only.
 extern "win64" fn GetDynamicTimeZoneInformation(out: Ptr<Zone>) -> u32 {
     const KEY: usize = 128;
-    out.at(1).cast::<[u16; KEY]>().put([0; KEY]);
+    let [winter, summer] = crate::crt::time::names(to_unix(file_time()).0);
+    let key = if winter == "UTC" && summer == "UTC" { "UTC" } else { "" };
+    out.at(1).cast::<[u16; KEY]>().put(name_of(key));
     out.at(1).cast::<u16>().at(KEY).cast::<u32>().put(1); // no rules that change from year to year
     GetTimeZoneInformation(out)
 }

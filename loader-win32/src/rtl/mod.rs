@@ -17,6 +17,7 @@ pub(crate) mod memory;
 pub(crate) mod message;
 pub(crate) mod path;
 pub(crate) mod runtime;
+pub(crate) mod system;
 pub(crate) mod time;
 pub(crate) mod unicode;
 
@@ -39,7 +40,9 @@ pub(crate) const TABLES: &[HostTable] = &[
     message::TABLE,
     path::TABLE,
     runtime::TABLE,
+    system::TABLE,
     time::TABLE,
+    crate::variadic::NTDLL,
     unicode::TABLE,
     crate::kernel32::zones::NTDLL,
 ];
