@@ -285,7 +285,10 @@ extern "win64" fn setbuf(file: File, buffer: usize) {
 /// The letters that the host knows, and how the file is read and written; `None` where the mode makes no sense.
 fn mode(letters: &str) -> Option<(CString, i32)> {
     let letters = letters.split(',').next().unwrap_or("").trim_start();
-    if !letters.starts_with(['r', 'w', 'a']) || !letters.chars().all(|c| "rwa+btxcnSRTDNe ".contains(c)) {
+    let known = letters.chars().all(|c| "rwa+btxcnSRTDNe ".contains(c));
+    // Only what is made can be asked not to be there yet.
+    let exclusive = letters.contains('x') && !letters.starts_with('w');
+    if !letters.starts_with(['r', 'w', 'a']) || !known || exclusive {
         invalid();
         return None;
     }
