@@ -284,11 +284,13 @@ EXPORT int streams(void)
 {
     void *(*open)(const char *, const char *) = old("fopen");
     int (*close)(void *) = old("fclose"), (*close_all)(void) = old("_fcloseall"), (*most)(int) = old("_setmaxstdio"), (*print)(void *, const char *, ...) = old("fprintf");
-    int (*remove)(const char *) = old("remove");
+    int (*remove)(const char *) = old("remove"), (*flush)(void *) = old("fflush"), (*get)(void *) = old("fgetc");
     void *file, *other;
     char folder[200];
     CHECK(GetTempPathA(200, folder) && GetTempFileNameA(folder, "fmt", 0, text) && (file = open(text, "w")) && (other = open(text, "r")))
-    CHECK(print(file, "%d", 5) == 1 && close(file) == 0)
+    CHECK(print(file, "%d", 1234) == 4 && flush(file) == 0)
+    CHECK(get(other) == '1' && flush(other) == 0 && get(other) == -1) /* what was read ahead is forgotten */
+    CHECK(close(file) == 0)
     CHECK(close_all() == 1 && close_all() == 0 && remove(text) == 0)
     CHECK(most(2048) == 2048 && most(2049) == -1 && most(19) == -1 && most(512) == 512)
     return 0;

@@ -30,7 +30,6 @@ macro_rules! over_host {
 }
 
 over_host! {
-    fflush(file: File) -> i32;
     ferror(file: File) -> i32;
     fileno(file: File) -> i32;
 }
@@ -483,7 +482,39 @@ extern "win64" fn _get_stream_buffer_pointers(
     0
 }
 
+/// Writes what is buffered, of one stream or of all. What was read ahead stays.
+extern "win64" fn fflush(file: File) -> i32 {
+    if !file.is_null() && is_reading(file) {
+        return 0;
+    }
+    // SAFETY: the caller passes an open stream, or null for all.
+    let result = unsafe { libc::fflush(file.to_host()) };
+    if result != 0 {
+        keep_errno();
+    }
+    result
+}
+
+/// msvcrt's, which forgets what was read ahead.
+extern "win64" fn legacy_fflush(file: File) -> i32 {
+    if file.is_null() || !is_reading(file) {
+        return fflush(file);
+    }
+    file.shared().set_ended(false);
+    // SAFETY: the caller passes an open stream.
+    unsafe { __fpurge(file.to_host()) };
+    0
+}
+
+/// Whether a stream is for reading, or was read from last.
+fn is_reading(file: File) -> bool {
+    // SAFETY: the caller passes an open stream.
+    unsafe { __freading(file.to_host()) != 0 }
+}
+
 unsafe extern "C" {
+    fn __freading(file: *mut libc::FILE) -> i32;
+    fn __fpurge(file: *mut libc::FILE);
     fn flockfile(file: *mut libc::FILE);
     fn funlockfile(file: *mut libc::FILE);
 }
@@ -515,7 +546,7 @@ extern "win64" fn _wperror(text: Ptr<u16>) {
 table! {
     /// Streams.
     pub(crate) TABLE:
-        fread, fwrite, fputs, fputc, putc = fputc, fgets, fgetc, getc = fgetc, ungetc, fflush, feof, ferror, _fileno = fileno,
+        fread, fwrite, fputs, fputc, putc = fputc, fgets, fgetc, getc = fgetc, ungetc, feof, ferror, _fileno = fileno,
         fileno, puts, putchar, _fputchar = putchar, getchar, _fgetchar = getchar, clearerr, clearerr_s, rewind, _fseeki64, fseek,
         _ftelli64, ftell, fgetpos, fsetpos, setvbuf, setbuf, fopen, _wfopen, fopen_s, _wfopen_s, _fsopen, _wfsopen, _fdopen,
         fdopen = _fdopen, freopen, _wfreopen, freopen_s, tmpfile, tmpfile_s, fclose, _fcloseall, fcloseall = _fcloseall, _getmaxstdio, _flushall, _lock_file, _unlock_file, _getw,
@@ -525,7 +556,7 @@ table! {
 table! {
     /// What ucrtbase has.
     pub(crate) UCRT:
-        _setmaxstdio, __acrt_iob_func, _get_stream_buffer_pointers, _fread_nolock = fread, _fwrite_nolock = fwrite, _fputc_nolock = fputc,
+        fflush, _setmaxstdio, __acrt_iob_func, _get_stream_buffer_pointers, _fread_nolock = fread, _fwrite_nolock = fwrite, _fputc_nolock = fputc,
         _putc_nolock = fputc, _getc_nolock = fgetc, _fgetc_nolock = fgetc, _ungetc_nolock = ungetc, _fseek_nolock = fseek,
         _fseeki64_nolock = _fseeki64, _ftell_nolock = ftell, _ftelli64_nolock = _ftelli64, _fflush_nolock = fflush,
         _fclose_nolock = fclose
@@ -533,5 +564,5 @@ table! {
 
 table! {
     /// What msvcrt has.
-    pub(crate) MSVCRT: _setmaxstdio = legacy_setmaxstdio, __iob_func, _iob = stream::standard_ones(), _filbuf, _flsbuf
+    pub(crate) MSVCRT: fflush = legacy_fflush, _setmaxstdio = legacy_setmaxstdio, __iob_func, _iob = stream::standard_ones(), _filbuf, _flsbuf
 }
