@@ -35,6 +35,7 @@ pub(crate) mod stdio;
 pub(crate) mod strftime;
 pub(crate) mod string;
 pub(crate) mod time;
+pub(crate) mod unicode_text;
 pub(crate) mod vcruntime;
 pub(crate) mod wide;
 pub(crate) mod wide_stdio;

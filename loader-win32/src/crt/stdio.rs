@@ -5,7 +5,7 @@
 use super::{
     files,
     invalid::{invalid, refused},
-    keep_errno, set_errno,
+    keep_errno, set_errno, unicode_text,
 };
 use crate::{
     guest::Ptr,
@@ -283,15 +283,17 @@ extern "win64" fn setbuf(file: File, buffer: usize) {
 
 /// The letters that the host knows, and how the file is read and written; `None` where the mode makes no sense.
 fn mode(letters: &str) -> Option<(CString, i32)> {
+    let encoding = unicode_text::asked(letters);
     let letters = letters.split(',').next().unwrap_or("").trim_start();
     let known = letters.chars().all(|c| "rwa+btxcnSRTDNe ".contains(c));
     // Only what is made can be asked not to be there yet.
     let exclusive = letters.contains('x') && !letters.starts_with('w');
-    if !letters.starts_with(['r', 'w', 'a']) || !known || exclusive {
+    if !letters.starts_with(['r', 'w', 'a']) || !known || exclusive || encoding.is_none() {
         invalid();
         return None;
     }
     let kind = match () {
+        () if let Some(kind) = encoding.flatten() => kind,
         () if letters.contains('b') => files::BINARY,
         () if letters.contains('t') => files::TEXT,
         () => files::default_mode(),
@@ -328,8 +330,18 @@ fn open(name: &str, letters: &str) -> *const Stream {
         set_errno(libc::EACCES); // the host opens folders for reading
         return std::ptr::null();
     }
+    let text = unicode_text::settle(&name, &letters.to_string_lossy(), kind);
     // SAFETY: both texts end with a zero.
-    opened(unsafe { libc::fopen(name.as_ptr(), letters.as_ptr()) }, kind)
+    let host = unsafe { libc::fopen(name.as_ptr(), letters.as_ptr()) };
+    if !host.is_null() && !text.mark.is_empty() {
+        // SAFETY: the stream is open; the mark is ours.
+        unsafe { libc::fwrite(text.mark.as_ptr().cast(), 1, text.mark.len(), host) };
+    }
+    if !host.is_null() && text.start > 0 {
+        // SAFETY: as above.
+        unsafe { libc::fseeko(host, text.start, libc::SEEK_SET) };
+    }
+    opened(host, text.kind)
 }
 
 fn reopen(name: &str, letters: &str, file: File) -> *const Stream {
