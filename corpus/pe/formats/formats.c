@@ -284,13 +284,35 @@ EXPORT int streams(void)
 {
     void *(*open)(const char *, const char *) = old("fopen");
     int (*close)(void *) = old("fclose"), (*close_all)(void) = old("_fcloseall"), (*most)(int) = old("_setmaxstdio"), (*print)(void *, const char *, ...) = old("fprintf");
-    int (*remove)(const char *) = old("remove");
+    int (*remove)(const char *) = old("remove"), (*flush)(void *) = old("fflush"), (*get)(void *) = old("fgetc");
     void *file, *other;
     char folder[200];
     CHECK(GetTempPathA(200, folder) && GetTempFileNameA(folder, "fmt", 0, text) && (file = open(text, "w")) && (other = open(text, "r")))
-    CHECK(print(file, "%d", 5) == 1 && close(file) == 0)
+    CHECK(print(file, "%d", 1234) == 4 && flush(file) == 0)
+    CHECK(get(other) == '1' && flush(other) == 0 && get(other) == -1) /* what was read ahead is forgotten */
+    CHECK(close(file) == 0)
     CHECK(close_all() == 1 && close_all() == 0 && remove(text) == 0)
     CHECK(most(2048) == 2048 && most(2049) == -1 && most(19) == -1 && most(512) == 512)
+    return 0;
+}
+EXPORT int texts_with_marks(void)
+{
+    void *(*open)(const char *, const char *) = old("fopen");
+    int (*close)(void *) = old("fclose"), (*put)(const WCHAR *, void *) = old("fputws");
+    unsigned short (*get)(void *) = old("fgetwc");
+    SIZE_T (*read)(void *, SIZE_T, SIZE_T, void *) = old("fread");
+    void *file;
+    char folder[200], name[300];
+    unsigned char bytes[16];
+    CHECK(GetTempPathA(200, folder) && GetTempFileNameA(folder, "fmt", 0, name))
+    CHECK((file = open(name, "w,ccs=UNICODE")) && put(L"\x263a\n", file) == 0 && close(file) == 0)
+    CHECK((file = open(name, "rb")) && read(bytes, 1, 16, file) == 8 && close(file) == 0)
+    CHECK(bytes[0] == 0xff && bytes[1] == 0xfe && bytes[2] == 0x3a && bytes[3] == 0x26 && bytes[4] == '\r' && bytes[6] == '\n')
+    CHECK((file = open(name, "rt, ccs=UTF-8")) && get(file) == 0x263a && get(file) == '\n' && get(file) == 0xffff && close(file) == 0)
+    CHECK((file = open(name, "w,ccs=UTF-8")) && put(L"\x263a", file) == 0 && close(file) == 0)
+    CHECK((file = open(name, "rb")) && read(bytes, 1, 16, file) == 6 && bytes[0] == 0xef && bytes[3] == 0xe2 && close(file) == 0)
+    CHECK((file = open(name, "a+,ccs=UTF-16LE")) && get(file) == 0x263a && get(file) == 0xffff && close(file) == 0)
+    CHECK(DeleteFileA(name))
     return 0;
 }
 EXPORT int files_and_programs(void)

@@ -216,7 +216,7 @@ fn place(file: i32) -> Option<&'static AtomicI32> {
 
 /// Whether a line of the file ends with two bytes. The three standard files are the host's, where it never does.
 pub(crate) fn is_text(file: i32) -> bool {
-    file > 2 && mode_of(file) != BINARY
+    file > 2 && ![BINARY, super::unicode_text::UTF16].contains(&mode_of(file))
 }
 
 /// How a file is read and written.

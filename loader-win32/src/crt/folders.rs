@@ -363,7 +363,14 @@ fn find(name: &str, variable: &str) -> Option<String> {
         let between = if folder.ends_with(['\\', '/', ':']) { "" } else { "\\" };
         format!("{folder}{between}{name}")
     };
-    folders.split(';').filter(|folder| !folder.is_empty()).map(inside).find(|name| there(name))
+    // Quotes hide what separates, and are no part of a name.
+    let mut quoted = false;
+    let separates = |c: char| {
+        quoted ^= c == '"';
+        c == ';' && !quoted
+    };
+    let folders = folders.split(separates).map(|folder| folder.replace('"', ""));
+    folders.filter(|folder| !folder.is_empty()).map(|folder| inside(&folder)).find(|name| there(name))
 }
 
 fn search_s<T: Element + crate::text::Text>(name: Ptr<T>, variable: Ptr<T>, to: Ptr<T>, room: usize) -> i32 {

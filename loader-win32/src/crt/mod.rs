@@ -35,6 +35,7 @@ pub(crate) mod stdio;
 pub(crate) mod strftime;
 pub(crate) mod string;
 pub(crate) mod time;
+pub(crate) mod unicode_text;
 pub(crate) mod vcruntime;
 pub(crate) mod wide;
 pub(crate) mod wide_stdio;
@@ -44,7 +45,8 @@ use loader_core::HostTable;
 use std::{
     collections::{BTreeSet, HashMap},
     ffi::CString,
-    sync::{Mutex, atomic::AtomicUsize},
+    sync::{Mutex, OnceLock, atomic::AtomicUsize},
+    time::Duration,
 };
 
 /// What both have.
@@ -146,6 +148,8 @@ pub(crate) struct Runtime {
     pub new_handler: AtomicUsize,
     /// What the program wants called first when it ends, for its main thread.
     pub thread_end: AtomicUsize,
+    /// When the program began.
+    pub started: OnceLock<Duration>,
     /// The handler for errors of mathematics.
     pub math_handler: AtomicUsize,
     /// The streams that are open, but for the standard ones.

@@ -29,6 +29,7 @@ fn call(f: usize) -> i32 {
 
 /// Calls what is not null from `first` up to `last`.
 extern "win64" fn _initterm(first: Ptr<usize>, last: Ptr<usize>) {
+    super::time::note_start();
     let n = (last.addr() - first.addr()) / 8;
     (0..n).map(|i| first.at(i).get()).filter(|&f| f != 0).for_each(|f| {
         call(f);
@@ -37,6 +38,7 @@ extern "win64" fn _initterm(first: Ptr<usize>, last: Ptr<usize>) {
 
 /// The same, until one of them returns something else than zero.
 extern "win64" fn _initterm_e(first: Ptr<usize>, last: Ptr<usize>) -> i32 {
+    super::time::note_start();
     let n = (last.addr() - first.addr()) / 8;
     (0..n).map(|i| first.at(i).get()).filter(|&f| f != 0).map(call).find(|&r| r != 0).unwrap_or(0)
 }

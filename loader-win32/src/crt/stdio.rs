@@ -5,7 +5,7 @@
 use super::{
     files,
     invalid::{invalid, refused},
-    keep_errno, set_errno,
+    keep_errno, set_errno, unicode_text,
 };
 use crate::{
     guest::Ptr,
@@ -30,7 +30,6 @@ macro_rules! over_host {
 }
 
 over_host! {
-    fflush(file: File) -> i32;
     ferror(file: File) -> i32;
     fileno(file: File) -> i32;
 }
@@ -284,12 +283,17 @@ extern "win64" fn setbuf(file: File, buffer: usize) {
 
 /// The letters that the host knows, and how the file is read and written; `None` where the mode makes no sense.
 fn mode(letters: &str) -> Option<(CString, i32)> {
+    let encoding = unicode_text::asked(letters);
     let letters = letters.split(',').next().unwrap_or("").trim_start();
-    if !letters.starts_with(['r', 'w', 'a']) || !letters.chars().all(|c| "rwa+btxcnSRTDNe ".contains(c)) {
+    let known = letters.chars().all(|c| "rwa+btxcnSRTDNe ".contains(c));
+    // Only what is made can be asked not to be there yet.
+    let exclusive = letters.contains('x') && !letters.starts_with('w');
+    if !letters.starts_with(['r', 'w', 'a']) || !known || exclusive || encoding.is_none() {
         invalid();
         return None;
     }
     let kind = match () {
+        () if let Some(kind) = encoding.flatten() => kind,
         () if letters.contains('b') => files::BINARY,
         () if letters.contains('t') => files::TEXT,
         () => files::default_mode(),
@@ -326,8 +330,18 @@ fn open(name: &str, letters: &str) -> *const Stream {
         set_errno(libc::EACCES); // the host opens folders for reading
         return std::ptr::null();
     }
+    let text = unicode_text::settle(&name, &letters.to_string_lossy(), kind);
     // SAFETY: both texts end with a zero.
-    opened(unsafe { libc::fopen(name.as_ptr(), letters.as_ptr()) }, kind)
+    let host = unsafe { libc::fopen(name.as_ptr(), letters.as_ptr()) };
+    if !host.is_null() && !text.mark.is_empty() {
+        // SAFETY: the stream is open; the mark is ours.
+        unsafe { libc::fwrite(text.mark.as_ptr().cast(), 1, text.mark.len(), host) };
+    }
+    if !host.is_null() && text.start > 0 {
+        // SAFETY: as above.
+        unsafe { libc::fseeko(host, text.start, libc::SEEK_SET) };
+    }
+    opened(host, text.kind)
 }
 
 fn reopen(name: &str, letters: &str, file: File) -> *const Stream {
@@ -480,7 +494,39 @@ extern "win64" fn _get_stream_buffer_pointers(
     0
 }
 
+/// Writes what is buffered, of one stream or of all. What was read ahead stays.
+extern "win64" fn fflush(file: File) -> i32 {
+    if !file.is_null() && is_reading(file) {
+        return 0;
+    }
+    // SAFETY: the caller passes an open stream, or null for all.
+    let result = unsafe { libc::fflush(file.to_host()) };
+    if result != 0 {
+        keep_errno();
+    }
+    result
+}
+
+/// msvcrt's, which forgets what was read ahead.
+extern "win64" fn legacy_fflush(file: File) -> i32 {
+    if file.is_null() || !is_reading(file) {
+        return fflush(file);
+    }
+    file.shared().set_ended(false);
+    // SAFETY: the caller passes an open stream.
+    unsafe { __fpurge(file.to_host()) };
+    0
+}
+
+/// Whether a stream is for reading, or was read from last.
+fn is_reading(file: File) -> bool {
+    // SAFETY: the caller passes an open stream.
+    unsafe { __freading(file.to_host()) != 0 }
+}
+
 unsafe extern "C" {
+    fn __freading(file: *mut libc::FILE) -> i32;
+    fn __fpurge(file: *mut libc::FILE);
     fn flockfile(file: *mut libc::FILE);
     fn funlockfile(file: *mut libc::FILE);
 }
@@ -512,7 +558,7 @@ extern "win64" fn _wperror(text: Ptr<u16>) {
 table! {
     /// Streams.
     pub(crate) TABLE:
-        fread, fwrite, fputs, fputc, putc = fputc, fgets, fgetc, getc = fgetc, ungetc, fflush, feof, ferror, _fileno = fileno,
+        fread, fwrite, fputs, fputc, putc = fputc, fgets, fgetc, getc = fgetc, ungetc, feof, ferror, _fileno = fileno,
         fileno, puts, putchar, _fputchar = putchar, getchar, _fgetchar = getchar, clearerr, clearerr_s, rewind, _fseeki64, fseek,
         _ftelli64, ftell, fgetpos, fsetpos, setvbuf, setbuf, fopen, _wfopen, fopen_s, _wfopen_s, _fsopen, _wfsopen, _fdopen,
         fdopen = _fdopen, freopen, _wfreopen, freopen_s, tmpfile, tmpfile_s, fclose, _fcloseall, fcloseall = _fcloseall, _getmaxstdio, _flushall, _lock_file, _unlock_file, _getw,
@@ -522,7 +568,7 @@ table! {
 table! {
     /// What ucrtbase has.
     pub(crate) UCRT:
-        _setmaxstdio, __acrt_iob_func, _get_stream_buffer_pointers, _fread_nolock = fread, _fwrite_nolock = fwrite, _fputc_nolock = fputc,
+        fflush, _setmaxstdio, __acrt_iob_func, _get_stream_buffer_pointers, _fread_nolock = fread, _fwrite_nolock = fwrite, _fputc_nolock = fputc,
         _putc_nolock = fputc, _getc_nolock = fgetc, _fgetc_nolock = fgetc, _ungetc_nolock = ungetc, _fseek_nolock = fseek,
         _fseeki64_nolock = _fseeki64, _ftell_nolock = ftell, _ftelli64_nolock = _ftelli64, _fflush_nolock = fflush,
         _fclose_nolock = fclose
@@ -530,5 +576,5 @@ table! {
 
 table! {
     /// What msvcrt has.
-    pub(crate) MSVCRT: _setmaxstdio = legacy_setmaxstdio, __iob_func, _iob = stream::standard_ones(), _filbuf, _flsbuf
+    pub(crate) MSVCRT: fflush = legacy_fflush, _setmaxstdio = legacy_setmaxstdio, __iob_func, _iob = stream::standard_ones(), _filbuf, _flsbuf
 }

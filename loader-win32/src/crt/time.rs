@@ -6,7 +6,10 @@ use crate::{
     kernel32::time::{date, date_of, days_of, uptime},
     teb,
 };
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicI32, AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
 
 /// `struct tm`: second, minute, hour, day, month, year, weekday, day of the year, daylight saving.
 pub(crate) type Tm = [i32; 9];
@@ -164,11 +167,20 @@ extern "win64" fn _difftime64(a: i64, b: i64) -> f64 {
     a as f64 - b as f64
 }
 
+/// When the program began: as its runtime was started, or else as it first asks.
+fn start() -> Duration {
+    *teb::process().runtime.started.get_or_init(uptime)
+}
+
+/// Notes that the program begins.
+pub(crate) fn note_start() {
+    start();
+}
+
 /// Milliseconds that the program has run: elapsed time, as on Windows.
 extern "win64" fn clock() -> i32 {
-    static START: std::sync::OnceLock<std::time::Duration> = std::sync::OnceLock::new();
-    let start = *START.get_or_init(uptime);
-    i32::try_from((uptime() - start).as_millis()).unwrap_or(-1)
+    let start = start();
+    i32::try_from(uptime().saturating_sub(start).as_millis()).unwrap_or(-1)
 }
 
 /// The zone is the host's, read when it is needed.

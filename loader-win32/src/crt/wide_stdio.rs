@@ -11,6 +11,15 @@ use crate::{
 
 type File = Ptr<Stream>;
 
+const RETURN: u16 = b'\r' as u16;
+const END: u16 = LINE_END as u16;
+
+/// Whether a text is in UTF-16: lines end with two characters in the file.
+fn is_utf16(file: File) -> bool {
+    let number = file.shared().file();
+    number > 2 && files::mode_of(number) == super::unicode_text::UTF16
+}
+
 fn is_binary(file: File) -> bool {
     let number = file.shared().file();
     number > 2 && !files::is_text(number)
@@ -22,6 +31,11 @@ extern "win64" fn fputwc(unit: u16, file: File) -> u16 {
 
 /// Writes a wide text; a surrogate alone cannot be written in UTF-8.
 pub(crate) fn write_wide(file: File, units: &[u16]) -> bool {
+    if is_utf16(file) {
+        let with_returns =
+            units.iter().flat_map(|&unit| if unit == END { vec![RETURN, END] } else { vec![unit] });
+        return write(file, &with_returns.flat_map(u16::to_le_bytes).collect::<Vec<_>>());
+    }
     if is_binary(file) {
         return write(file, &units.iter().flat_map(|unit| unit.to_le_bytes()).collect::<Vec<_>>());
     }
@@ -55,7 +69,17 @@ pub(crate) fn get_wide(file: File) -> Option<u16> {
     }
     let first = get(file)?;
     if is_binary(file) {
-        return Some(u16::from_le_bytes([first, get(file)?]));
+        let unit = u16::from_le_bytes([first, get(file)?]);
+        if unit != RETURN || !is_utf16(file) {
+            return Some(unit);
+        }
+        return match get(file).and_then(|low| Some(u16::from_le_bytes([low, get(file)?]))) {
+            Some(END) => Some(END),
+            other => {
+                other.into_iter().for_each(|next| unget_wide(file, next));
+                Some(unit)
+            }
+        };
     }
     let mut bytes = vec![first];
     let more = first.leading_ones().saturating_sub(1).min(3); // of a character in UTF-8

@@ -262,10 +262,14 @@ pub(crate) fn class(unit: u16) -> u16 {
         (c.is_ascii_punctuation() || is_latin_sign(c), 0x10),
         (c.is_control(), 0x20),
         (matches!(c, ' ' | '\t' | '\u{a0}'), 0x40),
-        (c.is_ascii_hexdigit(), 0x80),
+        (c.is_ascii_hexdigit() || is_wide_hexdigit(c), 0x80),
         (c.is_alphabetic(), 0x100),
     ];
     bits.iter().filter(|b| b.0).fold(0x200, |sum, b| sum | b.1)
+}
+
+fn is_wide_hexdigit(c: char) -> bool {
+    matches!(c, '\u{ff10}'..='\u{ff19}' | '\u{ff21}'..='\u{ff26}' | '\u{ff41}'..='\u{ff46}')
 }
 
 fn is_latin_sign(c: char) -> bool {
@@ -277,9 +281,13 @@ extern "win64" fn GetStringTypeW(kind: u32, from: Ptr<u16>, len: i32, out: Ptr<u
         CTYPE1 => Some(class(unit)),
         CTYPE2 => Some(match class(unit) {
             c if c & 0x100 != 0 => 1, // left to right
-            c if c & 4 != 0 => 3,     // European number
-            c if c & 8 != 0 => 10,    // white space
-            _ => 11,                  // other neutral
+            c if c & 4 != 0 => match unit {
+                0x660..=0x669 => 6,                          // Arabic number
+                0x30..=0x39 | 0x6f0..=0x6f9 | 0xff10.. => 3, // European number
+                _ => 1,
+            },
+            c if c & 8 != 0 => 10, // white space
+            _ => 11,               // other neutral
         }),
         CTYPE3 => Some(if class(unit) & 0x100 != 0 { 0x8000 } else { 0 }),
         _ => None,
