@@ -42,7 +42,7 @@ fn print(prefix: &[u8], pattern: Ptr<u8>, arguments: Ptr<u64>) -> u32 {
     if pattern.is_null() {
         return INVALID_PARAMETER;
     }
-    let style = Style { width: Width::Narrow, legacy: true, long_exponents: true };
+    let style = Style::msvcrt(Width::Narrow);
     let Some(text) = format::format(pattern.text(), Arguments::new(arguments), style) else {
         return INVALID_PARAMETER;
     };
