@@ -1,5 +1,5 @@
 /* ntdll's run-time library. Each function here tries some of it and answers 0, or the line of the first thing that is not
-   as Microsoft's reference, or where that is silent Wine, has it. */
+   as Microsoft's reference, or where that is silent another system that runs such programs, has it. */
 #include <windows.h>
 #include "../common.h"
 SILENT
