@@ -439,10 +439,9 @@ EXPORT int addresses_and_identifiers(void)
 EXPORT int initialization_files(void)
 {
     static const char content[] = "; head\r\n[One]\r\n a = 1 \r\n;b=2\r\nc='x y'\r\n[two]\r\n";
-    char file[MAX_PATH + 20], buffer[64];
+    char folder[MAX_PATH], file[MAX_PATH], buffer[64];
     DWORD n;
-    GetTempPathA(MAX_PATH, file);
-    lstrcatA(file, "run-time-library.ini");
+    CHECK(GetTempPathA(MAX_PATH, folder) && GetTempFileNameA(folder, "ini", 0, file))
     HANDLE h = CreateFileA(file, GENERIC_WRITE, 0, NULL, CREATE_ALWAYS, 0, NULL);
     CHECK(h != INVALID_HANDLE_VALUE && WriteFile(h, content, sizeof content - 1, &n, NULL) && CloseHandle(h))
     CHECK(GetPrivateProfileStringA("ONE", "A", "-", buffer, 64, file) == 1 && same(buffer, "1"))
