@@ -8,7 +8,10 @@ use crate::{
     Resolve, Symbol, TlsTemplate, hash::gnu_hash,
 };
 use ahash::AHashMap;
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 /// A function (or a variable) of the host, as its address.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,10 +69,19 @@ pub enum Reach {
 pub struct HostModule {
     name: Box<str>,
     key: Box<str>,
-    table: AHashMap<Box<str>, HostFn>,
-    ordinals: AHashMap<u16, HostFn>,
+    /// Copies of a module have it together, until one of them gets another function.
+    functions: Arc<Functions>,
     reach: Reach,
     plan: MapPlan,
+}
+
+/// What a module offers.
+#[derive(Clone, Debug, Default)]
+struct Functions {
+    named: AHashMap<Box<str>, HostFn>,
+    numbered: AHashMap<u16, HostFn>,
+    /// Of the names, once somebody asked.
+    filter: OnceLock<NameFilter>,
 }
 
 impl HostModule {
@@ -80,8 +92,7 @@ impl HostModule {
         Self {
             key: if lower.ends_with(".dll") { lower.into() } else { name.into() },
             name: name.into(),
-            table: AHashMap::new(),
-            ordinals: AHashMap::new(),
+            functions: Arc::default(),
             reach: Reach::Named,
             plan: MapPlan::nothing(),
         }
@@ -95,13 +106,17 @@ impl HostModule {
     }
 
     fn add(&mut self, name: &str, function: HostFn) {
-        self.table.insert(name.into(), function);
+        let functions = Arc::make_mut(&mut self.functions);
+        functions.named.insert(name.into(), function);
+        functions.filter.take();
     }
 
     /// Adds a function under an ordinal.
     #[must_use]
     pub fn ordinal(mut self, ordinal: u16, at: *const ()) -> Self {
-        self.ordinals.insert(ordinal, HostFn(at));
+        let functions = Arc::make_mut(&mut self.functions);
+        functions.numbered.insert(ordinal, HostFn(at));
+        functions.filter.take();
         self
     }
 
@@ -139,7 +154,7 @@ impl HostModule {
 
     /// The names of the functions, in no order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.table.keys().map(|n| &**n)
+        self.functions.named.keys().map(|n| &**n)
     }
 }
 
@@ -161,19 +176,21 @@ impl Image for HostModule {
     }
     fn export(&self, query: &Query<'_>) -> Result<Option<Export>, ErrorKind> {
         let found = match query.symbol {
-            Symbol::Name(n) => std::str::from_utf8(n).ok().and_then(|n| self.table.get(n)),
-            Symbol::Ordinal(n) => self.ordinals.get(&n),
+            Symbol::Name(n) => std::str::from_utf8(n).ok().and_then(|n| self.functions.named.get(n)),
+            Symbol::Ordinal(n) => self.functions.numbered.get(&n),
         };
         Ok(found.map(|f| Export::Absolute(f.addr())))
     }
     fn names(&self) -> NameFilter {
-        match self.ordinals.is_empty() {
-            true => NameFilter::of(self.table.keys().map(|n| gnu_hash(n.as_bytes()))),
+        let Functions { named, numbered, filter } = &*self.functions;
+        let filter = filter.get_or_init(|| match numbered.is_empty() {
+            true => NameFilter::of(named.keys().map(|n| gnu_hash(n.as_bytes()))),
             false => NameFilter::open(), // an ordinal has no hash
-        }
+        });
+        filter.clone()
     }
     fn export_hashes(&self) -> Option<Box<dyn Iterator<Item = u32> + '_>> {
-        Some(Box::new(self.table.keys().map(|n| gnu_hash(n.as_bytes()))))
+        Some(Box::new(self.functions.named.keys().map(|n| gnu_hash(n.as_bytes()))))
     }
     fn imports(&self, _: &mut dyn FnMut(&Query<'_>)) -> Result<(), ErrorKind> {
         Ok(())

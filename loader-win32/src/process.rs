@@ -124,20 +124,20 @@ impl Process {
         teb::prepare(self)
     }
 
-    /// The built-in modules. Nothing in them is bound to this process: a function finds its process through GS.
+    /// The built-in modules. Nothing in them is bound to this process: a function finds its process through GS. So all
+    /// processes have the same.
     #[must_use]
     pub fn modules(&self) -> Vec<HostModule> {
-        modules()
-            .iter()
-            .map(|(name, tables)| module(name, tables))
-            .map(|m| match m.name() {
-                SOCKETS => sockets::ORDINALS
-                    .iter()
-                    .chain(&unconnected::ORDINALS)
-                    .fold(m, |m, &(n, f)| m.ordinal(n, f)),
-                _ => m,
-            })
-            .collect()
+        static MODULES: OnceLock<Vec<HostModule>> = OnceLock::new();
+        let with_ordinals = |m: HostModule| match m.name() {
+            SOCKETS => {
+                let all = sockets::ORDINALS.iter().chain(&unconnected::ORDINALS);
+                all.fold(m, |m, &(n, f)| m.ordinal(n, f))
+            }
+            _ => m,
+        };
+        let make = || modules().iter().map(|(name, tables)| with_ordinals(module(name, tables))).collect();
+        MODULES.get_or_init(make).clone()
     }
 
     /// The address that stands for the program's own image: what `GetModuleHandle(NULL)` should return.

@@ -258,7 +258,9 @@ impl Modules {
         if !name.contains([':', '\\', '/']) {
             return name.into();
         }
-        let path = loader_pe::file_name(&self.drives.to_host(name).unwrap_or_else(|| name.into()));
+        let host = self.drives.to_host(name).unwrap_or_else(|| name.into());
+        // A dot at the end says that there is no extension; it is none of the file's name.
+        let path = if name.ends_with('.') { host } else { loader_pe::file_name(&host) };
         let path = on_disk(Path::new(&path)).into_os_string().into_string().unwrap_or(path);
         match in_system_folder(name) {
             Some(bare) if !Path::new(&path).exists() => bare.into(),

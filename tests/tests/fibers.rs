@@ -7,6 +7,7 @@
 use loader::{Arg, Convention, Engine, ErrorKind, Exception, Format, Library, invoke};
 use loader_core::Query;
 use std::{path::PathBuf, process::Command, sync::mpsc, thread};
+use tests::cores::COUNTED;
 
 /// The ways of `failing.c`.
 const RAISES: u64 = 0;
@@ -69,7 +70,8 @@ impl Failing {
 /// Runs a test that is ignored otherwise in a process of its own.
 fn child(test: &str) {
     let arguments = ["--exact", test, "--ignored", "--nocapture"];
-    let output = Command::new(std::env::current_exe().unwrap()).args(arguments).output().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    let output = child.args(arguments).env(COUNTED.0, COUNTED.1).output().unwrap();
     assert!(output.status.success(), "{output:?}");
 }
 

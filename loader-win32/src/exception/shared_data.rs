@@ -89,7 +89,7 @@ fn fill() {
     let milliseconds = u64::try_from(uptime().as_millis()).unwrap_or(u64::MAX);
     put_time(0x008, hundreds(uptime()));
     put_time(0x014, file_time().cast_unsigned());
-    put_time(0x320, (milliseconds << 24) / u64::from(TICK_MULTIPLIER));
+    put_time(0x320, milliseconds);
 }
 
 /// `KSYSTEM_TIME`: the upper half twice, so that a reader without a lock sees whether it changed meanwhile.
@@ -101,8 +101,8 @@ fn put_time(at: u64, time: u64) {
     place.at(1).set(high);
 }
 
-/// Ticks of 15.625 milliseconds, in milliseconds, times 2 to the 24.
-const TICK_MULTIPLIER: u32 = 0x0fa0_0000;
+/// How long a tick is, in milliseconds times 2 to the 24: as `GetTickCount` counts here.
+const TICK_MULTIPLIER: u32 = 1 << 24;
 
 /// What does not change.
 fn constant() -> Vec<u8> {
