@@ -8,8 +8,9 @@
 //! ```
 //! Read in this order: [`Services`] (what is asked of the engine) → [`Process`] → `teb` and `peb` (what images read
 //! without asking) → `guest` (pointers that images hand in) → `table` (how a function becomes one of a module) →
-//! `memory` (the book of virtual memory) → `kernel32` and `crt`, one file a subject → `exception`. A function that is not in
-//! a table does not exist: nothing here is a stub that pretends.
+//! `memory` (the book of virtual memory) → `object` and `names` (what handles are of, and what they are called) → `kernel32`
+//! and `crt`, one file a subject → `nt` and `query` (the same by NT's calls) → `rtl` (ntdll's own library) → `exception`. A
+//! function that is not in a table does not exist: nothing here is a stub that pretends.
 //!
 //! Choices that hold everywhere:
 //! - "ANSI" text is UTF-8 (code page 65001), as a Windows program can choose it too.
